@@ -1,0 +1,1 @@
+"""Online model distillation for video: a compact student learns from its teacher on the stream."""

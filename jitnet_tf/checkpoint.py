@@ -1,0 +1,82 @@
+"""A run's whole state in one file, replaced atomically."""
+
+import json
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+
+from jitnet_tf.errors import UserError
+
+NAME = "checkpoint.npz"
+# Files of a run that only ever grow; a checkpoint remembers how far.
+GROWING = ("frames.jsonl", "events.out.tfevents.*")
+_PROGRESS = "progress.json"
+
+
+def write_atomically(path, write):
+    """Calls write(binary file) on a temporary neighbour and moves that to `path`.
+
+    Killed at any moment, `path` holds the old content or the new one. OSError passes through.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_text(path, text):
+    """Writes a text file atomically."""
+    write_atomically(path, lambda file: file.write(text.encode("utf-8")))
+
+
+def save(directory, arrays, progress):
+    """Saves a student's state and where the run stands.
+
+    arrays: name → numpy array. progress: anything that JSON holds.
+    """
+    packed = np.frombuffer(json.dumps(progress).encode(), np.uint8)
+    write_atomically(
+        pathlib.Path(directory) / NAME,
+        lambda file: np.savez(file, **arrays, **{_PROGRESS: packed}),
+    )
+
+
+def load(path):
+    """Reads a checkpoint file, or that of a run directory: (arrays, progress).
+
+    Raises:
+      UserError: there is none, or the file is something else or damaged.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        path = path / NAME
+    if not path.is_file():
+        raise UserError(f"{str(path)!r} does not exist: give a run directory or its {NAME}")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return arrays, json.loads(arrays.pop(_PROGRESS).tobytes())
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{str(path)!r} is not a checkpoint of jitnet_tf ({error})") from error
+
+
+def growing_files(directory):
+    """The run's growing files: name → size in bytes. Take it when they are flushed."""
+    directory = pathlib.Path(directory)
+    paths = [path for pattern in GROWING for path in directory.glob(pattern)]
+    return {path.name: path.stat().st_size for path in paths}
+
+
+def cut_back(directory, sizes):
+    """Takes the growing files back to sizes once told by `growing_files`; drops later ones."""
+    for name in growing_files(directory):
+        path = pathlib.Path(directory) / name
+        if name in sizes:
+            os.truncate(path, sizes[name])
+        else:
+            path.unlink()

@@ -1,0 +1,46 @@
+"""What every entry point shares: a user's mistake is one line and exit status 2."""
+
+import os
+import sys
+
+from absl import app, flags, logging
+
+from jitnet_tf.errors import UserError
+
+# Before TensorFlow is imported; set either to see its messages again.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def _fail(message):
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    sys.exit(EXIT_USER_ERROR)
+
+
+def _parse(argv):
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.Error as error:
+        _fail(f"{error}; --help lists the flags")
+    if len(rest) > 1:
+        _fail(f"unexpected argument {rest[1]!r}; flags are written --name=value")
+    return rest
+
+
+def main(function):
+    """Parses the flags and runs `function(argv)`, turning UserError into one line and status 2."""
+
+    def guarded(argv):
+        logging.set_verbosity(logging.ERROR)
+        try:
+            function(argv)
+        except UserError as error:
+            _fail(error)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(EXIT_INTERRUPTED)
+
+    app.run(guarded, flags_parser=_parse)

@@ -1,0 +1,105 @@
+"""Everything that determines a run, as plain values: to and from JSON, no TensorFlow."""
+
+import dataclasses
+import json
+
+from jitnet_tf.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class StudentConfig:
+    """The student's network; see `model.build_jitnet`."""
+
+    width: float = 0.5
+    units: int = 1
+    skip: bool = True
+    separable: bool = False
+    normalization: str = "frame"
+    precision: str = "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """One run of online distillation; the flags of `jitnet_tf.distill` under the same names.
+
+    Attributes are explained by their flags' help texts and, where the paper and the released code
+    differ, by the classes they are handed to.
+    """
+
+    video: str
+    teacher: str
+    logdir: str
+    reference: str | None = None
+    output: str | None = None
+    masks: str | None = None
+    frame_size: tuple[int, int] | None = None
+    max_frames: int | None = None
+    init: str = "random"
+    seed: int = 0
+    class_groups: str = "lvs"
+    evaluated_classes: tuple[str, ...] = ()
+    score_threshold: float = 0.5
+    box_weight: float = 5.0
+    box_dilation: float = 0.15
+    accuracy_threshold: float = 0.8
+    max_updates: int = 8
+    min_stride: int = 8
+    max_stride: int = 64
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    xla: str = "auto"
+    checkpoint_every: int = 500
+    image_every: int = 200
+    student: StudentConfig = StudentConfig()
+
+    def __post_init__(self):
+        """Checks what flags alone cannot; UserError names the flags."""
+        # A list comes from JSON.
+        for name in ("frame_size", "evaluated_classes"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, value if value is None else tuple(value))
+        for name in ("accuracy_threshold", "score_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"--{name}={getattr(self, name)} is outside 0…1")
+        if self.min_stride < 1 or self.max_stride < self.min_stride:
+            raise UserError(
+                f"--min_stride={self.min_stride} --max_stride={self.max_stride}: strides are at "
+                "least 1, and the minimum not above the maximum"
+            )
+        if self.max_updates < 0:
+            raise UserError(f"--max_updates={self.max_updates} is negative")
+        if self.box_weight <= 0 or self.box_dilation < 0:
+            raise UserError("--box_weight has to be above 0 and --box_dilation at least 0")
+        if self.learning_rate < 0 or not 0 <= self.momentum < 1:
+            raise UserError("--learning_rate has to be at least 0 and --momentum in 0…1, below 1")
+        if self.student.width <= 0 or self.student.units < 1:
+            raise UserError("--width has to be above 0 and --units at least 1")
+
+    def to_json(self):
+        """The configuration as JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text):
+        """Reads `to_json`'s text. TypeError or ValueError where it is something else."""
+        values = json.loads(text)
+        values["student"] = StudentConfig(**values.get("student", {}))
+        return cls(**values)
+
+    def to_flagfile(self):
+        """The configuration as an absl flagfile, with which to repeat the run elsewhere."""
+        lines = []
+        for name, value in self.flat().items():
+            if isinstance(value, bool):
+                lines.append(f"--{'' if value else 'no'}{name}")
+            elif value is not None and value != ():
+                text = "x".join(map(str, value)) if name == "frame_size" else value
+                lines.append(f"--{name}={','.join(text) if isinstance(text, tuple) else text}")
+            elif name == "output":
+                lines.append("--output=none")
+        return "\n".join(lines) + "\n"
+
+    def flat(self):
+        """Name → value with the student's fields among the others, as the flags are named."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**values, **dataclasses.asdict(values.pop("student"))}

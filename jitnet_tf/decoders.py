@@ -1,0 +1,173 @@
+"""What `video.open_source` decodes with: PyAV for files and URLs, OpenCV for images and cameras.
+
+On intact files PyAV and OpenCV give the same frames at about the same rate (720p H.264 on two
+cores: 3.4 and 2.7 ms a frame). But when a stream's frame size changes, `cv2.VideoCapture` goes on
+handing out frames of the first size, filled with stale pixels (4.11) or rescaled (5.0), and no
+property of it shows that: the change can be neither refused nor resized as asked.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from jitnet_tf.errors import UserError
+
+# One decoded frame: its (H, W), and the conversion to RGB, put off because skipping does without.
+DecodedFrame = tuple[tuple[int, int], Callable[[], np.ndarray]]
+# Told, in a sentence, what was skipped or does not fit.
+Note = Callable[[str], None]
+
+URL_TIMEOUT = (10.0, 30.0)  # seconds to open a stream, and to wait for its next packet
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """An opened source.
+
+    Attributes:
+      frames: starts the one pass over the frames; closing the iterator releases the source.
+      fps: the header's frame rate, which may be absent (None) or absurd.
+      announced_frames: the header's or an estimated number of frames, None where unknown.
+    """
+
+    frames: Callable[[Note], Iterator[DecodedFrame]]
+    fps: float | None
+    announced_frames: int | None = None
+
+
+def open_video(address: str, spec: str, live: bool) -> Decoder:
+    """Opens a file (by its absolute path) or a URL; UserError, naming `spec`, if that fails."""
+    options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
+    try:
+        container = av.open(address, options=options, timeout=URL_TIMEOUT if live else None)
+    except av.FFmpegError as error:
+        advice = (
+            "check the address, the network and the login"
+            if live
+            else "it is cut off or no video; check that it plays, or copy it again"
+        )
+        # Not chained: the original text holds the URL with its credentials.
+        raise UserError(f"{spec} cannot be opened as video ({error.strerror}): {advice}") from None
+    stream = container.streams.best("video")
+    if stream is None or not _is_video(stream):
+        container.close()
+        raise UserError(f"{spec} holds no video that can be decoded: give a file or URL that does")
+    # Not frame threads (PyAV's "AUTO"), though they are .5 ms faster: after damage they decode
+    # differently from one run to the next, and a resumed run has to equal an uninterrupted one.
+    stream.thread_type = "SLICE"
+    rate = stream.average_rate
+    announced = stream.frames
+    if announced <= 0 and stream.duration and rate:
+        announced = round(stream.duration * stream.time_base * rate)
+    return Decoder(
+        partial(_video_frames, container, stream, live),
+        float(rate) if rate else None,
+        announced if announced > 0 else None,
+    )
+
+
+def _is_video(stream) -> bool:
+    if stream.codec_context is None:
+        return False
+    # To FFmpeg a text file is a video too, and so is the cover picture in a music file.
+    is_text = stream.codec_context.name in ("ansi", "bintext", "idf", "xbin")
+    return not (is_text or stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _video_frames(container, stream, live: bool, note: Note) -> Iterator[DecodedFrame]:
+    # One for all frames: setting up a conversion takes longer than converting.
+    reformatter = VideoReformatter()
+    count, broken = 0, 0
+    try:
+        for packet in _packets(container, stream, live, note):
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                broken += 1
+                continue
+            for frame in frames:
+                if broken:
+                    note(f"packets that cannot be decoded before frame {count}: {broken} skipped")
+                    broken = 0
+                if frame.is_corrupt:
+                    note(f"frame {count} is damaged: kept as decoded")
+                size = (frame.height, frame.width)
+                upright = size[::-1] if frame.rotation % 180 else size
+                yield upright, partial(_video_rgb, reformatter, frame)
+                count += 1
+        if broken:
+            note(f"packets that cannot be decoded after the last frame: {broken} skipped")
+        # Compared only where the container states a number; the estimate is too rough for that.
+        if count < stream.frames:
+            note(f"the header announces {stream.frames} frames, {count} were decoded")
+    finally:
+        container.close()
+
+
+def _packets(container, stream, live: bool, note: Note) -> Iterator[av.Packet]:
+    for _ in range(1 if live else 100):  # reads on after damage in a file
+        try:
+            yield from container.demux(stream)
+            return
+        except av.FFmpegError as error:
+            reason = error.strerror
+    note(f"the stream broke off ({reason})")
+
+
+def _video_rgb(reformatter: VideoReformatter, frame: av.VideoFrame) -> np.ndarray:
+    rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    # Phones film on their side and say so. The angle is counter-clockwise, as numpy's.
+    return np.rot90(rgb, round(frame.rotation / 90)) if frame.rotation else rgb
+
+
+def open_images(files: Sequence[Path], fps: float) -> Decoder:
+    """Image files in the given order; those that cannot be decoded are skipped."""
+    return Decoder(partial(_image_frames, files), fps, len(files))
+
+
+def _image_frames(files: Sequence[Path], note: Note) -> Iterator[DecodedFrame]:
+    for file in files:
+        try:
+            # To 8-bit BGR, turned upright, whatever the file's depth and channels.
+            bgr = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)
+        except (OSError, cv2.error):  # no permission; an empty file
+            bgr = None
+        if bgr is None:
+            note(f"{file.name} cannot be decoded: skipped")
+            continue
+        yield bgr.shape[:2], partial(cv2.cvtColor, bgr, cv2.COLOR_BGR2RGB)
+
+
+def open_camera(index: str) -> Decoder:
+    """The camera of this index (one or two digits); UserError if it cannot be opened."""
+    log = cv2.utils.logging if hasattr(cv2.utils, "logging") else cv2  # OpenCV 5; 4.11
+    verbosity = log.getLogLevel()
+    log.setLogLevel(0)  # each of OpenCV's backends would warn that it has no such camera
+    try:
+        camera = cv2.VideoCapture(int(index))
+    finally:
+        log.setLogLevel(verbosity)
+    if not camera.isOpened():
+        raise UserError(
+            f"camera {index} cannot be opened: check that it is plugged in and that no other "
+            f"program uses it (for a file of this name write ./{index})"
+        )
+    return Decoder(partial(_camera_frames, camera), camera.get(cv2.CAP_PROP_FPS))
+
+
+def _camera_frames(camera: cv2.VideoCapture, note: Note) -> Iterator[DecodedFrame]:
+    try:
+        while True:
+            delivered, bgr = camera.read()
+            if not delivered:
+                note("the camera stopped delivering frames")
+                return
+            yield bgr.shape[:2], partial(cv2.cvtColor, bgr, cv2.COLOR_BGR2RGB)
+    finally:
+        camera.release()

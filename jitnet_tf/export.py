@@ -1,0 +1,180 @@
+"""Exports a run's student as a SavedModel or a TFLite model, and checks that it is the same.
+
+    python -m jitnet_tf.export --run=runs/street --format=tflite --output=street.tflite
+
+The export takes `frame`, uint8 RGB [1, H, W, 3] of the run's size, and gives `classes`, uint8
+[1, H, W], and `probabilities`, float32 [1, H, W, C]. A report beside it, OUTPUT.json, holds the
+class names, how often its class ids agree with the live student's on frames of the run's video,
+and the milliseconds of each.
+"""
+
+import dataclasses
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import time
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from jitnet_tf import checkpoint, cli, compat, metrics, run, video
+from jitnet_tf.errors import UserError
+from jitnet_tf.labels import class_groups
+from jitnet_tf.student import make_student
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+    """Defines this command's flags."""
+    flags.DEFINE_string("run", None, "Run directory of jitnet_tf.distill.", required=True)
+    flags.DEFINE_enum("format", "saved_model", ["saved_model", "tflite"], "What to write.")
+    flags.DEFINE_string("output", None, "Folder (saved_model) or file (tflite).", required=True)
+    flags.DEFINE_enum(
+        "quantize",
+        "none",
+        ["none", "float16", "int8"],
+        "TFLite only: float16 weights, or int8 arithmetic calibrated on the run's video.",
+    )
+    flags.DEFINE_bool("probabilities", True, "Give class probabilities besides class ids.")
+    flags.DEFINE_string("video", None, "Frames to calibrate and compare on. Default: the run's.")
+    flags.DEFINE_integer("frames", 16, "How many of them.", lower_bound=1)
+    flags.DEFINE_bool("overwrite", False, "Replace an existing output.")
+
+
+def load_student(directory):
+    """The student of a run directory as it was at its last checkpoint, and its RunConfig."""
+    config = run.load_config(directory)
+    _, progress = checkpoint.load(directory)
+    config = dataclasses.replace(config, init=str(directory))
+    classes = class_groups(config.class_groups).names
+    return make_student(config, len(classes), tuple(progress["frame_size"])), config, classes
+
+
+def serving_function(student, probabilities):
+    """The function that is exported, tracing with a static size."""
+    spec = tf.TensorSpec((1, *student.frame_size, 3), tf.uint8, "frame")
+
+    @tf.function(input_signature=[spec])
+    def segment(frame):
+        logits = student.model(frame, training=False)
+        classes = tf.argmax(logits, axis=-1, output_type=tf.int32)
+        outputs = {"classes": tf.cast(classes, tf.uint8)}
+        if probabilities:
+            outputs["probabilities"] = tf.nn.softmax(logits)
+        return outputs
+
+    return segment
+
+
+def save_saved_model(student, function, path):
+    """Writes a SavedModel folder; returns a function frame → class ids that runs it."""
+    module = tf.Module()
+    module.model = student.model
+    tf.saved_model.save(module, str(path), signatures={"serving_default": function})
+    loaded = tf.saved_model.load(str(path))
+
+    def segment(frame):
+        outputs = loaded.signatures["serving_default"](frame=tf.constant(frame[None]))
+        return outputs["classes"].numpy()[0]
+
+    return segment
+
+
+def save_tflite(student, function, path, quantize, frames):
+    """Writes a TFLite file; returns a function frame → class ids that runs it."""
+    concrete = function.get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], student.model)
+    if quantize != "none":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if quantize == "int8":
+        converter.representative_dataset = lambda: ([frame[None]] for frame in frames)
+    content = converter.convert()
+    path.write_bytes(content)
+    interpreter = compat.tflite_interpreter(content)
+    runner = interpreter.get_signature_runner()
+    return lambda frame: runner(frame=frame[None])["classes"][0]
+
+
+def compare(live, exported, frames):
+    """Parity of two functions frame → class ids: agreement, mean IoU, milliseconds of each."""
+    same, counts = [], 0
+    milliseconds = {"live": [], "exported": []}
+    for frame in frames:
+        maps = {}
+        for name, segment in (("live", live), ("exported", exported)):
+            start = time.perf_counter()
+            maps[name] = segment(frame)
+            milliseconds[name].append(1000 * (time.perf_counter() - start))
+        same.append(np.mean(maps["live"] == maps["exported"]))
+        counts = counts + metrics.confusion(maps["live"], maps["exported"], 256)
+    return {
+        "frames": len(same),
+        "argmax_agreement": float(np.mean(same)),
+        "mean_iou": metrics.mean_iou(counts),
+        "live_ms": statistics.median(milliseconds["live"]),
+        "exported_ms": statistics.median(milliseconds["exported"]),
+    }
+
+
+def main(argv):
+    """See the module."""
+    del argv
+    output = pathlib.Path(FLAGS.output)
+    if FLAGS.quantize != "none" and FLAGS.format != "tflite":
+        raise UserError("--quantize is for --format=tflite: a SavedModel keeps its float32 weights")
+    if output.exists() and not FLAGS.overwrite:
+        raise UserError(f"--output={output} exists: give --overwrite, or another name")
+    student, config, classes = load_student(FLAGS.run)
+    with video.open_source(FLAGS.video or config.video, student.frame_size) as source:
+        frames = list(itertools.islice(source, FLAGS.frames))
+    function = serving_function(student, FLAGS.probabilities)
+    temporary = output.with_name(output.name + ".tmp")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        remove(temporary)
+        if FLAGS.format == "saved_model":
+            exported = save_saved_model(student, function, temporary)
+        else:
+            exported = save_tflite(student, function, temporary, FLAGS.quantize, frames)
+        parity = compare(student.infer, exported, frames)
+        remove(output)
+        os.replace(temporary, output)
+        report = {
+            "format": FLAGS.format,
+            "quantize": FLAGS.quantize,
+            "frame_size": student.frame_size,
+            "classes": classes,
+            "parity": parity,
+        }
+        checkpoint.write_text(f"{output}.json", json.dumps(report, indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"--output={output} cannot be written ({error})") from None
+    finally:
+        remove(temporary)
+    print(
+        f"{output}: {student.frame_size[0]}×{student.frame_size[1]} frames, classes "
+        f"{', '.join(classes)}\n"
+        f"on {parity['frames']} frames: {100 * parity['argmax_agreement']:.3f} % of the class ids "
+        f"agree with the live student's (mean IoU {parity['mean_iou']:.4f}); "
+        f"{parity['exported_ms']:.1f} ms a frame, live {parity['live_ms']:.1f} ms"
+    )
+
+
+def remove(path):
+    """Removes a file or a folder, if there is one."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.main(main)

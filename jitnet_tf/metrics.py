@@ -1,0 +1,82 @@
+"""Agreement of class maps: confusion counts and intersection over union (IoU)."""
+
+import dataclasses
+
+import numpy as np
+
+
+def confusion(labels, prediction, num_classes):
+    """Counts pixels by class: int64 [C, C], row = label, column = prediction.
+
+    labels, prediction: uint8 [H, W] class ids below num_classes.
+    """
+    pairs = labels.astype(np.intp) * num_classes + prediction
+    counts = np.bincount(pairs.ravel(), minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+def class_iou(counts):
+    """IoU of each class, float64 [C]; NaN for a class in neither map. counts: see `confusion`."""
+    intersection = np.diag(counts).astype(np.float64)
+    union = counts.sum(0) + counts.sum(1) - intersection
+    return np.divide(intersection, union, out=np.full(len(counts), np.nan), where=union > 0)
+
+
+def mean_iou(counts):
+    """MeanIoU of Algorithm 1's line 8: over the foreground classes present in either map.
+
+    A pair without any foreground agrees entirely and scores 1. (EastGit0 scores the lowest class
+    and ShadowTutor averages over present classes, background included in both.)
+    """
+    iou = class_iou(counts)[1:]
+    present = ~np.isnan(iou)
+    return float(iou[present].mean()) if present.any() else 1.0
+
+
+@dataclasses.dataclass
+class StreamScore:
+    """Accuracy over a stream as the paper reports it: TP, FP, FN summed over frames, then IoU.
+
+    Attributes:
+      class_names: C names, background first.
+      evaluated: names to average over; empty: those that occur in the reference.
+      all_frames, student_frames: confusion counts [C, C] of every frame, and of the frames on
+        which no teacher was asked.
+    """
+
+    class_names: tuple[str, ...]
+    evaluated: tuple[str, ...] = ()
+    all_frames: np.ndarray = None
+    student_frames: np.ndarray = None
+
+    def __post_init__(self):
+        shape = (len(self.class_names),) * 2
+        if self.all_frames is None:
+            self.all_frames = np.zeros(shape, np.int64)
+            self.student_frames = np.zeros(shape, np.int64)
+
+    def add(self, counts, is_teacher_frame):
+        """Adds one frame's confusion counts."""
+        self.all_frames += counts
+        if not is_teacher_frame:
+            self.student_frames += counts
+
+    def per_class(self, counts=None):
+        """IoU by class name, for the classes averaged over. counts: default, all frames'."""
+        counts = self.all_frames if counts is None else counts
+        iou = class_iou(counts)
+        occurring = counts.sum(1) > 0
+        return {
+            name: float(np.nan_to_num(iou[i]))
+            for i, name in enumerate(self.class_names)
+            if i > 0 and (name in self.evaluated if self.evaluated else occurring[i])
+        }
+
+    def mean(self, counts=None):
+        """Mean of `per_class`, or None where no class occurs."""
+        values = list(self.per_class(counts).values())
+        return sum(values) / len(values) if values else None
+
+    def mean_student_only(self):
+        """Mean IoU over the frames on which no teacher was asked, or None without any."""
+        return self.mean(self.student_frames) if self.student_frames.any() else None

@@ -1,0 +1,181 @@
+"""JITNet, the student network (paper §3.1, figure 2; sizes from the authors' `src/res_seg.py`)."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+NORMALIZATIONS = ("frame", "moving")
+EPSILON = 1e-5
+MOVING_DECAY = 0.997
+# Contrast is left to the first normalisation; this only brings 0…255 near zero mean, unit range.
+INPUT_MEAN = 127.5
+INPUT_SCALE = 127.5
+
+
+class FrameNormalization(keras.layers.Layer):
+    """Normalises each channel by the mean and variance of the frame itself, when training or not.
+
+    Moving averages lag behind weights that change at a learning rate of .01; EastGit0's and
+    ShadowTutor's students normalise online by the frame's own statistics instead. Each frame of a
+    batch has its own, so a network means the same for one frame as for a batch of crops.
+    [B, H, W, C] → [B, H, W, C], same dtype; statistics are taken in float32.
+
+    One frame is the batch of one that the fused kernel of batch normalisation is for: on a CPU it
+    takes 2/3 of the plain operations' time, forward and backward.
+    """
+
+    def __init__(self, name=None):
+        # Input and weights keep their dtypes: the kernel wants a float32 scale for any input.
+        super().__init__(dtype="float32", autocast=False, name=name)
+
+    def build(self, input_shape):
+        """Creates the scale `gamma` and the offset `beta`, one per channel."""
+        channels = (input_shape[-1],)
+        # float32 whatever the compute dtype: the fused kernel wants them so.
+        self.gamma = self.add_weight(name="gamma", shape=channels, initializer="ones")
+        self.beta = self.add_weight(name="beta", shape=channels, initializer="zeros")
+
+    def call(self, x):
+        """See the class."""
+        if x.shape[0] == 1:
+            return tf.compat.v1.nn.fused_batch_norm(
+                x, self.gamma, self.beta, epsilon=EPSILON, is_training=True
+            )[0]
+        mean, variance = tf.nn.moments(tf.cast(x, tf.float32), [1, 2], keepdims=True)
+        scale = self.gamma * tf.math.rsqrt(variance + EPSILON)
+        offset = self.beta - mean * scale
+        return x * tf.cast(scale, x.dtype) + tf.cast(offset, x.dtype)
+
+
+class InputNormalization(keras.layers.Layer):
+    """uint8 RGB [B, H, W, 3] → about -1…1 in the compute dtype."""
+
+    def call(self, frames):
+        """See the class."""
+        return (tf.cast(frames, self.compute_dtype) - INPUT_MEAN) / INPUT_SCALE
+
+
+class ResizeLike(keras.layers.Layer):
+    """Resizes x bilinearly to the height and width of `like`, as recorded on the way down.
+
+    Sizes are read from tensors, so odd ones come back exactly. Corners are aligned, as in the
+    authors' code. [B, h, w, C], [B, H, W, *] → [B, H, W, C].
+    """
+
+    def call(self, x, like):
+        """See the class."""
+        size = like.shape[1:3] if like.shape[1:3].is_fully_defined() else tf.shape(like)[1:3]
+        resized = tf.raw_ops.ResizeBilinear(images=x, size=size, align_corners=True)
+        return tf.cast(resized, x.dtype)
+
+
+class Subsample(keras.layers.Layer):
+    """Keeps every second row and column, the shortcut of a strided block of unchanged depth."""
+
+    def call(self, x):
+        """See the class."""
+        return x[:, ::2, ::2, :]
+
+
+def build_jitnet(
+    num_classes,
+    *,
+    width=0.5,
+    units=1,
+    skip=True,
+    separable=False,
+    normalization="frame",
+    dtype="float32",
+    frame_size=(None, None),
+):
+    """Builds the student.
+
+    Args:
+      num_classes: classes including background (id 0), 2…255.
+      width: channel multiplier. .5 is the network that the paper times (Table 1's 15.2 GFLOP),
+        1.0 the one that has its 3 M parameters.
+      units: residual units per encoder and decoder block (authors: 1 online, 2 for COCO).
+      skip: concatenate encoder features to the decoder at strides 16 and 8 (§3.1).
+      separable: replace every 3×3 after the stem by a depthwise 3×3 and a pointwise 1×1.
+      normalization: 'frame' (each frame's own statistics) or 'moving' (batch normalisation with
+        moving averages at inference, as the authors pretrain).
+      dtype: Keras dtype policy, e.g. 'float32' or 'mixed_bfloat16'.
+      frame_size: (H, W) where known, for static shapes; weights do not depend on it.
+
+    Returns:
+      A Keras model: uint8 RGB frames [B, H, W, 3] of any size → float32 logits
+      [B, H, W, num_classes]. Input normalisation is inside.
+    """
+    if normalization not in NORMALIZATIONS:
+        raise ValueError(f"normalization is {normalization!r}, not one of {NORMALIZATIONS}")
+    floor = 8 if num_classes <= 8 else 16 if num_classes <= 16 else 32
+
+    def depth(channels, least=8):
+        return max(int(channels * width), least)
+
+    def normalize_relu(x, name):
+        if normalization == "frame":
+            x = FrameNormalization(name=f"{name}_norm")(x)
+        else:
+            x = keras.layers.BatchNormalization(
+                momentum=MOVING_DECAY, epsilon=EPSILON, dtype=dtype, name=f"{name}_norm"
+            )(x)
+        return keras.layers.ReLU(dtype=dtype, name=f"{name}_relu")(x)
+
+    def conv(x, filters, kernel, name, stride=1, bias=True, kind=keras.layers.Conv2D):
+        padding = "same"
+        if stride == 2 and kernel == 3:
+            # Centres each window on the pixel that the shortcut keeps, whatever the size's parity.
+            x = keras.layers.ZeroPadding2D(1, dtype=dtype, name=f"{name}_pad")(x)
+            padding = "valid"
+        init = "kernel" if kind is keras.layers.Conv2D else "pointwise"
+        inits = {f"{init}_initializer": "he_normal"}
+        layer = kind(
+            filters, kernel, stride, padding, use_bias=bias, dtype=dtype, name=name, **inits
+        )
+        return layer(x)
+
+    def conv3x3(x, filters, name, stride=1, stem=False):
+        kind = keras.layers.SeparableConv2D if separable and not stem else keras.layers.Conv2D
+        return normalize_relu(conv(x, filters, 3, name, stride, bias=False, kind=kind), name)
+
+    def unit(x, filters, stride, name):
+        """A modified residual unit: 3×3, then the second 3×3 as a 1×3 and a 3×1 (§3.1)."""
+        preact = normalize_relu(x, f"{name}_preact")
+        if x.shape[-1] != filters:
+            shortcut = conv(preact, filters, 1, f"{name}_shortcut", stride)
+        else:
+            shortcut = Subsample(dtype=dtype, name=f"{name}_shortcut")(x) if stride == 2 else x
+        residual = conv3x3(preact, filters, f"{name}_3x3", stride)
+        residual = conv(residual, filters, (1, 3), f"{name}_1x3")
+        residual = conv(residual, filters, (3, 1), f"{name}_3x1")
+        return keras.layers.Add(dtype=dtype, name=f"{name}_add")([shortcut, residual])
+
+    def block(x, filters, name, stride=1):
+        for i in range(units):
+            x = unit(x, filters, stride if i == 0 else 1, f"{name}_unit{i + 1}")
+        return x
+
+    def resize(x, like, name):
+        return ResizeLike(dtype=dtype, name=name)(x, like)
+
+    def join(x, encoded, name):
+        x = resize(x, encoded, f"{name}_resize")
+        return keras.layers.Concatenate(dtype=dtype, name=name)([encoded, x]) if skip else x
+
+    frames = keras.Input((*frame_size, 3), dtype="uint8", name="frame")
+    x = InputNormalization(dtype=dtype, name="input_normalization")(frames)
+    stride2 = conv3x3(x, depth(16), "stem1", 2, stem=True)
+    stride4 = conv3x3(stride2, depth(64), "stem2", 2, stem=True)
+    stride8 = block(stride4, depth(128), "encoder1", 2)
+    stride16 = block(stride8, depth(128), "encoder2", 2)
+    stride32 = block(stride16, depth(256), "encoder3", 2)
+    x = block(stride32, depth(256, floor), "decoder1")
+    x = block(join(x, stride16, "join16"), depth(128, floor), "decoder2")
+    x = block(join(x, stride8, "join8"), depth(64, floor), "decoder3")
+    x = resize(resize(x, stride4, "resize4"), stride2, "resize2")
+    x = conv3x3(x, depth(64, floor), "head1")
+    x = conv3x3(x, depth(16, floor), "head2")
+    x = resize(x, frames, "resize1")
+    x = conv(x, num_classes, 1, "logits")
+    logits = keras.layers.Activation("linear", dtype="float32", name="logits_float32")(x)
+    return keras.Model(frames, logits, name="jitnet")

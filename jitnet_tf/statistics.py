@@ -1,0 +1,156 @@
+"""What a run has done so far, and the report at its end."""
+
+import collections
+import dataclasses
+
+import numpy as np
+
+from jitnet_tf import metrics
+
+
+@dataclasses.dataclass
+class Statistics:
+    """Counts of a run; `add` every frame's result.
+
+    Attributes:
+      score: accuracy against a reference, None without one.
+      recorded_teacher_seconds: what a frame costs the teacher where it is replayed, not run; None
+        for a live teacher, whose time is measured.
+    """
+
+    score: metrics.StreamScore | None = None
+    recorded_teacher_seconds: float | None = None
+    frames: int = 0
+    teacher_frames: int = 0
+    updates: int = 0
+    accuracy_sum: float = 0.0
+    seconds: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(float))
+
+    def add(self, result):
+        """Counts one FrameResult."""
+        self.frames += 1
+        self.updates += result.updates
+        if result.is_teacher_frame:
+            self.teacher_frames += 1
+            self.accuracy_sum += result.accuracy_before
+        if result.reference_confusion is not None:
+            self.score.add(result.reference_confusion, result.is_teacher_frame)
+        for stage, seconds in result.seconds.items():
+            self.seconds[stage] += seconds
+
+    @property
+    def teacher_fraction(self):
+        """Part of the frames that the teacher saw, 0…1."""
+        return self.teacher_frames / max(self.frames, 1)
+
+    @property
+    def accuracy(self):
+        """Mean accuracy on teacher frames before updating: the student on frames new to it."""
+        return self.accuracy_sum / max(self.teacher_frames, 1)
+
+    @property
+    def teacher_seconds(self):
+        """Seconds that the teacher takes a frame."""
+        if self.recorded_teacher_seconds is not None:
+            return self.recorded_teacher_seconds
+        return self.seconds["teacher"] / max(self.teacher_frames, 1)
+
+    @property
+    def speedup(self):
+        """Time of the teacher on every frame over that of teacher, student and its training.
+
+        As in the paper's §5.2, decoding and output are left out. A replayed teacher counts with
+        the time it took when recorded.
+        """
+        student = sum(self.seconds[stage] for stage in ("labels", "infer", "score", "update"))
+        spent = self.teacher_frames * self.teacher_seconds + student
+        return self.frames * self.teacher_seconds / spent if spent else 0.0
+
+    def summary(self):
+        """The run's figures, as written to summary.json."""
+        wall = sum(self.seconds.values())
+        values = {
+            "frames": self.frames,
+            "teacher_frames": self.teacher_frames,
+            "teacher_fraction": self.teacher_fraction,
+            "updates": self.updates,
+            "accuracy_before_update": self.accuracy,
+            "fps": self.frames / wall if wall else 0.0,
+            "speedup": self.speedup,
+            "teacher_seconds_per_frame": self.teacher_seconds,
+            "teacher_time": "measured" if self.recorded_teacher_seconds is None else "recorded",
+            "seconds": dict(self.seconds),
+        }
+        if self.score:
+            values["mean_iou"] = self.score.mean()
+            values["mean_iou_student_only"] = self.score.mean_student_only()
+            values["per_class_iou"] = self.score.per_class()
+        return values
+
+    def progress(self):
+        """The running figures in one short line."""
+        if self.score:
+            accuracy = f"mean IoU {percent(self.score.mean())}"
+        else:
+            accuracy = f"accuracy {percent(self.accuracy)}"
+        return f"{accuracy}, teacher {percent(self.teacher_fraction)}, {self.updates} updates"
+
+    def get_state(self):
+        """JSON of all counts: see `set_state`."""
+        state = {
+            name: getattr(self, name)
+            for name in ("frames", "teacher_frames", "updates", "accuracy_sum")
+        }
+        state["seconds"] = dict(self.seconds)
+        if self.score:
+            state["all_frames"] = self.score.all_frames.tolist()
+            state["student_frames"] = self.score.student_frames.tolist()
+        return state
+
+    def set_state(self, state):
+        """Restores `get_state`'s counts."""
+        for name in ("frames", "teacher_frames", "updates", "accuracy_sum"):
+            setattr(self, name, state[name])
+        self.seconds.clear()
+        self.seconds.update(state["seconds"])
+        if self.score:
+            self.score.all_frames[:] = np.array(state["all_frames"])
+            self.score.student_frames[:] = np.array(state["student_frames"])
+
+
+def percent(value):
+    """'61.3 %', or '–' for None."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def table(summary):
+    """The report at a run's end, as text. summary: as in summary.json."""
+    rows = [
+        ("frames", f"{summary['frames']}"),
+        (
+            "teacher frames",
+            f"{summary['teacher_frames']} ({percent(summary['teacher_fraction'])})",
+        ),
+        ("updates", f"{summary['updates']}"),
+        ("accuracy before update", percent(summary["accuracy_before_update"])),
+    ]
+    if "mean_iou" in summary:
+        rows.append(("mean IoU, all frames", percent(summary["mean_iou"])))
+        rows.append(("mean IoU, student only", percent(summary["mean_iou_student_only"])))
+        rows += [(f"  IoU {name}", percent(x)) for name, x in summary["per_class_iou"].items()]
+    per_frame = {
+        "teacher": summary["teacher_frames"],
+        "labels": summary["teacher_frames"],
+        "infer": summary["frames"] + summary["updates"],
+        "update": summary["updates"],
+    }
+    for stage, seconds in summary["seconds"].items():
+        count = per_frame.get(stage, summary["frames"])
+        each = f", {1000 * seconds / count:.1f} ms each" if count else ""
+        rows.append((f"  seconds in {stage}", f"{seconds:.1f}{each}"))
+    rows.append(("frames a second", f"{summary['fps']:.1f}"))
+    note = "" if summary["teacher_time"] == "measured" else " (teacher's time as recorded)"
+    rows.append(("speedup over the teacher", f"{summary['speedup']:.1f}×{note}"))
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:<{width}}  {value}" for name, value in rows]
+    return "\n".join([*lines, *(f"note: {problem}" for problem in summary["problems"])])

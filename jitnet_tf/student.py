@@ -1,0 +1,156 @@
+"""A student on one stream: its compiled inference and update steps, and all its weights."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+
+from jitnet_tf import checkpoint, losses
+from jitnet_tf.errors import UserError
+from jitnet_tf.model import build_jitnet
+
+
+def has_gpu():
+    """Whether TensorFlow sees a GPU."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def computes_bfloat16_fast():
+    """Whether bfloat16 has arithmetic units here: any CUDA GPU since Ampere, or a CPU with AMX."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        capability = tf.config.experimental.get_device_details(gpu).get("compute_capability")
+        return capability is not None and capability >= (8, 0)
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    return cpuinfo.is_file() and " amx_bf16" in cpuinfo.read_text()
+
+
+def dtype_policy(precision):
+    """The Keras dtype policy for a precision of 'float32', 'bfloat16' or 'auto'.
+
+    Weights, statistics, logits and loss are float32 in either; bfloat16 is for what lies between.
+    """
+    if precision == "auto":
+        precision = "bfloat16" if computes_bfloat16_fast() else "float32"
+    return {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
+
+
+class Student:
+    """Segments frames of one size and learns from labels.
+
+    Both steps are tf.functions with static signatures, traced at construction: what a frame costs
+    does not depend on which frame it is.
+
+    Args:
+      model: Keras model, uint8 frames [B, H, W, 3] → float32 logits [B, H, W, C].
+      frame_size: (H, W) in pixels.
+      learning_rate, momentum: of the stochastic gradient descent that updates all layers (§3.2).
+      xla: 'on', 'off' or 'auto': compile by XLA, auto only on a GPU. On a CPU it makes this
+        network 3–4 times slower.
+    """
+
+    def __init__(self, model, frame_size, *, learning_rate=0.01, momentum=0.9, xla="auto"):
+        self.model = model
+        self.frame_size = tuple(frame_size)
+        self.optimizer = keras.optimizers.SGD(learning_rate, momentum=momentum)
+        # The momentum has to exist before tracing; a function may not make variables later on.
+        self.optimizer.build(model.trainable_variables)
+        jit = xla == "on" or (xla == "auto" and has_gpu())
+        frame = tf.TensorSpec((*self.frame_size, 3), tf.uint8, "frame")
+        labels = tf.TensorSpec(self.frame_size, tf.uint8, "labels")
+        weights = tf.TensorSpec(self.frame_size, tf.float32, "weights")
+        self._infer = tf.function(self._infer_step, [frame], jit_compile=jit)
+        self._update = tf.function(self._update_step, [frame, labels, weights], jit_compile=jit)
+        self._infer.get_concrete_function()
+        self._update.get_concrete_function()
+
+    def infer(self, frame):
+        """Segments a frame: uint8 RGB [H, W, 3] → class ids uint8 [H, W]."""
+        return self._infer(frame).numpy()
+
+    def update(self, frame, labels, weights):
+        """Takes one step of gradient descent on a frame, all layers.
+
+        frame: uint8 [H, W, 3]; labels: uint8 [H, W]; weights: float32 [H, W]. Returns the loss
+        before the step.
+        """
+        return float(self._update(frame, labels, weights))
+
+    def _infer_step(self, frame):
+        logits = self.model(frame[tf.newaxis], training=False)[0]
+        return tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
+
+    def _update_step(self, frame, labels, weights):
+        with tf.GradientTape() as tape:
+            logits = self.model(frame[tf.newaxis], training=True)[0]
+            loss = losses.weighted_cross_entropy(labels, logits, weights)
+        variables = self.model.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return loss
+
+    def warm_up(self, frame):
+        """Runs both steps once and undoes what they changed: first runs take longer."""
+        state = self.get_state()
+        self.infer(frame)
+        self.update(frame, np.zeros(self.frame_size, np.uint8), np.ones(self.frame_size, "f"))
+        self.set_state(state)
+
+    def get_state(self):
+        """Everything that training changes, as {name: array}: see `set_state`."""
+        return {name: variable.numpy() for name, variable in self._variables().items()}
+
+    def set_state(self, state):
+        """Restores `get_state`'s arrays. KeyError or ValueError where names or shapes differ."""
+        for name, variable in self._variables().items():
+            variable.assign(np.asarray(state[name]))
+
+    def load_weights(self, state):
+        """Takes the weights, not the momentum, of another student's state."""
+        for name, variable in self._weights().items():
+            variable.assign(np.asarray(state[name]))
+
+    def _weights(self):
+        return {
+            # Named by layer: variables' own names differ between Keras 2 and 3.
+            f"weights/{layer.name}/{variable.name.split('/')[-1].split(':')[0]}": variable
+            for layer in self.model.layers
+            for variable in layer.weights
+        }
+
+    def _variables(self):
+        momentum = {
+            f"momentum/{i:03d}": variable for i, variable in enumerate(self.optimizer.momentums)
+        }
+        return {**self._weights(), **momentum}
+
+
+def make_student(config, num_classes, frame_size):
+    """The student that a RunConfig describes, for frames of frame_size (H, W).
+
+    Raises:
+      UserError: the weights to start from do not fit.
+    """
+    keras.utils.set_random_seed(config.seed)
+    # Two runs with one seed are equal; without, some GPU kernels add in the order they finish.
+    tf.config.experimental.enable_op_determinism()
+    options = dataclasses.asdict(config.student)
+    policy = dtype_policy(options.pop("precision"))
+    model = build_jitnet(num_classes, **options, dtype=policy, frame_size=frame_size)
+    student = Student(
+        model,
+        frame_size,
+        learning_rate=config.learning_rate,
+        momentum=config.momentum,
+        xla=config.xla,
+    )
+    if config.init != "random":
+        arrays, _ = checkpoint.load(config.init)
+        try:
+            student.load_weights(arrays)
+        except (KeyError, ValueError) as error:
+            raise UserError(
+                f"--init={config.init} holds a student of other classes or options than this run "
+                f"({' '.join(str(error).split())[:200]})"
+            ) from None
+    return student

@@ -1,0 +1,21 @@
+"""Installs jitnet_tf: `pip install .`, with the dependencies of requirements.txt."""
+
+import pathlib
+
+from setuptools import setup
+
+HERE = pathlib.Path(__file__).parent
+RUNTIME, _, _ = (HERE / "requirements.txt").read_text(encoding="utf-8").partition("# For the tests")
+REQUIREMENTS = [line.split("#")[0].strip() for line in RUNTIME.splitlines()]
+
+setup(
+    name="jitnet_tf",
+    version="0.1.0",
+    description="Online distillation of compact video segmentation students, in TensorFlow",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    packages=["jitnet_tf", "teacher"],
+    package_data={"jitnet_tf": ["data/*"]},
+    python_requires=">=3.10,<3.14",
+    install_requires=[line for line in REQUIREMENTS if line],
+)

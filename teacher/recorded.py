@@ -1,0 +1,209 @@
+"""A teacher's answers on a whole video, recorded once and replayed.
+
+A recording is a SQLite file: compact, read frame by frame, and consistent after a crash at any
+moment. Masks are stored as pixels of the frame (COCO run-length encoding of each object's window),
+so that a replay gives the very labels of the live teacher, while score threshold, class groups
+and box weights can still be chosen.
+"""
+
+import json
+import pathlib
+import sqlite3
+import zlib
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from jitnet_tf.errors import UserError
+from teacher.instances import Instances
+
+FORMAT = "jitnet_tf teacher recording 1"
+# A frame is recognised by its 16×16 grey thumbnail. Decoders and colour conversions differ by a
+# level or two between platforms; a different scene, or a cut, differs by tens.
+THUMBNAIL = 16
+THUMBNAIL_TOLERANCE = 6.0
+
+
+def thumbnail(frame):
+    """What a frame is recognised by: uint8 [16, 16]. frame: uint8 RGB [H, W, 3]."""
+    small = cv2.resize(frame, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+
+
+def encode(instances):
+    """Instances → bytes: zlib-compressed JSON."""
+    rows = []
+    for i in range(len(instances)):
+        mask = instances.masks[i]
+        counts = b""
+        if mask.size:
+            counts = coco_mask.encode(np.asfortranarray(mask, np.uint8))["counts"]
+        rows.append(
+            [
+                int(instances.classes[i]),
+                float(instances.scores[i]),
+                [float(x) for x in instances.boxes[i]],
+                [int(x) for x in instances.origins[i]],
+                list(mask.shape),
+                counts.decode("ascii"),
+            ]
+        )
+    return zlib.compress(json.dumps(rows, separators=(",", ":")).encode(), 9)
+
+
+def decode(data):
+    """Bytes of `encode` → Instances, equal in every bit."""
+    rows = json.loads(zlib.decompress(data))
+    classes, scores, boxes, origins, sizes, counts = zip(*rows, strict=True) if rows else [()] * 6
+    return Instances(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(classes, np.int32),
+        np.array(scores, np.float32),
+        tuple(
+            coco_mask.decode({"size": size, "counts": text}).astype(bool)
+            if text
+            else np.zeros(size, bool)
+            for size, text in zip(sizes, counts, strict=True)
+        ),
+        np.array(origins, np.int32).reshape(-1, 2),
+    )
+
+
+class Recording:
+    """Reads a recording. Also a teacher: calling it replays frame `index`.
+
+    Attributes:
+      frame_size: (H, W) of the frames recorded.
+      header: what `Recorder` was given: teacher, video, min_score, …
+      teacher_seconds: mean seconds a frame that the live teacher took, None where unknown.
+
+    Raises:
+      UserError: missing file, not a recording, damaged, or frames other than those recorded.
+    """
+
+    def __init__(self, path):
+        self.path = str(path)
+        if not pathlib.Path(path).is_file():
+            raise UserError(f"recording {self.path!r} does not exist; make it with teacher.record")
+        try:
+            uri = pathlib.Path(path).resolve().as_uri() + "?mode=ro"
+            self._database = sqlite3.connect(uri, uri=True)
+            self._database.execute("PRAGMA trusted_schema = OFF")
+            self.header = dict(self._database.execute("SELECT name, value FROM header"))
+            self._count, seconds = self._database.execute(
+                "SELECT count(*), avg(seconds) FROM frames"
+            ).fetchone()
+        except sqlite3.DatabaseError:
+            self.header = {}
+        if self.header.get("format") != FORMAT:
+            raise UserError(
+                f"recording {self.path!r} is not a teacher recording; make one with teacher.record"
+            )
+        self.frame_size = (int(self.header["height"]), int(self.header["width"]))
+        self.min_score = float(self.header["min_score"])
+        self.teacher_seconds = seconds
+
+    def __len__(self):
+        return self._count
+
+    def check_size(self, frame_size):
+        """UserError unless the frames recorded were of frame_size (H, W)."""
+        if tuple(frame_size) != self.frame_size:
+            (h, w), (have_h, have_w) = self.frame_size, frame_size
+            raise UserError(
+                f"recording {self.path!r} was made of {h}×{w} frames, these are {have_h}×{have_w}: "
+                f"give --frame_size={h}x{w}, or record again at this size"
+            )
+
+    def __call__(self, frame, index):
+        """Replays what the teacher said of frame `index`, uint8 RGB [H, W, 3]."""
+        self.check_size(frame.shape[:2])
+        try:
+            row = self._database.execute(
+                "SELECT thumbnail, instances FROM frames WHERE number = ?", (index,)
+            ).fetchone()
+            if row is None:
+                raise UserError(
+                    f"recording {self.path!r} ends after {len(self)} frames and frame {index} is "
+                    f"needed: give --max_frames={len(self)}, or record the rest (teacher.record "
+                    "goes on where it stopped)"
+                )
+            stored = np.frombuffer(row[0], np.uint8).reshape(THUMBNAIL, THUMBNAIL)
+            replayed = decode(row[1])
+        except (sqlite3.DatabaseError, zlib.error, ValueError, TypeError) as error:
+            raise UserError(
+                f"recording {self.path!r} is damaged at frame {index} ({error}): record it again"
+            ) from error
+        difference = np.abs(thumbnail(frame).astype(int) - stored).mean()
+        if difference > THUMBNAIL_TOLERANCE:
+            raise UserError(
+                f"recording {self.path!r} is of another video: frame {index} does not look like "
+                f"the one recorded from {self.header['video']!r}"
+            )
+        return replayed
+
+    def close(self):
+        """Closes the file."""
+        self._database.close()
+
+
+class Recorder:
+    """Writes a recording, or goes on with one.
+
+    Args:
+      path: the file; its folder is made. An existing recording of the same header is continued.
+      header: names and values that identify it: teacher, video, height, width, min_score.
+
+    Raises:
+      UserError: unwritable, another kind of file, or a recording of something else.
+    """
+
+    COMMIT_EVERY = 25  # frames; what a crash may cost
+
+    def __init__(self, path, header):
+        self.path = str(path)
+        header = {"format": FORMAT, **{name: str(value) for name, value in header.items()}}
+        try:
+            pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self.path)
+            tables = {name for (name,) in self._database.execute("SELECT name FROM sqlite_master")}
+            if tables - {"header", "frames", "sqlite_autoindex_header_1"}:
+                raise UserError(
+                    f"{self.path!r} is another program's database: choose another --output"
+                )
+            with self._database:
+                self._database.execute(
+                    "CREATE TABLE IF NOT EXISTS header (name TEXT PRIMARY KEY, value TEXT)"
+                )
+                self._database.execute(
+                    "CREATE TABLE IF NOT EXISTS frames (number INTEGER PRIMARY KEY, "
+                    "thumbnail BLOB, seconds REAL, instances BLOB)"
+                )
+                found = dict(self._database.execute("SELECT name, value FROM header"))
+                if not found:
+                    self._database.executemany("INSERT INTO header VALUES (?, ?)", header.items())
+            self.count = self._database.execute("SELECT count(*) FROM frames").fetchone()[0]
+        except (sqlite3.Error, OSError) as error:
+            raise UserError(
+                f"cannot write the recording {self.path!r} ({error}); choose another --output"
+            ) from error
+        for name, value in header.items():
+            if found and found.get(name) != value:
+                raise UserError(
+                    f"recording {self.path!r} already exists with {name} {found.get(name)!r}, not "
+                    f"{value!r}: choose another --output or delete it"
+                )
+
+    def append(self, frame, instances, seconds):
+        """Adds the next frame, uint8 RGB [H, W, 3], and what the teacher took in seconds."""
+        row = (self.count, thumbnail(frame).tobytes(), seconds, encode(instances))
+        self._database.execute("INSERT INTO frames VALUES (?, ?, ?, ?)", row)
+        self.count += 1
+        if self.count % self.COMMIT_EVERY == 0:
+            self._database.commit()
+
+    def close(self):
+        """Keeps what was appended and closes the file."""
+        self._database.commit()
+        self._database.close()
