@@ -7,9 +7,8 @@ from absl import app, flags, logging
 
 from jitnet_tf.errors import UserError
 
-# Before TensorFlow is imported; set either to see its messages again.
+# Before TensorFlow is imported; set it to 0 to see its messages again.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -30,8 +29,11 @@ def _parse(argv):
     return rest
 
 
-def main(function):
-    """Parses the flags and runs `function(argv)`, turning UserError into one line and status 2."""
+def main(function, argv=None):
+    """Parses the flags and runs `function(argv)`, turning UserError into one line and status 2.
+
+    argv: program name and arguments; default, the process's.
+    """
 
     def guarded(argv):
         logging.set_verbosity(logging.ERROR)
@@ -43,4 +45,4 @@ def main(function):
             print("interrupted", file=sys.stderr)
             sys.exit(EXIT_INTERRUPTED)
 
-    app.run(guarded, flags_parser=_parse)
+    app.run(guarded, argv, flags_parser=_parse)

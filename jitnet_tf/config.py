@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 from jitnet_tf.errors import UserError
 
@@ -68,12 +69,13 @@ class RunConfig:
             )
         if self.max_updates < 0:
             raise UserError(f"--max_updates={self.max_updates} is negative")
-        if self.box_weight <= 0 or self.box_dilation < 0:
+        # Written so that NaN, which compares as false, is refused too.
+        if not (self.box_weight > 0 and self.box_dilation >= 0):
             raise UserError("--box_weight has to be above 0 and --box_dilation at least 0")
-        if self.learning_rate < 0 or not 0 <= self.momentum < 1:
+        if not (self.learning_rate >= 0 and 0 <= self.momentum < 1):
             raise UserError("--learning_rate has to be at least 0 and --momentum in 0…1, below 1")
-        if self.student.width <= 0 or self.student.units < 1:
-            raise UserError("--width has to be above 0 and --units at least 1")
+        if not 0 < self.student.width < math.inf or self.student.units < 1:
+            raise UserError("--width has to be above 0 and finite, and --units at least 1")
 
     def to_json(self):
         """The configuration as JSON text."""
@@ -82,7 +84,7 @@ class RunConfig:
     @classmethod
     def from_json(cls, text):
         """Reads `to_json`'s text. TypeError or ValueError where it is something else."""
-        values = json.loads(text)
+        values = dict(json.loads(text))
         values["student"] = StudentConfig(**values.get("student", {}))
         return cls(**values)
 
@@ -102,4 +104,5 @@ class RunConfig:
     def flat(self):
         """Name → value with the student's fields among the others, as the flags are named."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {**values, **dataclasses.asdict(values.pop("student"))}
+        student = dataclasses.asdict(values.pop("student"))
+        return {**values, **student}

@@ -67,7 +67,7 @@ def class_groups(spec):
             f"{' or '.join(map(repr, PRESETS))}, or a file with lines 'auto = car, bus, truck'"
         )
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"class groups {spec!r}: not a readable text file ({error})") from None
     groups, owner = {}, {}

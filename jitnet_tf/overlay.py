@@ -3,34 +3,13 @@
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
 
-Teacher = tuple[np.ndarray, np.ndarray, int]  # frame, labels, frame index
+from jitnet_tf.palette import colorize, palette
 
-# Okabe and Ito's colours (jfly.uni-koeln.de/color), which the colour-blind tell apart too; the
-# strong ones first, and black, which is the background's, replaced by a light grey.
-_FIRST_COLOURS = (
-    (213, 94, 0),
-    (86, 180, 233),
-    (240, 228, 66),
-    (0, 158, 115),
-    (204, 121, 167),
-    (0, 114, 178),
-    (230, 159, 0),
-    (225, 225, 225),
-)
-# From linear RGB to what is seen of it with all cones, without the long-wave ones and without the
-# medium-wave ones (Machado et al. 2009, table 1, transposed).
-_COLOUR_VISIONS = np.array(
-    [
-        [(1, 0, 0), (0, 1, 0), (0, 0, 1)],
-        [(0.1523, 0.1145, -0.0039), (1.0526, 0.7863, -0.0481), (-0.2049, 0.0992, 1.0520)],
-        [(0.3673, 0.2801, -0.0118), (0.8606, 0.6725, 0.0429), (-0.2280, 0.0474, 0.9689)],
-    ]
-)
+Teacher = tuple[np.ndarray, np.ndarray, int]  # frame, labels, frame index
 
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _GROUND, _WHITE, _GREY, _ACCENT = (20, 22, 26), (240, 240, 240), (160, 165, 172), (255, 190, 70)
@@ -57,36 +36,6 @@ class Status:
     updates: int
 
 
-@lru_cache(maxsize=1)
-def palette() -> np.ndarray:
-    """The colour of each class id, uint8 RGB [256, 3]; a class keeps its colour in every run.
-
-    Id 0, the background, is black. After the fixed first colours, each next one is as far as can
-    be from all before, to normal eyes and to red- and green-blind ones, whichever sees less.
-    """
-    levels = np.linspace(0, 255, 8).round()
-    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
-    # Dark colours would be lost on dark scenes.
-    grid = grid[grid @ (0.2126, 0.7152, 0.0722) > 70]
-    colours = np.concatenate([[(0, 0, 0)], _FIRST_COLOURS, grid]).astype(np.uint8)
-    seen = np.clip((colours / 255.0) ** 2.2 @ _COLOUR_VISIONS, 0, 1) ** (1 / 2.2)
-    lab = cv2.cvtColor(seen.astype(np.float32), cv2.COLOR_RGB2Lab)  # [vision, colour, 3]
-    chosen = list(range(1 + len(_FIRST_COLOURS)))
-    distance = np.full(len(colours), np.inf)
-    for place in range(255):
-        to_latest = np.linalg.norm(lab - lab[:, chosen[place], None], axis=-1).min(0)
-        distance = np.minimum(distance, to_latest)
-        if place + 1 == len(chosen):
-            # Rounded, so that no last bit of a platform's arithmetic decides.
-            chosen.append(int(distance.round(2).argmax()))
-    return colours[chosen]
-
-
-def colorize(class_map: np.ndarray) -> np.ndarray:
-    """Class ids, uint8 [H, W], as the palette's colours, uint8 RGB [H, W, 3]."""
-    return cv2.applyColorMap(np.ascontiguousarray(class_map), palette()[:, None])
-
-
 def blend(frame: np.ndarray, class_map: np.ndarray) -> np.ndarray:
     """Lays class colours, with a solid border each, over a dimmed frame.
 
@@ -111,7 +60,7 @@ class Overlay:
     Args:
       class_names: by class id, the background's included.
       size: (H, W) of the frames.
-      max_width: of the pictures, in pixels. Frames are fitted to fit in three times, and small
+      max_width: of the pictures, in pixels. Frames are shrunk to fit in three times, and small
         ones enlarged until there is room for text.
 
     Attributes:
@@ -120,9 +69,8 @@ class Overlay:
 
     def __init__(self, class_names: Sequence[str], size: tuple[int, int], max_width: int = 1920):
         height, width = size
-        widest = (
-            max_width // 3
-        )  # 640 for 1920: 720p and 1080p shrink by whole numbers, fast and sharp
+        # For 1920 it is 640, to which 720p and 1080p shrink by whole numbers: fast and sharp.
+        widest = max_width // 6 * 2
         narrowest = min(_MIN_PANEL_WIDTH, widest)
         scale = min(min(max(width, narrowest), widest) / width, _MAX_PANEL_HEIGHT / height)
         self._picture = (_even(width * scale), _even(height * scale))
@@ -134,16 +82,20 @@ class Overlay:
         self._line = round(2.4 * self._em)
         total_width = 3 * self._panel_width
         self._names = [_plain(name) for name in class_names]
+        self._name_widths = [self._text_width(name) for name in self._names]
         self._ids = range(1, len(class_names))
-        self._rows = 1
-        if len(self._placed(self._ids, total_width)) < len(self._ids):
-            self._rows = 2
+        for self._rows in (1, 2):
+            self._all_fit = len(self._placed(self._ids, total_width)) == len(self._ids)
+            if self._all_fit:
+                break
         self.size = (
             _even(self._line + self._picture[1] + (1.3 + self._rows) * self._line),
             total_width,
         )
         self._ground = np.full((*self.size, 3), _GROUND, np.uint8)
+        # Drawn again only when they change: the teacher's (frame index, panel), (ids, legend).
         self._teacher_panel: tuple[int, np.ndarray] | None = None
+        self._legend: tuple[list[int], np.ndarray] | None = None
 
     def draw(
         self, frame: np.ndarray, prediction: np.ndarray, teacher: Teacher | None, status: Status
@@ -207,48 +159,49 @@ class Overlay:
             "stride": f"{status.stride}",
             "teacher": f"{100 * status.teacher_fraction:.1f}%",
             "updates": f"{status.updates}",
-            "accuracy": "" if status.accuracy else "-",
+            "accuracy": f"{status.accuracy[0]:.2f}" if status.accuracy else "-",
         }
         for place, (name, value) in enumerate(values.items()):
             left = place / 2 * self._panel_width
             x = self._text(canvas, name, left + self._em, middle, _GREY) + 0.6 * self._em
-            self._text(canvas, value, x, middle, _WHITE)
+            x = self._text(canvas, value, x, middle, _WHITE) + 0.6 * self._em
         if status.accuracy is None:
             return
-        x = self._text(canvas, f"{status.accuracy[0]:.2f}", x, middle, _WHITE) + 0.6 * self._em
         tip = x + 1.6 * self._em
         ends = [(round(end), round(middle)) for end in (x, tip)]
         cv2.arrowedLine(canvas, *ends, _GREY, self._thickness, cv2.LINE_AA, tipLength=0.35)
         self._text(canvas, f"{status.accuracy[1]:.2f}", tip + 0.6 * self._em, middle, _WHITE)
 
     def _draw_legend(self, canvas, class_maps):
-        ids = self._ids
+        ids = list(self._ids)
+        if not self._all_fit:  # then first those to be seen
+            seen = sum(cv2.calcHist([ids_of], [0], None, [256], [0, 256]) for ids_of in class_maps)
+            ids.sort(key=lambda class_id: not seen[class_id])
+        if self._legend is None or self._legend[0] != ids:
+            self._legend = (ids, self._legend_strip(ids))
+        canvas[-len(self._legend[1]) :] = self._legend[1]
+
+    def _legend_strip(self, ids):
+        strip = np.full((round(self._rows * self._line), self.size[1], 3), _GROUND, np.uint8)
         placed = self._placed(ids, self.size[1])
-        if len(placed) < len(ids):  # then first those to be seen
-            seen = np.zeros(256, bool)
-            for class_map in class_maps:
-                seen |= np.bincount(class_map.ravel(), minlength=256).astype(bool)
-            ids = sorted(ids, key=lambda class_id: not seen[class_id])
-            placed = self._placed(ids, self.size[1])
-        top = self._line + self._picture[1] + 1.3 * self._line
-        half = round(0.5 * self._em)
+        half = round(self._em / 2)
         for class_id, x, row, _ in placed:
-            middle = top + (row + 0.5) * self._line
-            corners = [(round(x), round(middle) + side) for side in (-half, half)]
-            corners[1] = (corners[1][0] + 2 * half, corners[1][1])
-            cv2.rectangle(canvas, *corners, palette()[class_id].tolist(), cv2.FILLED)
-            self._text(canvas, self._names[class_id], x + 1.5 * self._em, middle, _WHITE)
+            middle, colour = (row + 0.5) * self._line, palette()[class_id].tolist()
+            corner = (round(x), round(middle) - half)
+            cv2.rectangle(strip, (*corner, 2 * half + 1, 2 * half + 1), colour, cv2.FILLED)
+            self._text(strip, self._names[class_id], x + 1.5 * self._em, middle, _WHITE)
         if len(placed) < len(ids):
             _, _, row, end = placed[-1]
             more = f"+ {len(ids) - len(placed)} more"
-            self._text(canvas, more, end, top + (row + 0.5) * self._line, _GREY)
+            self._text(strip, more, end, (row + 0.5) * self._line, _GREY)
+        return strip
 
     def _placed(self, ids, width):
         """(id, x, row, x of the next) of the legend's entries that there is room for."""
         placed = []
         x, row = self._em, 0
         for class_id in ids:
-            end = x + 3 * self._em + self._text_width(self._names[class_id])
+            end = x + 3 * self._em + self._name_widths[class_id]
             is_last_row = row == self._rows - 1
             more = 0 if class_id == ids[-1] else self._text_width("+ 99 more")
             if end + is_last_row * more > width:

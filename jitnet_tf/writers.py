@@ -89,15 +89,10 @@ class VideoWriter:
             with _telling(self._path):
                 part.close()
 
-    def close(self) -> None:
-        """Ends the current part and leaves the video in parts, to be resumed."""
-        self.cut()
-
-    def finish(self, keep_parts: bool = False) -> None:
+    def finish(self) -> None:
         """Joins the parts to the video, in one step and without encoding again.
 
-        Args:
-          keep_parts: leave the parts as well, for a run that may go on.
+        A writer made with `resume_at` takes the video apart again.
         """
         self.cut()
         with _telling(self._path):
@@ -105,8 +100,7 @@ class VideoWriter:
                 unfinished = self._path.with_name(f".{self._path.name}.tmp")
                 _join(parts, unfinished, self._rate)
                 os.replace(unfinished, self._path)
-            if not keep_parts:
-                shutil.rmtree(self._parts_dir)
+            shutil.rmtree(self._parts_dir)
 
     def _parts(self) -> list[Path]:
         return sorted(self._parts_dir.glob("part-*.mp4"))

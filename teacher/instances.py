@@ -83,6 +83,7 @@ def from_box_masks(boxes, classes, scores, masks, frame_size, min_score=0.0):
     classes = np.asarray(classes, np.float32)
     usable = (
         np.isfinite(boxes).all(1)
+        & np.isfinite(scores)
         & (boxes[:, 2] > boxes[:, 0])
         & (boxes[:, 3] > boxes[:, 1])
         & (scores >= min_score)

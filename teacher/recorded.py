@@ -87,21 +87,22 @@ class Recording:
         if not pathlib.Path(path).is_file():
             raise UserError(f"recording {self.path!r} does not exist; make it with teacher.record")
         try:
-            uri = pathlib.Path(path).resolve().as_uri() + "?mode=ro"
+            # Not to write; but what a crash left half-written has to be rolled back first.
+            uri = pathlib.Path(path).resolve().as_uri() + "?mode=rw"
             self._database = sqlite3.connect(uri, uri=True)
             self._database.execute("PRAGMA trusted_schema = OFF")
             self.header = dict(self._database.execute("SELECT name, value FROM header"))
             self._count, seconds = self._database.execute(
                 "SELECT count(*), avg(seconds) FROM frames"
             ).fetchone()
-        except sqlite3.DatabaseError:
+            self.frame_size = (int(self.header["height"]), int(self.header["width"]))
+            self.min_score = float(self.header["min_score"])
+        except (sqlite3.DatabaseError, KeyError, ValueError):
             self.header = {}
         if self.header.get("format") != FORMAT:
             raise UserError(
                 f"recording {self.path!r} is not a teacher recording; make one with teacher.record"
             )
-        self.frame_size = (int(self.header["height"]), int(self.header["width"]))
-        self.min_score = float(self.header["min_score"])
         self.teacher_seconds = seconds
 
     def __len__(self):

@@ -66,7 +66,8 @@ class SavedModelTeacher:
             )
         inputs = self._function.structured_input_signature[1]
         frame = next(iter(inputs.values()), None)
-        if len(inputs) != 1 or frame.dtype != tf.uint8 or frame.shape.rank not in (None, 4):
+        fits = len(inputs) == 1 and frame.shape.is_compatible_with((1, None, None, 3))
+        if not fits or frame.dtype != tf.uint8:
             found = ", ".join(f"{spec.dtype.name} {spec.shape}" for spec in inputs.values())
             raise UserError(
                 f"teacher {directory!r} takes [{found}], not one uint8 image [1, H, W, 3]; "

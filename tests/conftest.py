@@ -6,6 +6,8 @@ import pathlib
 import hypothesis
 import pytest
 
+import jitnet_tf  # noqa: F401  sets up TensorFlow's environment, before anything imports it
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Shared cores stall at random, and no test is about time.
 hypothesis.settings.register_profile("jitnet_tf", deadline=None)

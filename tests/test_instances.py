@@ -87,10 +87,9 @@ def test_paste_worked_out():
     part, origin = paste(np.float32([[0.9, 0.4]]), (0, 0.25, 1, 0.75), (1, 8))
     assert tuple(origin) == (0, 2)
     np.testing.assert_array_equal(part, [[True, True, True, False]])
-    # Aligned corners would give .9, .73, .57, .4 here too, but .45, .52, .58, .65 below
-    # where half-pixel centres give .45, .5 + , …: see the property above.
-    part, _ = paste(np.float32([[0.45, 0.65]]), (0, 0, 1, 1), (1, 4))
-    np.testing.assert_array_equal(part, [[False, True, True, True]])
+    # Here .45, .495, .585, .63; with aligned corners the second would be .51.
+    part, _ = paste(np.float32([[0.45, 0.63]]), (0, 0, 1, 1), (1, 4))
+    np.testing.assert_array_equal(part, [[False, False, True, True]])
 
 
 @pytest.mark.parametrize(

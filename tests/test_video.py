@@ -257,12 +257,11 @@ class TestDamage:
             video.open_source(str(path))
 
     @needs_videos
-    @pytest.mark.parametrize("name", ["animals-horses.mp4", "walking-crowd.mp4"])
-    def test_real_video_with_a_hole_decodes_the_same_every_time(self, tmp_path, name):
-        data = bytearray((VIDEOS / name).read_bytes())
+    def test_real_video_with_a_hole_decodes_the_same_every_time(self, tmp_path):
+        data = bytearray((VIDEOS / "animals-horses.mp4").read_bytes())
         middle = len(data) // 2
         data[middle : middle + 20_000] = bytes(20_000)
-        path = tmp_path / name
+        path = tmp_path / "damaged.mp4"
         path.write_bytes(data)
         first, source = read_all(path)
         second, _ = read_all(path)

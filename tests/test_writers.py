@@ -155,7 +155,7 @@ class TestResume:
         write(writer, range(4))
         writer.cut()
         write(writer, range(4, 10))
-        writer.close()
+        writer.cut()
         assert sorted(os.listdir(paths[1])) == ["part-000000000.mp4", "part-000000004.mp4"]
         with av.open(str(paths[1] / "part-000000004.mp4")) as container:
             assert len(list(container.decode(video=0))) == 6
@@ -212,18 +212,6 @@ class TestResume:
         writer.finish()
         assert decoded(folder / "v.mp4") == list(range(reached))
 
-    def test_video_of_an_interrupted_run(self, paths):
-        writer = VideoWriter(paths[0], 25, paths[1])
-        write(writer, range(5))
-        writer.finish(keep_parts=True)
-        assert decoded(paths[0]) == list(range(5))
-        assert os.listdir(paths[1]) == ["part-000000000.mp4"]
-        writer = VideoWriter(paths[0], 25, paths[1], resume_at=5)
-        write(writer, range(5, 8))
-        writer.finish()
-        assert decoded(paths[0]) == list(range(8))
-        assert not paths[1].exists()
-
     @pytest.mark.parametrize("parts_left", [False, True])
     def test_finished_video_can_be_gone_on_with(self, paths, parts_left):
         writer = VideoWriter(paths[0], 25, paths[1])
@@ -255,7 +243,7 @@ class TestResume:
     def test_new_video_drops_another_run_s_parts(self, paths):
         writer = VideoWriter(paths[0], 25, paths[1])
         write(writer, range(5))
-        writer.close()
+        writer.cut()
         writer = VideoWriter(paths[0], 25, paths[1])
         write(writer, range(3))
         writer.finish()

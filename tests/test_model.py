@@ -1,0 +1,347 @@
+"""jitnet_tf.model: sizes from the paper and the authors' code, layers against numpy."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tensorflow import keras
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from jitnet_tf import model as jitnet
+from jitnet_tf.model import FrameNormalization, InputNormalization, ResizeLike, build_jitnet
+
+
+@functools.cache
+def network(num_classes=5, **options):
+    """A student of the narrowest kind unless told otherwise, the same one for all tests."""
+    keras.utils.set_random_seed(0)
+    return build_jitnet(num_classes, **{"width": 0.25, **options})
+
+
+def frames(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+def number_of(variables):
+    return sum(int(np.prod(variable.shape)) for variable in variables)
+
+
+# Sizes
+
+
+def expected_parameters(num_classes, m, units=1, skip=True, separable=False):
+    """Counts the network of PAPER_NOTES, layer by layer."""
+    floor = 8 if num_classes <= 8 else 16 if num_classes <= 16 else 32
+    total = 0
+
+    def depth(channels, least=8):
+        return max(int(channels * m), least)
+
+    def conv3x3(before, after, dense=True):  # no bias; scale and offset of the normalisation
+        kernel = 9 * before * after if dense else 9 * before + before * after
+        return kernel + 2 * after
+
+    def unit(before, after):
+        count = 2 * before + conv3x3(before, after, not separable)
+        count += 2 * (3 * after * after + after)  # 1×3 and 3×1, biased
+        return count + (before * after + after if before != after else 0)
+
+    def block(before, after):
+        return unit(before, after) + (units - 1) * unit(after, after)
+
+    total += conv3x3(3, depth(16)) + conv3x3(depth(16), depth(64))
+    encoder = [depth(128), depth(128), depth(256)]
+    for before, after in zip([depth(64), *encoder], encoder, strict=False):
+        total += block(before, after)
+    decoder = [depth(256, floor), depth(128, floor), depth(64, floor)]
+    joined = [0, encoder[1], encoder[0]] if skip else [0, 0, 0]
+    for before, after, more in zip([encoder[2], *decoder], decoder, joined, strict=False):
+        total += block(before + more, after)
+    heads = [depth(64, floor), depth(16, floor)]
+    total += conv3x3(decoder[2], heads[0], not separable)
+    total += conv3x3(heads[0], heads[1], not separable)
+    return total + heads[1] * num_classes + num_classes
+
+
+def test_the_count_itself():
+    assert expected_parameters(23, 0.5) == 752_383
+    assert expected_parameters(23, 1.0) == 2_981_063
+
+
+FULL_SIZE = [(0.5, 752_383, 15.2e9), (1.0, 2_981_063, 47.9e9)]
+
+
+@pytest.mark.parametrize(("width", "parameters", "flop"), FULL_SIZE)
+def test_parameters_and_flop_are_the_papers(width, parameters, flop):
+    model = build_jitnet(23, width=width, frame_size=(720, 1280))
+    assert number_of(model.trainable_variables) == parameters
+    assert model.output.shape[1:] == (720, 1280, 23)
+    frame = tf.TensorSpec((1, 720, 1280, 3), tf.uint8)
+    step = tf.function(lambda x: model(x, training=True)).get_concrete_function(frame)
+    profiler = tf.compat.v1.profiler
+    options = profiler.ProfileOptionBuilder.float_operation()
+    options["output"] = "none"
+    frozen = convert_variables_to_constants_v2(step)
+    assert profiler.profile(frozen.graph, options=options).total_float_ops == pytest.approx(
+        flop, rel=0.02
+    )
+
+
+def test_default_width_is_the_one_timed():
+    assert number_of(build_jitnet(23).trainable_variables) == 752_383
+
+
+@pytest.mark.parametrize("num_classes", [8, 9, 16, 17])
+def test_least_channels_follow_the_number_of_classes(num_classes):
+    model = network(num_classes)
+    assert number_of(model.trainable_variables) == expected_parameters(num_classes, 0.25)
+    least = {8: 8, 9: 16, 16: 16, 17: 32}[num_classes]
+    # 16 · .25 = 4 channels, raised to 8, 16 and 32; 64 · .25 = 16 raised to 32 or left alone.
+    assert model.get_layer("head2").output.shape[-1] == least
+    assert model.get_layer("head1").output.shape[-1] == max(16, least)
+    assert model.get_layer("decoder3_unit1_add").output.shape[-1] == max(16, least)
+    assert model.get_layer("decoder2_unit1_add").output.shape[-1] == 32
+
+
+OPTIONS = [
+    {},
+    {"skip": False},
+    {"separable": True},
+    {"units": 2},
+    {"units": 2, "separable": True, "skip": False},
+    {"normalization": "moving"},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_options(options):
+    model = network(**options)
+    counted = {k: v for k, v in options.items() if k != "normalization"}
+    assert number_of(model.trainable_variables) == expected_parameters(5, 0.25, **counted)
+    moving = number_of(model.non_trainable_variables)
+    assert moving > 0 if options.get("normalization") == "moving" else moving == 0
+
+    picture = frames(1, 33, 47)
+    labels = np.random.default_rng(1).integers(0, 5, (1, 33, 47))
+    with tf.GradientTape() as tape:
+        logits = model(picture, training=True)
+        loss = tf.reduce_mean(
+            tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        )
+    assert logits.shape == (1, 33, 47, 5)
+    assert logits.dtype == tf.float32
+    assert np.isfinite(logits).all()
+    gradients = tape.gradient(loss, model.trainable_variables)
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert gradient is not None, variable.name
+        assert np.isfinite(gradient).all(), variable.name
+        if "kernel" in variable.name:  # no layer is cut off from the loss
+            assert np.abs(gradient).max() > 0, variable.name
+
+
+def test_moving_normalisation_is_the_authors():
+    layers = [
+        layer
+        for layer in network(normalization="moving").layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    assert len(layers) == len([x for x in network().layers if isinstance(x, FrameNormalization)])
+    assert {(layer.momentum, layer.epsilon) for layer in layers} == {(0.997, 1e-5)}
+
+
+def test_moving_normalisation_at_inference_is_not_the_frames_own():
+    model, picture = network(normalization="moving"), frames(1, 33, 47)
+    assert np.abs(model(picture, training=True) - model(picture, training=False)).max() > 0.01
+    model = network()
+    np.testing.assert_array_equal(model(picture, training=True), model(picture, training=False))
+
+
+def test_unknown_normalisation():
+    with pytest.raises(ValueError, match="'batch', not one of"):
+        build_jitnet(5, normalization="batch")
+
+
+# Shapes
+
+
+@pytest.mark.parametrize("size", [(61, 83), (33, 47), (64, 96), (31, 1), (1, 1), (7, 150)])
+def test_logits_have_exactly_the_frames_size(size):
+    model, picture = network(), frames(1, *size)
+    logits = model(picture)
+    assert logits.shape == (1, *size, 5)
+    assert np.isfinite(logits).all()
+
+
+def test_sizes_on_the_way():
+    model = network(frame_size=(61, 83))
+    # Each stride halves and rounds up.
+    strides = {2: (31, 42), 4: (16, 21), 8: (8, 11), 16: (4, 6), 32: (2, 3)}
+    names = {
+        **{"stem1": 2, "stem2": 4, "encoder1_unit1_add": 8, "encoder2_unit1_add": 16},
+        **{"encoder3_unit1_add": 32, "decoder1_unit1_add": 32, "join16": 16},
+        **{"decoder2_unit1_add": 16, "join8": 8, "decoder3_unit1_add": 8},
+        **{"resize4": 4, "resize2": 2, "head1": 2, "head2": 2},
+    }
+    for name, stride in names.items():
+        assert tuple(model.get_layer(name).output.shape[1:3]) == strides[stride], name
+    assert model.output.shape[1:] == (61, 83, 5)
+
+
+def test_a_known_size_changes_nothing_but_shapes():
+    free, known = network(), network(frame_size=(61, 83))
+    known.set_weights(free.get_weights())
+    picture = frames(1, 61, 83)
+    np.testing.assert_allclose(known(picture), free(picture), atol=1e-5)
+    traced = tf.function(free, input_signature=[tf.TensorSpec((1, None, None, 3), tf.uint8)])
+    np.testing.assert_allclose(traced(picture), free(picture), atol=1e-4)
+
+
+def test_frames_of_a_batch_are_on_their_own():
+    model, batch = network(), frames(3, 61, 83)
+    batch[1] //= 4  # a dark one among them
+    together = model(batch).numpy()
+    alone = np.concatenate([model(batch[i : i + 1]) for i in range(3)])
+    np.testing.assert_allclose(together, alone, atol=2e-3 * np.abs(alone).max())
+    assert (together.argmax(-1) == alone.argmax(-1)).mean() > 0.999
+
+
+# Layers
+
+
+def test_frames_are_uint8_and_normalised_inside():
+    model = network()
+    assert model.input.dtype == "uint8"
+    first = model.layers[1]
+    assert isinstance(first, InputNormalization)
+    colours = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, -1)
+    result = first(colours)
+    assert result.dtype == tf.float32
+    np.testing.assert_allclose(result, (colours / 127.5) - 1, atol=1e-6)
+
+
+def test_input_normalisation_in_bfloat16_keeps_each_level():
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    result = InputNormalization(dtype="mixed_bfloat16")(levels)
+    assert result.dtype == tf.bfloat16
+    result = tf.cast(result, tf.float32).numpy().ravel()
+    assert len(set(result)) == 256
+    np.testing.assert_allclose(result, np.arange(256) / 127.5 - 1, atol=4e-3)
+
+
+def resized(x, size):
+    """Bilinear with aligned corners, a point at a time."""
+    (h, w), (H, W) = x.shape[:2], size
+    result = np.zeros((H, W, x.shape[2]))
+    for i in range(H):
+        for j in range(W):
+            y = i * (h - 1) / (H - 1) if H > 1 else 0
+            z = j * (w - 1) / (W - 1) if W > 1 else 0
+            y0, z0 = int(y), int(z)
+            y1, z1 = min(y0 + 1, h - 1), min(z0 + 1, w - 1)
+            upper = x[y0, z0] * (1 - z + z0) + x[y0, z1] * (z - z0)
+            lower = x[y1, z0] * (1 - z + z0) + x[y1, z1] * (z - z0)
+            result[i, j] = upper * (1 - y + y0) + lower * (y - y0)
+    return result
+
+
+SIDE = st.integers(1, 9)
+
+
+@settings(max_examples=40)
+@given(SIDE, SIDE, SIDE, SIDE)
+def test_resizing_aligns_corners(h, w, H, W):
+    x = np.random.default_rng(h + 10 * w).normal(size=(2, h, w, 3)).astype(np.float32)
+    result = ResizeLike()(tf.constant(x), tf.zeros((2, H, W, 1)))
+    expected = [resized(frame.astype(np.float64), (H, W)) for frame in x]
+    np.testing.assert_allclose(result, expected, atol=1e-4)
+
+
+def test_resizing_to_a_size_known_only_at_run_time():
+    free = tf.TensorSpec((None, None, None, 2))
+    layer = ResizeLike()
+    traced = tf.function(lambda x, like: layer(x, like), input_signature=[free, free])
+    x = np.random.default_rng(0).normal(size=(1, 3, 4, 2)).astype(np.float32)
+    for size in ((5, 7), (6, 4)):
+        result = traced(x, np.zeros((1, *size, 2), np.float32))
+        np.testing.assert_allclose(result[0], resized(x[0], size), atol=1e-5)
+
+
+def test_resizing_keeps_bfloat16():
+    x = tf.cast(tf.random.normal((1, 3, 4, 2)), tf.bfloat16)
+    result = ResizeLike(dtype="mixed_bfloat16")(x, tf.zeros((1, 6, 8, 1), tf.bfloat16))
+    assert result.dtype == tf.bfloat16
+    assert result.shape == (1, 6, 8, 2)
+
+
+def normalization_example(batch, height=5, width=7):
+    random = np.random.default_rng(batch)
+    x = random.normal(30, 7, (batch, height, width, 4)).astype(np.float32)
+    x[..., 2] *= 1e-3  # a channel of hardly any contrast: epsilon counts
+    layer = FrameNormalization()
+    layer(x)  # makes its weights
+    layer.gamma.assign([1.5, -2.0, 0.5, 0.0])
+    layer.beta.assign([0.25, -1.0, 3.0, 0.5])
+    return layer, x
+
+
+def normalized(x, gamma, beta):
+    x = x.astype(np.float64)
+    mean = x.mean((1, 2), keepdims=True)
+    variance = ((x - mean) ** 2).mean((1, 2), keepdims=True)
+    return (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_frame_normalisation_against_numpy(batch):
+    layer, x = normalization_example(batch)
+    expected = normalized(x, layer.gamma.numpy(), layer.beta.numpy())
+    np.testing.assert_allclose(layer(x), expected, atol=2e-3)
+    assert layer(x).dtype == tf.float32
+
+
+def test_one_frame_is_normalised_as_in_a_batch():
+    layer, x = normalization_example(1)
+    pair = np.concatenate([x, x])
+    results = {}
+    for name, value in (("fused", x), ("plain", pair)):
+        value = tf.constant(value)
+        with tf.GradientTape() as tape:
+            tape.watch(value)
+            result = layer(value)
+            loss = tf.reduce_sum(tf.sin(result)) / len(value)
+        gradients = tape.gradient(loss, [value, *layer.trainable_variables])
+        results[name] = result[0], gradients[0][0] * len(value), *gradients[1:]
+    for fused, plain in zip(results["fused"], results["plain"], strict=True):
+        np.testing.assert_allclose(fused, plain, atol=1e-3 * np.abs(plain).max())
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("size", [(1, 1), (4, 4)])
+def test_frame_normalisation_without_contrast_gives_the_offset(batch, size):
+    layer = FrameNormalization()
+    x = tf.fill((batch, *size, 3), 7.0)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        result = layer(x)
+    np.testing.assert_allclose(result, np.zeros((batch, *size, 3)), atol=1e-3)
+    assert np.isfinite(tape.gradient(result, x)).all()
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_frame_normalisation_keeps_bfloat16_and_float32_statistics(batch):
+    layer, x = normalization_example(batch, 40, 40)
+    x[..., 2] *= 1e3
+    result = layer(tf.cast(x, tf.bfloat16))
+    assert result.dtype == tf.bfloat16
+    expected = normalized(x, layer.gamma.numpy(), layer.beta.numpy())
+    # bfloat16 has eight bits: inputs of 30 ± 7 are rounded by up to .06, a hundredth of 7.
+    np.testing.assert_allclose(tf.cast(result, tf.float32), expected, atol=0.15)
+    assert {variable.dtype for variable in layer.trainable_variables} <= {"float32", tf.float32}
+
+
+def test_shortcuts_keep_every_second_pixel():
+    x = np.arange(2 * 5 * 6 * 3, dtype=np.float32).reshape(2, 5, 6, 3)
+    np.testing.assert_array_equal(jitnet.Subsample()(x), x[:, [0, 2, 4]][:, :, [0, 2, 4]])

@@ -1,0 +1,391 @@
+"""teacher.recorded: what goes in comes out, also after a kill; anything else is a UserError."""
+
+import pathlib
+import signal
+import sqlite3
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jitnet_tf.errors import UserError
+from jitnet_tf.labels import LabelMaker, class_groups
+from teacher import recorded
+from teacher.instances import Instances, from_box_masks
+from teacher.recorded import Recorder, Recording
+
+SIZE = (60, 80)
+HEADER = {"teacher": "t", "video": "street.mp4", "height": 60, "width": 80, "min_score": 0.05}
+REPOSITORY = pathlib.Path(__file__).parents[1]
+
+
+def frame(index, size=SIZE, scene=0):
+    """A frame of a scene: blocks of colour that shift slowly."""
+    blocks = np.random.default_rng(scene).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    blocks = np.kron(blocks, np.ones((10, 10, 1), np.uint8))
+    return np.ascontiguousarray(np.roll(blocks, index // 4, axis=1)[: size[0], : size[1]])
+
+
+def seen(index):
+    """Instances of many classes and scores, some of them out of the frame."""
+    random = np.random.default_rng(index)
+    corners = np.sort(random.uniform(-0.2, 1.2, (8, 2, 2)), axis=1).reshape(8, 4)
+    classes = random.choice([1, 2, 3, 6, 8, 17, 18, 12, 90], 8)
+    masks = random.random((8, 7, 7))
+    return from_box_masks(corners, classes, random.uniform(0.05, 1, 8), masks, SIZE, 0.05)
+
+
+def record(path, frames, header=HEADER):
+    """Records or goes on recording the frames up to this number."""
+    recorder = Recorder(path, header)
+    for index in range(recorder.count, frames):
+        recorder.append(frame(index), seen(index), 0.25)
+    recorder.close()
+    return path
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """A recording of five frames."""
+    return record(tmp_path / "street.rec", 5)
+
+
+def assert_same(a, b):
+    """Equal in type, shape and every bit."""
+    for name in ("boxes", "classes", "scores", "origins"):
+        x, y = getattr(a, name), getattr(b, name)
+        assert (x.dtype, x.shape, x.tobytes()) == (y.dtype, y.shape, y.tobytes()), name
+    assert len(a.masks) == len(b.masks) == len(a)
+    for x, y in zip(a.masks, b.masks, strict=True):
+        assert (x.dtype, x.shape) == (y.dtype, y.shape)
+        np.testing.assert_array_equal(x, y)
+
+
+FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def any_instances(draw):
+    count = draw(st.integers(0, 4))
+    masks = []
+    for _ in range(count):
+        shape = draw(st.tuples(st.integers(0, 12), st.integers(0, 12)))
+        part = draw(st.sampled_from([0, 0.02, 0.5, 0.98, 1]))
+        masks.append(np.random.default_rng(draw(st.integers(0, 99))).random(shape) < part)
+    cells = st.lists(FLOATS, min_size=count * 4, max_size=count * 4)
+    return Instances(
+        np.array(draw(cells), np.float32).reshape(count, 4),
+        np.array(draw(st.lists(st.integers(1, 90), min_size=count, max_size=count)), np.int32),
+        np.array(draw(cells)[:count], np.float32),
+        tuple(masks),
+        np.array(
+            draw(st.lists(st.integers(0, 5000), min_size=count * 2, max_size=count * 2)), np.int32
+        ).reshape(count, 2),
+    )
+
+
+@given(any_instances())
+def test_round_trip_is_equal_in_every_bit(instances):
+    assert_same(recorded.decode(recorded.encode(instances)), instances)
+
+
+def test_round_trip_of_a_large_mask():
+    mask = np.zeros((700, 1200), bool)
+    mask[10:600, 30:1100] = True
+    mask[::7, ::11] ^= True
+    big = Instances(
+        np.float32([[0, 0, 1, 1]]), np.int32([1]), np.float32([0.1]), (mask,), np.int32([[3, 4]])
+    )
+    assert_same(recorded.decode(recorded.encode(big)), big)
+
+
+def test_masks_are_small():
+    mask = np.zeros((500, 500), bool)
+    mask[100:400, 100:400] = True
+    big = Instances(
+        np.float32([[0, 0, 1, 1]]), np.int32([1]), np.float32([0.1]), (mask,), np.int32([[0, 0]])
+    )
+    assert len(recorded.encode(big)) < 2500  # a bit a pixel would be 31,250
+
+
+def test_replay(recording):
+    replay = Recording(recording)
+    assert len(replay) == 5
+    assert replay.frame_size == SIZE
+    assert replay.min_score == 0.05
+    assert replay.teacher_seconds == pytest.approx(0.25)
+    assert (replay.header["teacher"], replay.header["video"]) == ("t", "street.mp4")
+    for index in (3, 0, 4, 1, 2, 3):  # in any order
+        assert_same(replay(frame(index), index), seen(index))
+
+
+def test_replay_does_not_depend_on_where_it_is_opened(recording, monkeypatch):
+    odd = recording.with_name("a b?mode=rw#ü%20.rec")
+    recording.rename(odd)
+    monkeypatch.chdir(odd.parent)
+    assert_same(Recording(odd.name)(frame(2), 2), seen(2))
+
+
+def test_reading_changes_nothing(recording):
+    before = recording.read_bytes()
+    replay = Recording(recording)
+    replay(frame(1), 1)
+    replay.close()
+    assert recording.read_bytes() == before
+    assert [path.name for path in recording.parent.iterdir()] == [recording.name]
+
+
+@pytest.mark.parametrize("spec", ["lvs", "coco"])
+@pytest.mark.parametrize("threshold", [0.05, 0.5, 0.9])
+def test_thresholds_and_groups_are_chosen_at_replay(recording, spec, threshold):
+    replay = Recording(recording)
+    maker = LabelMaker(class_groups(spec), threshold)
+    for index in range(5):
+        live, again = seen(index), replay(frame(index), index)
+        labels = maker.labels(again, SIZE)
+        np.testing.assert_array_equal(labels, maker.labels(live, SIZE))
+        np.testing.assert_array_equal(maker.weights(again, SIZE), maker.weights(live, SIZE))
+        assert labels.any() or threshold == 0.9
+
+
+def test_choices_at_replay_matter(recording):
+    replayed = Recording(recording)(frame(3), 3)
+    maps = [
+        LabelMaker(class_groups(spec), threshold).labels(replayed, SIZE)
+        for spec in ("coco", "lvs")
+        for threshold in (0.05, 0.5)
+    ]
+    assert len({labels.tobytes() for labels in maps}) == 4
+
+
+# Recording, and going on with it
+
+KILLED = """
+import os, signal, sys
+sys.path[:0] = sys.argv[2:]
+import test_recorded as t
+recorder = t.Recorder(sys.argv[1], t.HEADER)
+# As if the frames were so large that SQLite has to write before it is told to keep them.
+recorder._database.execute("PRAGMA cache_size = 1")
+for index in range(40):
+    recorder.append(t.frame(index), t.seen(index), .25)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill -9")
+def test_killed_at_work_it_can_be_read_and_gone_on_with(tmp_path):
+    path = tmp_path / "killed.rec"
+    tests = pathlib.Path(__file__).parent
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, path, REPOSITORY, tests], capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+
+    replay = Recording(path)
+    kept = len(replay)
+    assert 40 - Recorder.COMMIT_EVERY < kept <= 40
+    for index in range(kept):
+        assert_same(replay(frame(index), index), seen(index))
+    replay.close()
+
+    record(path, 45)
+    whole = record(tmp_path / "whole.rec", 45)
+    for table in ("header", "frames"):
+        rows = [
+            sqlite3.connect(file).execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
+            for file in (path, whole)
+        ]
+        assert rows[0] == rows[1]
+        assert len(rows[0]) == (45 if table == "frames" else len(HEADER) + 1)
+
+
+def test_goes_on_after_each_close(tmp_path):
+    path = tmp_path / "street.rec"
+    for frames in (0, 1, 3, 3, 5):
+        record(path, frames)
+        assert len(Recording(path)) == frames
+    replay = Recording(path)
+    for index in range(5):
+        assert_same(replay(frame(index), index), seen(index))
+
+
+def test_makes_its_folder(tmp_path):
+    assert len(Recording(record(tmp_path / "new" / "folder" / "street.rec", 2))) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("teacher", "other"), ("video", "lane.mp4"), ("height", 61), ("width", 8), ("min_score", 0.1)],
+)
+def test_does_not_go_on_with_another_recording(recording, name, value):
+    before = recording.read_bytes()
+    with pytest.raises(UserError) as error:
+        Recorder(recording, {**HEADER, name: value})
+    assert f"already exists with {name} '{HEADER[name]}', not '{value}'" in str(error.value)
+    assert str(recording) in str(error.value)
+    assert recording.read_bytes() == before
+
+
+def foreign_database(path):
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE bookmarks (url TEXT)")
+        database.execute("INSERT INTO bookmarks VALUES ('https://example.org')")
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (foreign_database, "another program's database"),
+        (lambda path: path.write_text("a text\n" * 300), "cannot write the recording"),
+        (lambda path: path.write_bytes(b"\x00" * 5000), "cannot write the recording"),
+        (lambda path: path.mkdir(), "cannot write the recording"),
+    ],
+)
+def test_does_not_write_over_something_else(tmp_path, make, message):
+    path = tmp_path / "precious"
+    make(path)
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(UserError, match=message) as error:
+        Recorder(path, HEADER)
+    assert str(path) in str(error.value)
+    assert path.is_dir() if before is None else path.read_bytes() == before
+
+
+def test_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write the recording"):
+        Recorder(tmp_path / "file" / "street.rec", HEADER)
+
+
+# What cannot be replayed
+
+
+def test_other_size(recording):
+    replay = Recording(recording)
+    with pytest.raises(
+        UserError, match="made of 60×80 frames, these are 50×80: give --frame_size=60x"
+    ):
+        replay(frame(0, (50, 80)), 0)
+    with pytest.raises(UserError, match="60×80 frames, these are 80×60"):
+        replay.check_size((80, 60))
+    replay.check_size(SIZE)
+
+
+def test_too_short(recording):
+    replay = Recording(recording)
+    with pytest.raises(UserError, match=r"ends after 5 frames and frame 5 .* --max_frames=5"):
+        replay(frame(5), 5)
+
+
+def test_other_video(recording):
+    replay = Recording(recording)
+    with pytest.raises(UserError, match=r"another video: frame 2 .* from 'street.mp4'"):
+        replay(frame(2, scene=1), 2)
+    with pytest.raises(UserError, match="another video"):
+        replay(np.zeros((*SIZE, 3), np.uint8), 0)
+
+
+def test_another_decoder_is_not_another_video(recording):
+    noise = np.random.default_rng(0).integers(-3, 4, (*SIZE, 3))
+    nearly = np.clip(frame(2).astype(int) + noise + 2, 0, 255).astype(np.uint8)
+    assert_same(Recording(recording)(nearly, 2), seen(2))
+
+
+def test_thumbnail_is_grey_and_sees_the_whole_frame():
+    picture = np.zeros((32, 48, 3), np.uint8)
+    picture[:, 24:] = (255, 0, 0)
+    small = recorded.thumbnail(picture)
+    assert (small.dtype, small.shape) == (np.uint8, (16, 16))
+    assert (small[:, :8] == 0).all()
+    assert np.abs(small[:, 8:].astype(int) - 76).max() <= 1  # red's .299 of the luminance
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        foreign_database,
+        lambda path: path.write_text("a text\n" * 300),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"SQLite format 3\x00" + bytes(200)),
+    ],
+)
+def test_not_a_recording(tmp_path, make):
+    path = tmp_path / "file.rec"
+    make(path)
+    with pytest.raises(UserError, match="is not a teacher recording") as error:
+        Recording(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM header WHERE name = 'format'",
+        "UPDATE header SET value = 'jitnet_tf teacher recording 2' WHERE name = 'format'",
+        "DROP TABLE frames",
+        "DELETE FROM header WHERE name = 'height'",
+        "UPDATE header SET value = 'sixty' WHERE name = 'height'",
+        "DELETE FROM header WHERE name = 'min_score'",
+    ],
+)
+def test_recording_with_a_broken_header(recording, statement):
+    with sqlite3.connect(recording) as database:
+        database.execute(statement)
+    database.close()
+    with pytest.raises(UserError, match="is not a teacher recording"):
+        Recording(recording)
+
+
+@pytest.mark.parametrize("path", ["missing.rec", "."])
+def test_missing(tmp_path, path):
+    with pytest.raises(UserError, match="does not exist; make it with"):
+        Recording(tmp_path / path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "instances = substr(instances, 1, length(instances) - 9)",
+        "instances = x'78da0000'",
+        "instances = NULL",
+        "instances = 'text'",
+        "thumbnail = substr(thumbnail, 1, 99)",
+        "thumbnail = NULL",
+    ],
+)
+def test_damaged_frame(recording, change):
+    with sqlite3.connect(recording) as database:
+        database.execute(f"UPDATE frames SET {change} WHERE number = 2")
+    database.close()
+    replay = Recording(recording)
+    with pytest.raises(UserError, match="is damaged at frame 2"):
+        replay(frame(2), 2)
+    assert_same(replay(frame(3), 3), seen(3))  # the others still serve
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory):
+    """(bytes of a recording, a path to write damaged ones to)."""
+    path = record(tmp_path_factory.mktemp("damaged") / "street.rec", 4)
+    return path.read_bytes(), path
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_damaged_anywhere_nothing_but_a_user_error_comes_of_it(intact, data):
+    content, path = intact
+    damaged = bytearray(content)
+    for _ in range(data.draw(st.integers(0, 3))):
+        damaged[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(damaged[: data.draw(st.one_of(st.none(), st.integers(0, len(content))))])
+    try:
+        replay = Recording(path)
+        for index in range(4):
+            replay(frame(index), index)
+    except UserError as error:
+        assert str(path) in str(error)  # noqa: PT017 (any other exception fails the test)

@@ -1,0 +1,347 @@
+"""jitnet_tf.student: SGD against numpy, state to the last bit, on JITNet and on other networks."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from jitnet_tf import checkpoint, student
+from jitnet_tf.config import RunConfig, StudentConfig
+from jitnet_tf.errors import UserError
+from jitnet_tf.losses import weighted_cross_entropy
+from jitnet_tf.model import build_jitnet
+from jitnet_tf.student import Student, make_student
+
+SIZE = (64, 96)
+CLASSES = 3
+
+
+def scene(shift=0):
+    """A frame, labels and weights: a red and a blue block on grey noise."""
+    frame = np.random.default_rng(shift).integers(90, 140, (*SIZE, 3), dtype=np.uint8)
+    labels = np.zeros(SIZE, np.uint8)
+    for class_id, colour, left in ((1, (220, 40, 30), 8), (2, (20, 60, 230), 52)):
+        window = np.s_[16:48, left + shift : left + shift + 28]
+        frame[window], labels[window] = colour, class_id
+    return frame, labels, np.where(labels > 0, 5, 1).astype(np.float32)
+
+
+def jitnet(seed=0, **options):
+    keras.utils.set_random_seed(seed)
+    model = build_jitnet(CLASSES, **{"width": 0.25, "frame_size": SIZE, **options})
+    return Student(model, SIZE)
+
+
+def train(trained, steps, start=0):
+    """Updates on a stream of scenes; the losses."""
+    return [trained.update(*scene(i % 5)) for i in range(start, start + steps)]
+
+
+def assert_same_state(a, b, equal=True):
+    assert list(a) == list(b)
+    different = [name for name in a if a[name].tobytes() != b[name].tobytes()]
+    assert not different if equal else different
+
+
+@pytest.fixture(scope="module")
+def students():
+    """Two students of one seed."""
+    return jitnet(), jitnet()
+
+
+@pytest.fixture(scope="module")
+def moving():
+    """A student whose normalisation has moving averages."""
+    return jitnet(normalization="moving")
+
+
+def test_learns_a_frame():
+    learner = jitnet()
+    frame, labels, weights = scene()
+    losses = [learner.update(frame, labels, weights) for _ in range(25)]
+    assert losses[-1] < losses[0] / 4
+    assert all(np.isfinite(losses))
+    prediction = learner.infer(frame)
+    assert (prediction.dtype, prediction.shape) == (np.uint8, SIZE)
+    assert (prediction == labels).mean() > 0.9
+
+
+def test_one_seed_makes_equal_students(students):
+    first, second = students
+    assert_same_state(first.get_state(), second.get_state())
+    assert train(first, 4) == train(second, 4)
+    assert_same_state(first.get_state(), second.get_state())
+    np.testing.assert_array_equal(first.infer(scene(7)[0]), second.infer(scene(7)[0]))
+
+
+def test_another_seed_makes_another_student():
+    a, b = (build(seed).trainable_variables[0].numpy() for seed, build in ((0, model), (1, model)))
+    assert np.abs(a - b).max() > 0
+
+
+def model(seed):
+    keras.utils.set_random_seed(seed)
+    return build_jitnet(CLASSES, width=0.25)
+
+
+@pytest.mark.parametrize("kind", ["frame", "moving"])
+def test_goes_on_from_its_state_bit_for_bit(students, moving, kind):
+    trained = students[0] if kind == "frame" else moving
+    train(trained, 2)
+    state = trained.get_state()
+    copy = {name: value.copy() for name, value in state.items()}
+    losses = train(trained, 3, start=2)
+    later = trained.get_state()
+    assert_same_state(state, copy)  # what get_state gave is no view of the variables
+    assert_same_state(later, copy, equal=False)
+    other = students[1] if kind == "frame" else moving
+    train(other, 1, start=4)  # somewhere else altogether
+    other.set_state(copy)
+    assert train(other, 3, start=2) == losses
+    assert_same_state(other.get_state(), later)
+
+
+def test_momentum_is_part_of_the_state(students):
+    trained, other = students
+    train(trained, 3)
+    state = trained.get_state()
+    other.set_state(state)
+    other.set_state({n: v * (not n.startswith("momentum/")) for n, v in state.items()})
+    train(trained, 1)
+    train(other, 1)
+    assert_same_state(trained.get_state(), other.get_state(), equal=False)
+
+
+def test_state_has_every_variable(moving):
+    state = moving.get_state()
+    trainable = moving.model.trainable_variables
+    assert len(state) == len(moving.model.weights) + len(trainable)
+    assert sum(value.size for value in state.values()) == sum(
+        int(np.prod(v.shape)) for v in [*moving.model.weights, *trainable]
+    )
+    assert sum("moving_" in name for name in state) == len(moving.model.non_trainable_variables)
+
+
+def test_state_of_another_network_is_refused(students):
+    trained = students[0]
+    state = trained.get_state()
+    name = next(iter(state))
+    with pytest.raises(KeyError):
+        trained.set_state({n: v for n, v in state.items() if n != name})
+    with pytest.raises(ValueError, match="hape"):
+        trained.set_state({**state, name: np.zeros((1, 2, 3), np.float32)})
+    with pytest.raises(KeyError):  # a network of more layers
+        trained.set_state({**state, "weights/encoder1_unit2_3x3/kernel": np.zeros(3)})
+    trained.set_state(state)
+    assert_same_state(trained.get_state(), state)
+
+
+def test_weights_alone(students):
+    trained, other = students
+    train(trained, 2)
+    state, before = trained.get_state(), other.get_state()
+    other.load_weights(state)
+    for name, value in other.get_state().items():
+        expected = state if name.startswith("weights/") else before
+        np.testing.assert_array_equal(value, expected[name])
+
+
+def test_warming_up_changes_nothing(students, moving):
+    for trained in (students[0], moving):
+        train(trained, 1)
+        state = trained.get_state()
+        trained.warm_up(scene(3)[0])
+        assert_same_state(trained.get_state(), state)
+
+
+def test_inference_changes_nothing(moving):
+    state = moving.get_state()
+    moving.infer(scene(2)[0])
+    assert_same_state(moving.get_state(), state)
+
+
+def test_training_moves_the_averages(moving):
+    before = moving.get_state()
+    train(moving, 1)
+    after = moving.get_state()
+    moved = [name for name in before if (before[name] != after[name]).any()]
+    assert any("moving_mean" in name for name in moved)
+    assert any("moving_variance" in name for name in moved)
+
+
+def test_every_layer_learns(students):
+    before = students[0].get_state()
+    train(students[0], 1)
+    after = students[0].get_state()
+    kernels = [name for name in before if name.endswith("kernel")]
+    assert len(kernels) > 20
+    assert all((before[name] != after[name]).any() for name in kernels)
+
+
+def test_steps_are_traced_once(students, moving):
+    for trained in (*students, moving):
+        train(trained, 2)
+        for i in range(3):
+            frame = scene(i)[0]
+            trained.infer(frame)
+            trained.infer(np.asfortranarray(frame))
+        assert trained._infer.experimental_get_tracing_count() == 1
+        assert trained._update.experimental_get_tracing_count() == 1
+
+
+def test_another_size_is_an_error_not_another_trace(students):
+    with pytest.raises((TypeError, ValueError)):
+        students[0].infer(np.zeros((32, 96, 3), np.uint8))
+    assert students[0]._infer.experimental_get_tracing_count() == 1
+
+
+def test_inference_and_loss_are_the_models_own(students):
+    trained = students[0]
+    frame, labels, weights = scene(1)
+    logits = trained.model(frame[np.newaxis], training=True)[0]
+    np.testing.assert_array_equal(trained.infer(frame), np.argmax(logits, -1))
+    expected = float(weighted_cross_entropy(labels, logits, tf.constant(weights)))
+    loss = trained.update(frame, labels, weights)
+    assert type(loss) is float
+    assert loss == pytest.approx(expected, rel=1e-4)  # before the step
+
+
+def test_bfloat16_is_for_what_lies_between():
+    trained = jitnet(dtype=student.dtype_policy("bfloat16"))
+    assert trained.model.get_layer("encoder1_unit1_3x3").compute_dtype == "bfloat16"
+    assert {value.dtype for value in trained.get_state().values()} == {np.dtype(np.float32)}
+    frame, labels, weights = scene()
+    logits = trained.model(frame[np.newaxis])
+    assert logits.dtype == tf.float32
+    losses = [trained.update(frame, labels, weights) for _ in range(12)]
+    assert losses[-1] < losses[0] / 2
+    assert trained.infer(frame).dtype == np.uint8
+    assert {value.dtype for value in trained.get_state().values()} == {np.dtype(np.float32)}
+
+
+def test_dtype_policies():
+    assert student.dtype_policy("float32") == "float32"
+    assert student.dtype_policy("bfloat16") == "mixed_bfloat16"
+    fast = student.computes_bfloat16_fast()
+    assert student.dtype_policy("auto") == ("mixed_bfloat16" if fast else "float32")
+    with pytest.raises(KeyError):
+        student.dtype_policy("float16")
+
+
+# Other networks
+
+
+def linear(frame_size, initial):
+    """Logits that are the frame's colours by a matrix: one variable."""
+    frames = keras.Input((*frame_size, 3), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 255)(frames)
+    layer = keras.layers.Conv2D(initial.shape[1], 1, use_bias=False)
+    built = keras.Model(frames, layer(x))
+    layer.set_weights([initial[np.newaxis, np.newaxis]])
+    return built
+
+
+def gradient(matrix, frame, labels, weights):
+    """Of the weighted cross-entropy, by hand, in float64."""
+    x = frame.astype(np.float64).reshape(-1, 3) / 255
+    z = x @ matrix
+    p = np.exp(z - z.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    error = (p - np.eye(matrix.shape[1])[labels.ravel()]) * weights.reshape(-1, 1)
+    return x.T @ error / labels.size
+
+
+@pytest.mark.parametrize(("rate", "momentum"), [(0.01, 0.9), (0.5, 0.6), (0.3, 0.0)])
+def test_sgd_with_momentum_by_hand(rate, momentum):
+    random = np.random.default_rng(0)
+    w = random.normal(size=(3, 4)).astype(np.float32)
+    trained = Student(linear((5, 6), w), (5, 6), learning_rate=rate, momentum=momentum)
+    w, v = w.astype(np.float64), np.zeros((3, 4))
+    start = w.copy()
+    for _ in range(3):
+        frame = random.integers(0, 256, (5, 6, 3), dtype=np.uint8)
+        labels = random.integers(0, 4, (5, 6)).astype(np.uint8)
+        weights = np.where(labels > 0, 5, 1).astype(np.float32)
+        v = momentum * v - rate * gradient(w, frame, labels, weights)
+        w = w + v
+        trained.update(frame, labels, weights)
+        np.testing.assert_allclose(
+            trained.model.trainable_variables[0][0, 0], w, rtol=1e-5, atol=1e-6
+        )
+    assert np.abs(w - start).max() > 1e-3  # more than what would go unnoticed
+
+
+def test_defaults_are_the_papers():
+    optimizer = Student(linear((2, 2), np.ones((3, 2), "f")), (2, 2)).optimizer
+    assert float(optimizer.learning_rate) == pytest.approx(0.01)
+    assert optimizer.momentum == 0.9
+    assert not optimizer.nesterov
+
+
+def nested():
+    """A network with a network inside, and layers of the same kind in that."""
+    inner = keras.Sequential(
+        [keras.layers.Conv2D(4, 3, padding="same"), keras.layers.Conv2D(4, 3, padding="same")]
+    )
+    frames = keras.Input((None, None, 3), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 255)(frames)
+    x = keras.layers.BatchNormalization()(inner(x))
+    return keras.Model(frames, keras.layers.Conv2D(CLASSES, 1)(x))
+
+
+def test_any_network_that_maps_frames_to_logits():
+    keras.utils.set_random_seed(0)
+    trained = Student(nested(), SIZE)
+    losses = train(trained, 5)
+    assert losses[-1] < losses[0]
+    state = trained.get_state()
+    assert len(state) == len(trained.model.weights) + len(trained.model.trainable_variables)
+    after = train(trained, 2)
+    expected = trained.get_state()
+    other = Student(nested(), SIZE)
+    # The layers' automatic names go on counting; the order is what they share.
+    other.set_state(dict(zip(other.get_state(), state.values(), strict=True)))
+    assert train(other, 2) == after
+    for value, wanted in zip(other.get_state().values(), expected.values(), strict=True):
+        np.testing.assert_array_equal(value, wanted)
+
+
+# From a configuration
+
+
+def config(**values):
+    network = StudentConfig(width=0.25, **values.pop("student", {}))
+    return RunConfig(video="v", teacher="t", logdir="l", student=network, **values)
+
+
+def test_a_configurations_student():
+    values = {"learning_rate": 0.25, "momentum": 0.5, "student": {"units": 2, "skip": False}}
+    made = make_student(config(**values), CLASSES, SIZE)
+    assert float(made.optimizer.learning_rate) == 0.25
+    assert made.optimizer.momentum == 0.5
+    assert made.frame_size == SIZE
+    assert made.model.output.shape[1:] == (*SIZE, CLASSES)
+    keras.utils.set_random_seed(0)
+    same = build_jitnet(CLASSES, width=0.25, units=2, skip=False)
+    assert len(same.weights) == len(made.model.weights)
+    for a, b in zip(same.weights, made.model.weights, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_initial_weights_from_a_run(tmp_path, students):
+    state = students[0].get_state()
+    checkpoint.save(tmp_path, state, {})
+    made = make_student(config(init=str(tmp_path)), CLASSES, SIZE).get_state()
+    for name, value in made.items():
+        np.testing.assert_array_equal(value, state[name] if name.startswith("weights/") else 0)
+
+
+@pytest.mark.parametrize("which", ["students", "moving", "units"])
+def test_initial_weights_of_another_network(tmp_path, students, moving, which):
+    state = {"students": students[0], "moving": moving, "units": students[0]}[which].get_state()
+    if which == "units":  # a network of two units has all that one of one unit has, and more
+        state["weights/decoder1_unit2_3x3/kernel"] = np.zeros((3, 3, 64, 64), np.float32)
+    checkpoint.save(tmp_path, state, {})
+    classes = CLASSES + 1 if which == "students" else CLASSES
+    with pytest.raises(UserError, match="student of other classes or options"):
+        make_student(config(init=str(tmp_path)), classes, SIZE)
