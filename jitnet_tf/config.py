@@ -5,6 +5,7 @@ import json
 import math
 
 from jitnet_tf.errors import UserError
+from teacher import MIN_SCORE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +63,11 @@ class RunConfig:
         for name in ("accuracy_threshold", "score_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"--{name}={getattr(self, name)} is outside 0…1")
+        if self.score_threshold < MIN_SCORE:
+            raise UserError(
+                f"--score_threshold={self.score_threshold} is below {MIN_SCORE}, under which "
+                "nothing is kept of what a teacher says"
+            )
         if self.min_stride < 1 or self.max_stride < self.min_stride:
             raise UserError(
                 f"--min_stride={self.min_stride} --max_stride={self.max_stride}: strides are at "

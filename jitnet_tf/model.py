@@ -5,6 +5,7 @@ from tensorflow import keras
 
 NORMALIZATIONS = ("frame", "moving")
 EPSILON = 1e-5
+# The authors pretrain with .997, which online lags hundreds of updates behind the weights.
 MOVING_DECAY = 0.9
 # Contrast is left to the first normalisation; this only brings 0…255 near zero mean, unit range.
 INPUT_MEAN = 127.5

@@ -102,27 +102,36 @@ class Student:
 
     def set_state(self, state):
         """Restores `get_state`'s arrays. KeyError or ValueError where names or shapes differ."""
-        for name, variable in self._variables().items():
-            variable.assign(np.asarray(state[name]))
+        _assign(self._variables(), state)
 
     def load_weights(self, state):
-        """Takes the weights, not the momentum, of another student's state."""
-        for name, variable in self._weights().items():
-            variable.assign(np.asarray(state[name]))
+        """Takes the weights, not the momentum, of another student's state. Raises as set_state."""
+        weights = {name: value for name, value in state.items() if name.startswith("weights/")}
+        _assign(self._weights(), weights)
 
     def _weights(self):
-        return {
-            # Named by layer: variables' own names differ between Keras 2 and 3.
-            f"weights/{layer.name}/{variable.name.split('/')[-1].split(':')[0]}": variable
-            for layer in self.model.layers
-            for variable in layer.weights
-        }
+        weights = {}
+        for layer in self.model.layers:
+            for variable in layer.weights:
+                # Named by layer: variables' own names differ between Keras 2 and 3.
+                name = f"weights/{layer.name}/{variable.name.split('/')[-1].split(':')[0]}"
+                while name in weights:  # a network as a layer has many a kernel
+                    name += "'"
+                weights[name] = variable
+        return weights
 
     def _variables(self):
         momentum = {
             f"momentum/{i:03d}": variable for i, variable in enumerate(self.optimizer.momentums)
         }
         return {**self._weights(), **momentum}
+
+
+def _assign(variables, state):
+    if different := sorted(variables.keys() ^ state.keys()):
+        raise KeyError(f"{different[0]} and {len(different) - 1} more are only on one side")
+    for name, variable in variables.items():
+        variable.assign(np.asarray(state[name]))
 
 
 def make_student(config, num_classes, frame_size):

@@ -62,8 +62,14 @@ def open_source(spec: str, frame_size: Size | None = None) -> "FrameSource":
 
 
 def without_credentials(url: str) -> str:
-    """A URL without its user:password@, and with *** for every value in its query."""
-    scheme, rest = _URL.fullmatch(url).groups()
+    """A URL without its user:password@, and with *** for every value in its query.
+
+    What is no URL comes back as it is.
+    """
+    match = _URL.fullmatch(url)
+    if not match:
+        return url
+    scheme, rest = match.groups()
     rest, _, query = rest.partition("#")[0].partition("?")
     # Up to the last @: a password may hold an unescaped @ or /, and must not show in part.
     rest = rest.rpartition("@")[2]

@@ -165,6 +165,11 @@ def _unpack(model: ZooModel, tarball: pathlib.Path, into: pathlib.Path) -> None:
         ) from error
 
 
+def define_flags() -> None:
+    """Defines this command's flags."""
+    flags.DEFINE_string("fetch", None, "Name of the teacher to bring to disk.")
+
+
 def main(argv: list[str]) -> None:
     """Prints the folder of the teacher that --fetch names, or the list of all teachers."""
     if flags.FLAGS.fetch:
@@ -181,6 +186,5 @@ def main(argv: list[str]) -> None:
 if __name__ == "__main__":
     from jitnet_tf import cli
 
-    # Here and not above: a program that imports this module has no --fetch.
-    flags.DEFINE_string("fetch", None, "Name of the teacher to bring to disk.")
+    define_flags()
     cli.main(main)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jitnet_tf.distiller import DivergedError, Distiller
+from jitnet_tf.distiller import Distiller, DivergedError
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.schedule import Schedule
