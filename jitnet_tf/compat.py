@@ -1,5 +1,7 @@
 """What differs between the two TensorFlow versions that the project runs on, and nothing else."""
 
+import os
+
 import tensorflow as tf
 
 
@@ -9,4 +11,4 @@ def tflite_interpreter(content):
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         Interpreter = tf.lite.Interpreter
-    return Interpreter(model_content=content)
+    return Interpreter(model_content=content, num_threads=os.cpu_count())

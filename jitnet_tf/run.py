@@ -132,6 +132,11 @@ def make_distiller(config, label_maker, teacher, frame_size):
     return Distiller(student, teacher, label_maker, schedule)
 
 
+def student_arrays(arrays):
+    """A checkpoint's arrays without those of the sinks."""
+    return {name: a for name, a in arrays.items() if not name.startswith(sinks.OVERLAY_STATE)}
+
+
 class Run:
     """A run, opened.
 
@@ -182,7 +187,7 @@ class Run:
             resume_at = progress["frames"] if resume else None
             outputs = self._open_outputs(groups.names, arrays, resume_at, overwrite)
             if saved:
-                self.distiller.set_state(arrays, progress)
+                self.distiller.set_state(student_arrays(arrays), progress)
                 self.statistics.set_state(progress["statistics"])
                 checkpoint.cut_back(config.logdir, progress["file_sizes"])
             else:

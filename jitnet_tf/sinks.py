@@ -13,6 +13,9 @@ from jitnet_tf import metrics
 from jitnet_tf.overlay import Status
 
 FRAME_LOG = "frames.jsonl"
+# What the overlay keeps in a checkpoint: its latest teacher frame, labels, index and accuracies.
+OVERLAY_STATE = "overlay/"
+STATE_NAMES = ("frame", "labels", "status")
 
 
 class FrameLog:
@@ -67,9 +70,10 @@ class OverlayVideo:
         self._overlay = overlay
         self._statistics = statistics
         self._teacher = self._accuracy = None
-        if "overlay/frame" in latest:
-            index, *accuracy = latest["overlay/status"].tolist()
-            self._teacher = (latest["overlay/frame"], latest["overlay/labels"], int(index))
+        frame, labels, status = (latest.get(OVERLAY_STATE + name) for name in STATE_NAMES)
+        if frame is not None:
+            index, *accuracy = status.tolist()
+            self._teacher = (frame, labels, int(index))
             self._accuracy = tuple(accuracy)
 
     def add(self, result):
@@ -96,11 +100,8 @@ class OverlayVideo:
         if self._teacher is None:
             return {}
         frame, labels, index = self._teacher
-        return {
-            "overlay/frame": frame,
-            "overlay/labels": labels,
-            "overlay/status": np.array([index, *self._accuracy], np.float64),
-        }
+        arrays = (frame, labels, np.array([index, *self._accuracy], np.float64))
+        return {OVERLAY_STATE + name: a for name, a in zip(STATE_NAMES, arrays, strict=True)}
 
     def finish(self, complete):
         """Joins the parts to the video; a resumed run takes it apart again."""

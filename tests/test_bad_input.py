@@ -8,37 +8,16 @@ import subprocess
 import sys
 import threading
 
-import av
-import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
 from commands import run_command
+from materials import SIZE, frames, write_video
 
 from jitnet_tf import distill, export, video
 from teacher import record, zoo
 from teacher.instances import from_box_masks
 from teacher.recorded import Recorder
-
-SIZE = (48, 64)
-
-
-def frames(count, size=SIZE, seed=0):
-    """A scene that drifts, unlike that of any other seed."""
-    scene = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), np.uint8)
-    scene = cv2.resize(scene, (size[1] + count, size[0]), interpolation=cv2.INTER_NEAREST)
-    return [np.ascontiguousarray(scene[:, i : i + size[1]]) for i in range(count)]
-
-
-def write_video(path, pictures):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"qp": "0"})
-        stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
 
 
 def write_recording(path, source, size=SIZE, count=None):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.errors import UserError
+from teacher import MIN_SCORE
 
 NAN, INFINITY = float("nan"), float("inf")
 NEEDED = {"video": "street.mp4", "teacher": "recorded:street.rec", "logdir": "runs/street"}
@@ -125,10 +126,21 @@ def test_thresholds_outside_their_range(name, value):
         RunConfig(**NEEDED, **{name: value})
 
 
-@pytest.mark.parametrize("name", ["accuracy_threshold", "score_threshold"])
-@pytest.mark.parametrize("value", [0, 0.0, 1, 1.0])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("accuracy_threshold", edge) for edge in (0, 0.0, 1, 1.0)),
+        *(("score_threshold", edge) for edge in (MIN_SCORE, 1, 1.0)),
+    ],
+)
 def test_thresholds_at_the_edge(name, value):
     assert getattr(RunConfig(**NEEDED, **{name: value}), name) == value
+
+
+@pytest.mark.parametrize("value", [0, 0.0499])
+def test_scores_below_what_teachers_keep(value):
+    with pytest.raises(UserError, match=rf"--score_threshold={value} is below 0\.05"):
+        RunConfig(**NEEDED, score_threshold=value)
 
 
 @pytest.mark.parametrize(("least", "most"), [(0, 64), (-8, 64), (65, 64), (8, 7), (0, 0), (2, -1)])

@@ -36,7 +36,7 @@ def live(trained_run, frames):
 
 
 def export_run(run, output, *arguments):
-    status = run_command(export, f"--run={run}", f"--output={output}", "--frames=3", *arguments)
+    status = run_command(export, f"--run={run}", f"--output={output}", "--frames=16", *arguments)
     assert status == 0
     return json.loads(output.with_name(output.name + ".json").read_text())
 

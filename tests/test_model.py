@@ -142,14 +142,14 @@ def test_options(options):
             assert np.abs(gradient).max() > 0, variable.name
 
 
-def test_moving_normalisation_is_the_authors():
+def test_moving_normalisation():
     layers = [
         layer
         for layer in network(normalization="moving").layers
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
     assert len(layers) == len([x for x in network().layers if isinstance(x, FrameNormalization)])
-    assert {(layer.momentum, layer.epsilon) for layer in layers} == {(0.997, 1e-5)}
+    assert {(layer.momentum, layer.epsilon) for layer in layers} == {(0.9, 1e-5)}
 
 
 def test_moving_normalisation_at_inference_is_not_the_frames_own():

@@ -1,0 +1,74 @@
+"""Every command of the README works as it stands there, in the order of a reader."""
+
+import importlib
+import pathlib
+import re
+import shlex
+
+import pytest
+from commands import run_command
+from materials import frames, write_teacher, write_video
+
+ROOT = pathlib.Path(__file__).parents[1]
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+COMMANDS = [
+    line
+    for language, block in BLOCKS
+    if not language
+    for line in block.replace("\\\n", " ").splitlines()
+    if re.match(r"(python|pip|tensorboard) ", line)
+]
+FIRST, TESTS = COMMANDS[:2]
+# test_distill.py starts the dashboard.
+ELSEWHERE = {FIRST, TESTS, "tensorboard --logdir=runs"}
+
+
+def test_first_two_commands_are_those_of_ci():
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    for command in (FIRST, TESTS):
+        install, work = (part.strip() for part in command.split("&&"))
+        assert install == "pip install -r requirements.txt"
+        assert 'pip" install -q -r requirements.txt' in script
+        assert work.removeprefix("python ") in script
+
+
+def test_commands(tmp_path, monkeypatch):
+    write_video(tmp_path / "street.mp4", frames(20))
+    write_teacher(tmp_path / "path" / "to" / "saved_model")
+    (tmp_path / "flags").symlink_to(ROOT / "flags")
+    monkeypatch.chdir(tmp_path)
+    commands = [command for command in COMMANDS if command not in ELSEWHERE]
+    assert len(commands) >= 6
+    for command in commands:
+        if "--resume" in command:  # it has to find something to do
+            pathlib.Path("runs/street/summary.json").unlink()
+        python, dash_m, module, *arguments = shlex.split(command)
+        assert (python, dash_m) == ("python", "-m")
+        assert run_command(importlib.import_module(module), *arguments) == 0, command
+    assert pathlib.Path("street.tflite").stat().st_size > 1_000_000
+    assert pathlib.Path("runs/street/overlay.mp4").exists()
+
+
+def test_class_groups_example(tmp_path):
+    from jitnet_tf.labels import class_groups
+
+    [example] = [block for _, block in BLOCKS if block.startswith("# traffic.txt")]
+    (tmp_path / "traffic.txt").write_text(example)
+    names = class_groups(str(tmp_path / "traffic.txt")).names
+    assert names == ("background", "person", "two_wheeler", "car", "heavy")
+
+
+def test_library_example(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    [example] = [block for language, block in BLOCKS if language == "python"]
+    exec(compile(example, "README.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 20
+    assert lines[8] == "8 True (272, 640)"
+
+
+@pytest.mark.parametrize("preset", ["0.7", "0.8", "0.9"])
+def test_presets_state_what_to_expect(preset):
+    text = (ROOT / "flags" / f"jitnet_{preset}.flags").read_text("utf-8")
+    assert f"--accuracy_threshold={preset}\n" in text
+    assert "python -m jitnet_tf.distill" in text
