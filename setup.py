@@ -1,16 +1,19 @@
 """Installs jitnet_tf: `pip install .`, with the dependencies of requirements.txt."""
 
 import pathlib
+import re
 
 from setuptools import setup
 
 HERE = pathlib.Path(__file__).parent
 RUNTIME, _, _ = (HERE / "requirements.txt").read_text(encoding="utf-8").partition("# For the tests")
 REQUIREMENTS = [line.split("#")[0].strip() for line in RUNTIME.splitlines()]
+PACKAGE = (HERE / "jitnet_tf" / "__init__.py").read_text(encoding="utf-8")
+VERSION = re.search(r'__version__ = "(.*)"', PACKAGE)[1]
 
 setup(
     name="jitnet_tf",
-    version="0.1.0",
+    version=VERSION,
     description="Online distillation of compact video segmentation students, in TensorFlow",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

@@ -11,6 +11,7 @@ checkpoint. Interrupted, `--resume --logdir=…` goes on. Defaults are the paper
 import dataclasses
 import itertools
 import pathlib
+import sys
 
 from absl import flags
 
@@ -180,6 +181,7 @@ def main(argv):
     print(f"watch it with   tensorboard --logdir={config.logdir}")
     if not summary["complete"]:
         print(f"stopped early; go on with --resume --logdir={config.logdir}")
+        sys.exit(cli.EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":

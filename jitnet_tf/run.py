@@ -1,7 +1,7 @@
 """A run of online distillation: video in, student out, everything on disk, resumable."""
 
 import contextlib
-import importlib.metadata
+import dataclasses
 import itertools
 import json
 import pathlib
@@ -9,8 +9,14 @@ import platform
 import shutil
 import signal
 
+import av
+import cv2
+import keras
+import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
+import jitnet_tf
 from jitnet_tf import checkpoint, metrics, sinks, video
 from jitnet_tf.config import RunConfig
 from jitnet_tf.distiller import Distiller, DivergedError, Stopwatch
@@ -30,7 +36,7 @@ FLAGFILE = "resolved.flags"
 VERSIONS = "versions.json"
 SUMMARY = "summary.json"
 VIDEO_PARTS = "video_parts"
-PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "av")
+PACKAGES = (jitnet_tf, tf, keras, np, cv2, av)
 
 
 def load_config(logdir):
@@ -88,7 +94,7 @@ def start_logdir(config):
         if not config.output:
             shutil.rmtree(logdir / VIDEO_PARTS, ignore_errors=True)
         checkpoint.write_text(logdir / FLAGFILE, config.to_flagfile())
-        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+        versions = {package.__name__: package.__version__ for package in PACKAGES}
         versions["python"] = platform.python_version()
         versions["machine"] = platform.machine()
         checkpoint.write_text(logdir / VERSIONS, json.dumps(versions, indent=2) + "\n")
@@ -154,7 +160,8 @@ class Run:
     """
 
     def __init__(self, config, *, resume=False, overwrite=False):
-        self.config = config
+        # What is written down has no credentials.
+        self.config = dataclasses.replace(config, video=video.without_credentials(config.video))
         saved = prepare_logdir(config, resume, overwrite)
         arrays, progress = saved or ({}, {"frames": 0})
         groups = class_groups(config.class_groups)
@@ -168,6 +175,11 @@ class Run:
         )
         with contextlib.ExitStack() as stack:
             self.source = stack.enter_context(video.open_source(config.video, config.frame_size))
+            if saved and self.source.size != tuple(progress["frame_size"]):
+                raise UserError(
+                    f"--resume: the frames of {self.source.spec} are {self.source.size}, those of "
+                    f"the run were {tuple(progress['frame_size'])}; start another run"
+                )
             teacher = open_teacher(config.teacher)
             self._reference = Recording(config.reference) if config.reference else None
             self.source.skip(progress["frames"])
@@ -191,7 +203,7 @@ class Run:
                 self.statistics.set_state(progress["statistics"])
                 checkpoint.cut_back(config.logdir, progress["file_sizes"])
             else:
-                start_logdir(config)
+                start_logdir(self.config)
             self._sinks = [*outputs, *self._open_logs(groups.names, bool(saved))]
             for frame in first:
                 self.distiller.student.warm_up(frame)

@@ -141,8 +141,8 @@ def make_student(config, num_classes, frame_size):
       UserError: the weights to start from do not fit.
     """
     keras.utils.set_random_seed(config.seed)
-    # Two runs with one seed are equal; without, some GPU kernels add in the order they finish.
-    tf.config.experimental.enable_op_determinism()
+    if not has_gpu():  # where it would cost much, and reject kernels
+        tf.config.experimental.enable_op_determinism()
     options = dataclasses.asdict(config.student)
     policy = dtype_policy(options.pop("precision"))
     model = build_jitnet(num_classes, **options, dtype=policy, frame_size=frame_size)

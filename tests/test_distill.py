@@ -1,11 +1,14 @@
 """The main journey: a real video, its recorded teacher, everything a run leaves behind."""
 
+import functools
+import http.server
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 
@@ -15,6 +18,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from commands import run_command
+from materials import frames, write_teacher, write_video
 from tensorboard.backend.event_processing import event_accumulator
 
 from jitnet_tf import checkpoint, distill, labels, metrics, video
@@ -252,6 +256,59 @@ def test_killed_and_resumed_equals_uninterrupted(sample_run, tmp_path):
     )
     with av.open(str(logdir / "overlay.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == FRAMES
+
+
+def test_interrupted_run_ends_in_order(sample_run, tmp_path):
+    """Ctrl-C: everything so far is whole, and the run goes on to the same end."""
+    logdir = tmp_path / "sample"
+    command = [
+        sys.executable, "-m", "jitnet_tf.distill", "--video=sample", f"--logdir={logdir}",
+        f"--max_frames={FRAMES}", "--image_every=10",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    log = logdir / "frames.jsonl"
+    while not log.exists() or len(log.read_text().splitlines()) < 10:
+        assert process.poll() is None, "ended before it could be interrupted"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert f"go on with --resume --logdir={logdir}" in out
+    summary = json.loads((logdir / "summary.json").read_text())
+    assert not summary["complete"]
+    assert 10 <= summary["frames"] < FRAMES
+    with av.open(str(logdir / "overlay.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == summary["frames"]
+
+    assert run_command(distill, "--resume", f"--logdir={logdir}") == 0
+    assert without_times(read_frames(logdir)) == without_times(read_frames(sample_run))
+    assert same_weights(logdir, sample_run)
+    with av.open(str(logdir / "overlay.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == FRAMES
+
+
+def test_credentials_are_not_written_down(tmp_path, capfd):
+    """A stream's password is in no file and no message of a run."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    write_video(folder / "street.mp4", frames(9))
+    write_teacher(tmp_path / "teacher")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}/street.mp4"
+        arguments = (f"--teacher={tmp_path}/teacher", f"--logdir={tmp_path}/run", "--max_updates=1")
+        status = run_command(distill, f"--video=http://me:s3cret@{address}?token=t0ken", *arguments)
+        server.shutdown()
+    assert status == 0
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["frames"] == 9
+    captured = capfd.readouterr()
+    written = b"".join(p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file())
+    for secret in ("s3cret", "t0ken"):
+        assert secret not in captured.out
+        assert secret.encode() not in written
+    assert address.encode() in written
 
 
 def test_a_finished_run_is_not_resumed(sample_run, capsys):
