@@ -15,7 +15,7 @@ import sys
 
 from absl import flags
 
-from jitnet_tf import cli, run, statistics, video
+from jitnet_tf import cli, run, run_directory, statistics, video
 from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.errors import UserError
 
@@ -153,7 +153,7 @@ def resumed_config():
         raise UserError("--resume and --overwrite exclude each other")
     if not FLAGS.logdir:
         raise UserError("--resume needs the run's --logdir")
-    config = run.load_config(FLAGS.logdir)
+    config = run_directory.load_config(FLAGS.logdir)
     known = {**config.flat(), "logdir": FLAGS.logdir, "output": config.output or "none"}
     for name in FIELDS:
         if not FLAGS[name].present:

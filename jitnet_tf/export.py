@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from jitnet_tf import checkpoint, cli, compat, metrics, run, video
+from jitnet_tf import checkpoint, cli, compat, metrics, run_directory, video
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import class_groups
 from jitnet_tf.student import make_student
@@ -48,7 +48,7 @@ def define_flags():
 
 def load_student(directory):
     """The student of a run directory as it was at its last checkpoint, and its RunConfig."""
-    config = run.load_config(directory)
+    config = run_directory.load_config(directory)
     _, progress = checkpoint.load(directory)
     config = dataclasses.replace(config, init=str(directory))
     classes = class_groups(config.class_groups).names

@@ -77,6 +77,8 @@ def class_groups(spec):
             continue
         where = f"class groups {spec!r}, line {number}"
         name, _, members = (part.strip() for part in line.partition("="))
+        if "," in name:
+            raise UserError(f"{where}: a group of several takes a name, as in 'auto = {name}'")
         members = tuple(m.strip() for m in (members or name).split(","))
         if not name or name in groups or name == BACKGROUND:
             raise UserError(f"{where}: group name {name!r} is empty, taken or reserved; rename it")

@@ -42,35 +42,41 @@ class StreamScore:
       evaluated: names to average over; empty: those that occur in the reference.
       all_frames, student_frames: confusion counts [C, C] of every frame, and of the frames on
         which no teacher was asked.
+      frames_with: on how many frames the reference has each class, int64 [C]; few, and the class
+        may be the teacher's error.
     """
 
     class_names: tuple[str, ...]
     evaluated: tuple[str, ...] = ()
-    all_frames: np.ndarray = None
-    student_frames: np.ndarray = None
+    all_frames: np.ndarray = dataclasses.field(init=False)
+    student_frames: np.ndarray = dataclasses.field(init=False)
+    frames_with: np.ndarray = dataclasses.field(init=False)
 
     def __post_init__(self):
-        shape = (len(self.class_names),) * 2
-        if self.all_frames is None:
-            self.all_frames = np.zeros(shape, np.int64)
-            self.student_frames = np.zeros(shape, np.int64)
+        classes = len(self.class_names)
+        self.all_frames = np.zeros((classes, classes), np.int64)
+        self.student_frames = np.zeros((classes, classes), np.int64)
+        self.frames_with = np.zeros(classes, np.int64)
 
     def add(self, counts, is_teacher_frame):
         """Adds one frame's confusion counts."""
         self.all_frames += counts
+        self.frames_with += counts.sum(1) > 0
         if not is_teacher_frame:
             self.student_frames += counts
 
     def per_class(self, counts=None):
-        """IoU by class name, for the classes averaged over. counts: default, all frames'."""
+        """IoU by class name, for the classes averaged over. counts: default, all frames'.
+
+        A class in neither the reference nor any prediction has none.
+        """
         counts = self.all_frames if counts is None else counts
         iou = class_iou(counts)
-        occurring = counts.sum(1) > 0
-        return {
-            name: float(np.nan_to_num(iou[i]))
-            for i, name in enumerate(self.class_names)
-            if i > 0 and (name in self.evaluated if self.evaluated else occurring[i])
-        }
+        if self.evaluated:
+            taken = [self.class_names.index(name) for name in self.evaluated]
+        else:
+            taken = np.flatnonzero(counts[1:].sum(1)) + 1
+        return {self.class_names[i]: float(iou[i]) for i in taken if not np.isnan(iou[i])}
 
     def mean(self, counts=None):
         """Mean of `per_class`, or None where no class occurs."""

@@ -34,6 +34,7 @@ class FrameNormalization(keras.layers.Layer):
         # float32 whatever the compute dtype: the fused kernel wants them so.
         self.gamma = self.add_weight(name="gamma", shape=channels, initializer="ones")
         self.beta = self.add_weight(name="beta", shape=channels, initializer="zeros")
+        super().build(input_shape)
 
     def call(self, x):
         """See the class."""
@@ -98,7 +99,7 @@ def build_jitnet(
       skip: concatenate encoder features to the decoder at strides 16 and 8 (§3.1).
       separable: replace every 3×3 after the stem by a depthwise 3×3 and a pointwise 1×1.
       normalization: 'frame' (each frame's own statistics) or 'moving' (batch normalisation with
-        moving averages at inference, as the authors pretrain).
+        moving averages at inference, as the authors pretrain; see MOVING_DECAY).
       dtype: Keras dtype policy, e.g. 'float32' or 'mixed_bfloat16'.
       frame_size: (H, W) where known, for static shapes; weights do not depend on it.
 

@@ -3,22 +3,12 @@
 import contextlib
 import dataclasses
 import itertools
-import json
 import pathlib
-import platform
-import shutil
 import signal
 
-import av
-import cv2
-import keras
-import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
-import jitnet_tf
-from jitnet_tf import checkpoint, metrics, sinks, video
-from jitnet_tf.config import RunConfig
+from jitnet_tf import checkpoint, metrics, run_directory, sinks, video
 from jitnet_tf.distiller import Distiller, DivergedError, Stopwatch
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
@@ -30,77 +20,6 @@ from jitnet_tf.summaries import TensorBoard
 from jitnet_tf.writers import MaskWriter, VideoWriter
 from teacher import open_teacher
 from teacher.recorded import Recording
-
-CONFIG = "config.json"
-FLAGFILE = "resolved.flags"
-VERSIONS = "versions.json"
-SUMMARY = "summary.json"
-VIDEO_PARTS = "video_parts"
-PACKAGES = (jitnet_tf, tf, keras, np, cv2, av)
-
-
-def load_config(logdir):
-    """The configuration of the run in `logdir`; UserError where there is none."""
-    path = pathlib.Path(logdir) / CONFIG
-    try:
-        return RunConfig.from_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{str(logdir)!r} holds no run: no {CONFIG} in it") from None
-    except (OSError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{str(path)!r} is not a run's configuration ({error})") from None
-
-
-def prepare_logdir(config, resume, overwrite):
-    """Makes the run directory ready. Returns the checkpoint to go on from, or None.
-
-    Raises:
-      UserError: another run is there and neither resume nor overwrite was asked; the run to
-        resume is complete; the folder cannot be written.
-    """
-    logdir = pathlib.Path(config.logdir)
-    holds_run = (logdir / CONFIG).is_file()
-    if holds_run and not (resume or overwrite):
-        raise UserError(
-            f"--logdir={logdir} holds another run: give --resume to go on with it, --overwrite to "
-            "replace it, or another folder"
-        )
-    if resume and not holds_run:
-        raise UserError(f"--resume: {str(logdir)!r} holds no run")
-    if resume and is_complete(logdir):
-        raise UserError(
-            f"the run in {str(logdir)!r} is complete, there is nothing to resume; its figures are "
-            f"in {SUMMARY}"
-        )
-    # Killed before its first checkpoint, a run starts anew.
-    return checkpoint.load(logdir) if resume and (logdir / checkpoint.NAME).is_file() else None
-
-
-def is_complete(logdir):
-    """Whether the run in `logdir` came to its end."""
-    try:
-        return json.loads((logdir / SUMMARY).read_text(encoding="utf-8"))["complete"]
-    except (OSError, ValueError, KeyError):
-        return False
-
-
-def start_logdir(config):
-    """Clears what an earlier run left in the run directory and describes the new one in it."""
-    logdir = pathlib.Path(config.logdir)
-    try:
-        logdir.mkdir(parents=True, exist_ok=True)
-        checkpoint.cut_back(logdir, {})
-        for name in (CONFIG, checkpoint.NAME, SUMMARY):
-            (logdir / name).unlink(missing_ok=True)
-        if not config.output:
-            shutil.rmtree(logdir / VIDEO_PARTS, ignore_errors=True)
-        checkpoint.write_text(logdir / FLAGFILE, config.to_flagfile())
-        versions = {package.__name__: package.__version__ for package in PACKAGES}
-        versions["python"] = platform.python_version()
-        versions["machine"] = platform.machine()
-        checkpoint.write_text(logdir / VERSIONS, json.dumps(versions, indent=2) + "\n")
-        checkpoint.write_text(logdir / CONFIG, config.to_json())
-    except OSError as error:
-        raise UserError(f"--logdir={logdir} cannot be written ({error})") from None
 
 
 class StopRequest:
@@ -162,7 +81,7 @@ class Run:
     def __init__(self, config, *, resume=False, overwrite=False):
         # What is written down has no credentials.
         self.config = dataclasses.replace(config, video=video.without_credentials(config.video))
-        saved = prepare_logdir(config, resume, overwrite)
+        saved = run_directory.prepare(config, resume, overwrite)
         arrays, progress = saved or ({}, {"frames": 0})
         groups = class_groups(config.class_groups)
         for name in config.evaluated_classes:
@@ -203,7 +122,7 @@ class Run:
                 self.statistics.set_state(progress["statistics"])
                 checkpoint.cut_back(config.logdir, progress["file_sizes"])
             else:
-                start_logdir(self.config)
+                run_directory.start(self.config)
             self._sinks = [*outputs, *self._open_logs(groups.names, bool(saved))]
             for frame in first:
                 self.distiller.student.warm_up(frame)
@@ -214,7 +133,7 @@ class Run:
         """The sinks that write where the user said, which may fail."""
         config, outputs = self.config, []
         if config.output:
-            parts = pathlib.Path(config.logdir) / VIDEO_PARTS
+            parts = pathlib.Path(config.logdir) / run_directory.VIDEO_PARTS
             writer = VideoWriter(
                 config.output, self.source.fps, parts, resume_at=resume_at, overwrite=overwrite
             )
@@ -270,7 +189,12 @@ class Run:
             self._save()
             for sink in self._sinks:
                 sink.finish(complete)
-            summary = self._write_summary(complete)
+            summary = {
+                "complete": complete,
+                **self.statistics.summary(),
+                "problems": list(self.source.problems),
+            }
+            run_directory.write_summary(self.config.logdir, summary)
         if failure:
             raise failure
         return summary
@@ -317,16 +241,6 @@ class Run:
                 "file_sizes": checkpoint.growing_files(self.config.logdir),
             },
         )
-
-    def _write_summary(self, complete):
-        summary = {
-            "complete": complete,
-            **self.statistics.summary(),
-            "problems": list(self.source.problems),
-        }
-        path = pathlib.Path(self.config.logdir) / SUMMARY
-        checkpoint.write_text(path, json.dumps(summary, indent=2) + "\n")
-        return summary
 
 
 def run(config, *, resume=False, overwrite=False):

@@ -85,6 +85,10 @@ class Statistics:
             values["mean_iou"] = self.score.mean()
             values["mean_iou_student_only"] = self.score.mean_student_only()
             values["per_class_iou"] = self.score.per_class()
+            values["reference_frames_with"] = {
+                name: int(self.score.frames_with[self.score.class_names.index(name)])
+                for name in values["per_class_iou"]
+            }
         return values
 
     def progress(self):
@@ -105,6 +109,7 @@ class Statistics:
         if self.score:
             state["all_frames"] = self.score.all_frames.tolist()
             state["student_frames"] = self.score.student_frames.tolist()
+            state["frames_with"] = self.score.frames_with.tolist()
         return state
 
     def set_state(self, state):
@@ -116,6 +121,7 @@ class Statistics:
         if self.score:
             self.score.all_frames[:] = np.array(state["all_frames"])
             self.score.student_frames[:] = np.array(state["student_frames"])
+            self.score.frames_with[:] = np.array(state["frames_with"])
 
 
 def percent(value):
@@ -137,7 +143,9 @@ def table(summary):
     if "mean_iou" in summary:
         rows.append(("mean IoU, all frames", percent(summary["mean_iou"])))
         rows.append(("mean IoU, student only", percent(summary["mean_iou_student_only"])))
-        rows += [(f"  IoU {name}", percent(x)) for name, x in summary["per_class_iou"].items()]
+        for name, iou in summary["per_class_iou"].items():
+            frames = summary["reference_frames_with"][name]
+            rows.append((f"  IoU {name}", f"{percent(iou)}, on {frames} frames"))
     per_frame = {
         "teacher": summary["teacher_frames"],
         "labels": summary["teacher_frames"],

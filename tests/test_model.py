@@ -18,7 +18,11 @@ from jitnet_tf.model import FrameNormalization, InputNormalization, ResizeLike, 
 def network(num_classes=5, **options):
     """A student of the narrowest kind unless told otherwise, the same one for all tests."""
     keras.utils.set_random_seed(0)
-    return build_jitnet(num_classes, **{"width": 0.25, **options})
+    model = build_jitnet(num_classes, **{"width": 0.25, **options})
+    random = np.random.default_rng(0)
+    for variable in model.trainable_variables:  # as after training: offsets are not 0
+        variable.assign(variable.numpy() + random.normal(0, 0.05, variable.shape))
+    return model
 
 
 def frames(*shape, seed=0):
@@ -206,6 +210,87 @@ def test_frames_of_a_batch_are_on_their_own():
     alone = np.concatenate([model(batch[i : i + 1]) for i in range(3)])
     np.testing.assert_allclose(together, alone, atol=2e-3 * np.abs(alone).max())
     assert (together.argmax(-1) == alone.argmax(-1)).mean() > 0.999
+
+
+# The network as a whole
+
+
+def resizing(before, after):
+    """The matrix of bilinear resizing with aligned corners along one side."""
+    at = np.linspace(0, before - 1, after) if after > 1 else np.zeros(1)
+    low = np.minimum(at.astype(int), max(before - 2, 0))
+    rows, part = np.arange(after), at - low
+    matrix = np.zeros((after, before))
+    matrix[rows, low] += 1 - part
+    matrix[rows, np.minimum(low + 1, before - 1)] += part
+    return matrix
+
+
+def reference(model, picture, units=1, skip=True):
+    """PAPER_NOTES' network in float64, by TensorFlow's plain operations and a model's weights."""
+    names = {layer.name for layer in model.layers}
+
+    def weights(name):
+        return [v.numpy().astype(np.float64) for v in model.get_layer(name).weights]
+
+    def conv(x, name, stride=1):
+        kernel, *more = weights(name)
+        pads = [[0, 0], *([side // 2] * 2 for side in kernel.shape[:2]), [0, 0]]
+        if more and more[0].ndim == 4:  # depthwise, then pointwise
+            strides = (1, stride, stride, 1)
+            x = tf.nn.depthwise_conv2d(np.pad(x, pads), kernel, strides, "VALID")
+            return tf.nn.conv2d(x, more[0], 1, "VALID").numpy()
+        return tf.nn.conv2d(x, kernel, stride, pads).numpy() + sum(more)
+
+    def normalize_relu(x, name):
+        return np.maximum(normalized(x, *weights(f"{name}_norm")), 0)
+
+    def unit(x, name, stride):
+        before = normalize_relu(x, f"{name}_preact")
+        shortcut = x[:, ::stride, ::stride]
+        if f"{name}_shortcut" in names and weights(f"{name}_shortcut"):  # of another depth
+            shortcut = conv(before, f"{name}_shortcut", stride)
+        x = normalize_relu(conv(before, f"{name}_3x3", stride), f"{name}_3x3")
+        return shortcut + conv(conv(x, f"{name}_1x3"), f"{name}_3x1")
+
+    def block(x, name, stride=1):
+        for i in range(units):
+            x = unit(x, f"{name}_unit{i + 1}", stride if i == 0 else 1)
+        return x
+
+    def resize(x, like):
+        rows, columns = (resizing(x.shape[i], like.shape[i]) for i in (1, 2))
+        return np.einsum("yh,bhwc,xw->byxc", rows, x, columns)
+
+    def join(x, encoded):
+        x = resize(x, encoded)
+        return np.concatenate([encoded, x], -1) if skip else x
+
+    x = picture / 127.5 - 1
+    stride2 = normalize_relu(conv(x, "stem1", 2), "stem1")
+    stride4 = normalize_relu(conv(stride2, "stem2", 2), "stem2")
+    stride8 = block(stride4, "encoder1", 2)
+    stride16 = block(stride8, "encoder2", 2)
+    stride32 = block(stride16, "encoder3", 2)
+    x = block(stride32, "decoder1")
+    x = block(join(x, stride16), "decoder2")
+    x = block(join(x, stride8), "decoder3")
+    x = resize(resize(x, stride4), stride2)
+    x = normalize_relu(conv(x, "head1"), "head1")
+    x = normalize_relu(conv(x, "head2"), "head2")
+    return conv(resize(x, picture), "logits")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"units": 2}, {"units": 2, "separable": True, "skip": False}], ids=str
+)
+@pytest.mark.parametrize("size", [(61, 83), (64, 96)])
+def test_network_against_plain_operations(options, size):
+    model, picture = network(**options), frames(1, *size)
+    shape = {name: value for name, value in options.items() if name != "separable"}
+    expected = reference(model, picture, **shape)
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(model(picture), expected, atol=2e-3 * np.abs(expected).max())
 
 
 # Layers
