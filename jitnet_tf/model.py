@@ -1,5 +1,6 @@
 """JITNet, the student network (paper §3.1, figure 2; sizes from the authors' `src/res_seg.py`)."""
 
+import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
@@ -61,13 +62,34 @@ class ResizeLike(keras.layers.Layer):
 
     Sizes are read from tensors, so odd ones come back exactly. Corners are aligned, as in the
     authors' code. [B, h, w, C], [B, H, W, *] → [B, H, W, C].
+
+    Args:
+      xla: for XLA, which makes of TensorFlow's own operation a convolution hundreds of pixels
+        wide. The same function as two gathers a side; sizes have to be static.
     """
+
+    def __init__(self, xla=False, **options):
+        super().__init__(**options)
+        self._xla = xla
 
     def call(self, x, like):
         """See the class."""
+        if self._xla:
+            return _resize_side(_resize_side(x, 1, like.shape[1]), 2, like.shape[2])
         size = like.shape[1:3] if like.shape[1:3].is_fully_defined() else tf.shape(like)[1:3]
         resized = tf.raw_ops.ResizeBilinear(images=x, size=size, align_corners=True)
         return tf.cast(resized, x.dtype)
+
+
+def _resize_side(x, axis, after):
+    """Linear interpolation along one axis, corners aligned."""
+    before = x.shape[axis]
+    place = np.linspace(0, before - 1, after)
+    low = np.minimum(place.astype(int), max(before - 2, 0))
+    high = np.minimum(low + 1, before - 1)
+    part = (place - low).reshape([-1 if i == axis else 1 for i in range(4)])
+    part = tf.constant(part, x.dtype)
+    return tf.gather(x, low, axis=axis) * (1 - part) + tf.gather(x, high, axis=axis) * part
 
 
 class Subsample(keras.layers.Layer):
@@ -88,6 +110,7 @@ def build_jitnet(
     normalization="frame",
     dtype="float32",
     frame_size=(None, None),
+    xla=False,
 ):
     """Builds the student.
 
@@ -102,6 +125,7 @@ def build_jitnet(
         moving averages at inference, as the authors pretrain; see MOVING_DECAY).
       dtype: Keras dtype policy, e.g. 'float32' or 'mixed_bfloat16'.
       frame_size: (H, W) where known, for static shapes; weights do not depend on it.
+      xla: made to be compiled by XLA (see `ResizeLike`), which needs frame_size; same function.
 
     Returns:
       A Keras model: uint8 RGB frames [B, H, W, 3] of any size → float32 logits
@@ -158,7 +182,7 @@ def build_jitnet(
         return x
 
     def resize(x, like, name):
-        return ResizeLike(dtype=dtype, name=name)(x, like)
+        return ResizeLike(xla, dtype=dtype, name=name)(x, like)
 
     def join(x, encoded, name):
         x = resize(x, encoded, f"{name}_resize")

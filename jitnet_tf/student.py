@@ -26,6 +26,11 @@ def computes_bfloat16_fast():
     return cpuinfo.is_file() and " amx_bf16" in cpuinfo.read_text()
 
 
+def use_xla(choice):
+    """Whether to compile by XLA, for 'on', 'off' or 'auto': on a GPU only."""
+    return choice == "on" or (choice == "auto" and has_gpu())
+
+
 def dtype_policy(precision):
     """The Keras dtype policy for a precision of 'float32', 'bfloat16' or 'auto'.
 
@@ -46,22 +51,20 @@ class Student:
       model: Keras model, uint8 frames [B, H, W, 3] → float32 logits [B, H, W, C].
       frame_size: (H, W) in pixels.
       learning_rate, momentum: of the stochastic gradient descent that updates all layers (§3.2).
-      xla: 'on', 'off' or 'auto': compile by XLA, auto only on a GPU. On a CPU it makes this
-        network 3–4 times slower.
+      xla: compile by XLA. The model should be made for it, too: see `build_jitnet`.
     """
 
-    def __init__(self, model, frame_size, *, learning_rate=0.01, momentum=0.9, xla="auto"):
+    def __init__(self, model, frame_size, *, learning_rate=0.01, momentum=0.9, xla=False):
         self.model = model
         self.frame_size = tuple(frame_size)
         self.optimizer = keras.optimizers.SGD(learning_rate, momentum=momentum)
         # The momentum has to exist before tracing; a function may not make variables later on.
         self.optimizer.build(model.trainable_variables)
-        jit = xla == "on" or (xla == "auto" and has_gpu())
         frame = tf.TensorSpec((*self.frame_size, 3), tf.uint8, "frame")
         labels = tf.TensorSpec(self.frame_size, tf.uint8, "labels")
         weights = tf.TensorSpec(self.frame_size, tf.float32, "weights")
-        self._infer = tf.function(self._infer_step, [frame], jit_compile=jit)
-        self._update = tf.function(self._update_step, [frame, labels, weights], jit_compile=jit)
+        self._infer = tf.function(self._infer_step, [frame], jit_compile=xla)
+        self._update = tf.function(self._update_step, [frame, labels, weights], jit_compile=xla)
         self._infer.get_concrete_function()
         self._update.get_concrete_function()
 
@@ -145,13 +148,14 @@ def make_student(config, num_classes, frame_size):
         tf.config.experimental.enable_op_determinism()
     options = dataclasses.asdict(config.student)
     policy = dtype_policy(options.pop("precision"))
-    model = build_jitnet(num_classes, **options, dtype=policy, frame_size=frame_size)
+    xla = use_xla(config.xla)
+    model = build_jitnet(num_classes, **options, dtype=policy, frame_size=frame_size, xla=xla)
     student = Student(
         model,
         frame_size,
         learning_rate=config.learning_rate,
         momentum=config.momentum,
-        xla=config.xla,
+        xla=xla,
     )
     if config.init != "random":
         arrays, _ = checkpoint.load(config.init)

@@ -7,6 +7,8 @@ from jitnet_tf import metrics
 
 # Scalars that need every frame are averaged over this many: a curve a person can read.
 AVERAGED_FRAMES = 20
+# What does not bear on the figures has no place in a table that compares runs.
+NO_HPARAMS = {"logdir", "output", "masks", "reference", "checkpoint_every", "image_every"}
 
 
 class TensorBoard:
@@ -33,11 +35,16 @@ class TensorBoard:
         self._next_image = 0
         self._clear_window()
         if not resumed:
-            values = {name: _plain(value) for name, value in configuration.items()}
-            rows = [f"| {name} | {value} |" for name, value in values.items()]
+            rows = [f"| {name} | {value} |" for name, value in configuration.items()]
             with self._writer.as_default(step=0):
-                hparams.hparams(values)
                 tf.summary.text("configuration", "\n".join(["| flag | value |", "|-|-|", *rows]))
+                hparams.hparams(
+                    {
+                        name: _plain(value)
+                        for name, value in configuration.items()
+                        if name not in NO_HPARAMS
+                    }
+                )
 
     def _clear_window(self):
         self._window = {}
