@@ -75,8 +75,19 @@ def growing_files(directory):
 
 
 def cut_back(directory, sizes):
-    """Takes the growing files back to sizes once told by `growing_files`; drops later ones."""
-    for name in growing_files(directory):
+    """Takes the growing files back to sizes once told by `growing_files`; drops later ones.
+
+    Raises:
+      UserError: one is missing or shorter, which only other programs and power cuts do.
+    """
+    found = growing_files(directory)
+    for name, size in sizes.items():
+        if found.get(name, -1) < size:
+            raise UserError(
+                f"{name} in {str(directory)!r} is not what it was at the checkpoint: the run "
+                "cannot go on; give --overwrite to start it again"
+            )
+    for name in found:
         path = pathlib.Path(directory) / name
         if name in sizes:
             os.truncate(path, sizes[name])

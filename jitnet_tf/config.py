@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 
 from jitnet_tf.errors import UserError
 from teacher import MIN_SCORE
@@ -73,15 +74,25 @@ class RunConfig:
                 f"--min_stride={self.min_stride} --max_stride={self.max_stride}: strides are at "
                 "least 1, and the minimum not above the maximum"
             )
+        for name in ("checkpoint_every", "image_every", "max_frames"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UserError(f"--{name}={getattr(self, name)} is below 1")
         if self.max_updates < 0:
             raise UserError(f"--max_updates={self.max_updates} is negative")
         # Written so that NaN, which compares as false, is refused too.
-        if not (self.box_weight > 0 and self.box_dilation >= 0):
+        if not (0 < self.box_weight < math.inf and 0 <= self.box_dilation < math.inf):
             raise UserError("--box_weight has to be above 0 and --box_dilation at least 0")
-        if not (self.learning_rate >= 0 and 0 <= self.momentum < 1):
+        if not (0 <= self.learning_rate < math.inf and 0 <= self.momentum < 1):
             raise UserError("--learning_rate has to be at least 0 and --momentum in 0…1, below 1")
         if not 0 < self.student.width < math.inf or self.student.units < 1:
             raise UserError("--width has to be above 0 and finite, and --units at least 1")
+
+    @property
+    def overlay_path(self):
+        """Where the overlay video goes: `output`; by default into logdir; None for 'none'."""
+        if self.output is None:
+            return os.path.join(self.logdir, "overlay.mp4")
+        return None if self.output == "none" else self.output
 
     def to_json(self):
         """The configuration as JSON text."""
@@ -103,8 +114,6 @@ class RunConfig:
             elif value is not None and value != ():
                 text = "x".join(map(str, value)) if name == "frame_size" else value
                 lines.append(f"--{name}={','.join(text) if isinstance(text, tuple) else text}")
-            elif name == "output":
-                lines.append("--output=none")
         return "\n".join(lines) + "\n"
 
     def flat(self):

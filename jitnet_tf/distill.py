@@ -10,6 +10,7 @@ checkpoint. Interrupted, `--resume --logdir=…` goes on. Defaults are the paper
 
 import dataclasses
 import itertools
+import os
 import pathlib
 import sys
 
@@ -22,7 +23,8 @@ from jitnet_tf.errors import UserError
 FLAGS = flags.FLAGS
 STUDENT_FIELDS = [field.name for field in dataclasses.fields(StudentConfig)]
 FIELDS = [f.name for f in dataclasses.fields(RunConfig) if f.name != "student"] + STUDENT_FIELDS
-OVERLAY = "overlay.mp4"
+PATHS = ("video", "teacher", "reference", "init", "class_groups")
+RECORDED = "recorded:"
 SAMPLE = "sample"
 SAMPLE_RECORDING = pathlib.Path(__file__).parent / "data" / "sample.recording"
 
@@ -116,6 +118,10 @@ def given(name, value):
     """A flag's value as RunConfig holds it."""
     if name == "frame_size" and value is not None:
         return video.parse_size(value)
+    if name in PATHS and value and os.path.exists(value.removeprefix(RECORDED)):
+        # A resumed run finds its files from any folder.
+        prefix = RECORDED if value.startswith(RECORDED) else ""
+        return prefix + os.path.abspath(value.removeprefix(RECORDED))
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -133,16 +139,12 @@ def new_config():
     values = {name: given(name, FLAGS[name].value) for name in FIELDS}
     if not values["video"]:
         raise UserError("--video is missing: give a file, a folder, a camera, a URL, or 'sample'")
-    if values["video"] == SAMPLE and not values["teacher"] and not values["frame_size"]:
+    if values["video"] == SAMPLE and not values["teacher"]:
         values["teacher"] = f"recorded:{SAMPLE_RECORDING}"
         values["reference"] = values["reference"] or str(SAMPLE_RECORDING)
     if not values["teacher"]:
         raise UserError("--teacher is missing: give a SavedModel folder, recorded:FILE or zoo:NAME")
     values["logdir"] = values["logdir"] or free_logdir(values["video"])
-    if values["output"] is None:
-        values["output"] = str(pathlib.Path(values["logdir"]) / OVERLAY)
-    elif values["output"] == "none":
-        values["output"] = None
     student = {name: values.pop(name) for name in STUDENT_FIELDS}
     return RunConfig(**values, student=StudentConfig(**student))
 
@@ -154,7 +156,7 @@ def resumed_config():
     if not FLAGS.logdir:
         raise UserError("--resume needs the run's --logdir")
     config = run_directory.load_config(FLAGS.logdir)
-    known = {**config.flat(), "logdir": FLAGS.logdir, "output": config.output or "none"}
+    known = {**config.flat(), "logdir": FLAGS.logdir}
     for name in FIELDS:
         if not FLAGS[name].present:
             continue
@@ -166,6 +168,8 @@ def resumed_config():
                 f"--resume: the run in {FLAGS.logdir!r} has --{name}={known[name]}, not "
                 f"{value}: leave the flag out, or start another run"
             )
+    if not FLAGS.video and "***" in config.video:
+        raise UserError(f"--resume: give --video={config.video} again, with what *** stands for")
     return dataclasses.replace(config, logdir=FLAGS.logdir, video=FLAGS.video or config.video)
 
 
@@ -176,8 +180,8 @@ def main(argv):
     summary = run.run(config, resume=FLAGS.resume, overwrite=FLAGS.overwrite)
     print(statistics.table(summary))
     print(f"run directory   {config.logdir}")
-    if config.output:
-        print(f"overlay video   {config.output}")
+    if config.overlay_path:
+        print(f"overlay video   {config.overlay_path}")
     print(f"watch it with   tensorboard --logdir={config.logdir}")
     if not summary["complete"]:
         print(f"stopped early; go on with --resume --logdir={config.logdir}")

@@ -23,7 +23,6 @@ from absl import flags
 
 from jitnet_tf import checkpoint, cli, compat, metrics, run_directory, video
 from jitnet_tf.errors import UserError
-from jitnet_tf.labels import class_groups
 from jitnet_tf.student import make_student
 
 FLAGS = flags.FLAGS
@@ -51,8 +50,8 @@ def load_student(directory):
     config = run_directory.load_config(directory)
     _, progress = checkpoint.load(directory)
     config = dataclasses.replace(config, init=str(directory))
-    classes = class_groups(config.class_groups).names
-    return make_student(config, len(classes), tuple(progress["frame_size"])), config, classes
+    classes = progress["classes"]
+    return make_student(config, classes, tuple(progress["frame_size"])), config, classes
 
 
 def serving_function(student, probabilities):

@@ -5,7 +5,10 @@ import dataclasses
 import itertools
 import pathlib
 import signal
+import time
 
+import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 from jitnet_tf import checkpoint, metrics, run_directory, sinks, video
@@ -19,7 +22,7 @@ from jitnet_tf.student import make_student
 from jitnet_tf.summaries import TensorBoard
 from jitnet_tf.writers import MaskWriter, VideoWriter
 from teacher import open_teacher
-from teacher.recorded import Recording
+from teacher.recorded import Recording, is_like, thumbnail
 
 
 class StopRequest:
@@ -53,8 +56,32 @@ def make_distiller(config, label_maker, teacher, frame_size):
     schedule = Schedule(
         config.accuracy_threshold, config.max_updates, config.min_stride, config.max_stride
     )
-    student = make_student(config, len(label_maker.groups.names), frame_size)
+    student = make_student(config, label_maker.groups.names, frame_size)
     return Distiller(student, teacher, label_maker, schedule)
+
+
+def find_place(source, progress):
+    """Takes a source to the frame that a checkpoint was taken before.
+
+    A live one is there: what it showed meanwhile is gone.
+
+    Raises:
+      UserError: it is not the video that the checkpoint was taken on.
+    """
+    if source.live:
+        return
+    if source.size != tuple(progress["frame_size"]) or (
+        source.skip(progress["frames"] - 1) < progress["frames"] - 1
+    ):
+        same = False
+    else:
+        frame = next(source, None)
+        same = frame is not None and is_like(frame, np.array(progress["thumbnail"], np.uint8))
+    if not same:
+        raise UserError(
+            f"--resume: {source.spec} is not the video that the run was made of, or not the whole "
+            "of it any more"
+        )
 
 
 def student_arrays(arrays):
@@ -81,7 +108,8 @@ class Run:
     def __init__(self, config, *, resume=False, overwrite=False):
         # What is written down has no credentials.
         self.config = dataclasses.replace(config, video=video.without_credentials(config.video))
-        saved = run_directory.prepare(config, resume, overwrite)
+        run_directory.check_apart(config)
+        saved = run_directory.find_checkpoint(config, resume, overwrite)
         arrays, progress = saved or ({}, {"frames": 0})
         groups = class_groups(config.class_groups)
         for name in config.evaluated_classes:
@@ -89,53 +117,75 @@ class Run:
                 raise UserError(
                     f"--evaluated_classes: {name!r} is not among {', '.join(groups.names[1:])}"
                 )
+        self._members = {name: list(members) for name, members in groups.groups.items()}
+        if saved:
+            if progress["groups"] != self._members:
+                raise UserError(
+                    f"--resume: the class groups in {config.class_groups!r} are not those of the "
+                    "run any more; start another run"
+                )
+            config = dataclasses.replace(config, init="random")  # the checkpoint has it all
         self._label_maker = LabelMaker(
             groups, config.score_threshold, config.box_weight, config.box_dilation
         )
         with contextlib.ExitStack() as stack:
             self.source = stack.enter_context(video.open_source(config.video, config.frame_size))
-            if saved and self.source.size != tuple(progress["frame_size"]):
-                raise UserError(
-                    f"--resume: the frames of {self.source.spec} are {self.source.size}, those of "
-                    f"the run were {tuple(progress['frame_size'])}; start another run"
-                )
             teacher = open_teacher(config.teacher)
             self._reference = Recording(config.reference) if config.reference else None
-            self.source.skip(progress["frames"])
-            first = list(itertools.islice(self.source, 1))
+            recordings = [r for r in (teacher, self._reference) if isinstance(r, Recording)]
+            for recording in recordings:
+                stack.callback(recording.close)
+                recording.check_score_threshold(config.score_threshold)
+            if saved:
+                find_place(self.source, progress)
+            wanted = 1 if progress["frames"] != config.max_frames else 0
+            first = list(itertools.islice(self.source, wanted))
             for frame in first:
                 # What does not fit shows now, and one-time costs stay out of the times measured.
                 for source_of_labels in filter(None, (teacher, self._reference)):
                     source_of_labels(frame, progress["frames"])
+            if config.overlay_path:
+                VideoWriter.check(config.overlay_path, resumed=resume, overwrite=overwrite)
+            if config.masks:
+                MaskWriter.check(config.masks, resumed=resume, overwrite=overwrite)
             self.distiller = make_distiller(config, self._label_maker, teacher, self.source.size)
             self.statistics = Statistics(
                 metrics.StreamScore(groups.names, config.evaluated_classes)
                 if self._reference
                 else None,
                 getattr(teacher, "teacher_seconds", None),
+                isinstance(teacher, Recording),
             )
-            self._overlay = Overlay(groups.names, self.source.size)
-            resume_at = progress["frames"] if resume else None
-            outputs = self._open_outputs(groups.names, arrays, resume_at, overwrite)
             if saved:
                 self.distiller.set_state(student_arrays(arrays), progress)
                 self.statistics.set_state(progress["statistics"])
                 checkpoint.cut_back(config.logdir, progress["file_sizes"])
             else:
                 run_directory.start(self.config)
-            self._sinks = [*outputs, *self._open_logs(groups.names, bool(saved))]
+            # From here on files are written.
+            self._overlay = Overlay(groups.names, self.source.size)
+            resume_at = progress["frames"] if resume else None
+            self._sinks = [
+                *self._open_outputs(groups.names, arrays, resume_at, overwrite),
+                *self._open_logs(groups.names, bool(saved)),
+            ]
             for frame in first:
                 self.distiller.student.warm_up(frame)
+            self._latest = first[0] if first else None
             self._frames = itertools.chain(first, self.source)
             self._stack = stack.pop_all()
 
     def _open_outputs(self, class_names, arrays, resume_at, overwrite):
-        """The sinks that write where the user said, which may fail."""
+        """The sinks that write where the user said."""
         config, outputs = self.config, []
-        if config.output:
+        if config.overlay_path:
             parts = pathlib.Path(config.logdir) / run_directory.VIDEO_PARTS
             writer = VideoWriter(
-                config.output, self.source.fps, parts, resume_at=resume_at, overwrite=overwrite
+                config.overlay_path,
+                self.source.fps,
+                parts,
+                resume_at=resume_at,
+                overwrite=overwrite,
             )
             outputs.append(sinks.OverlayVideo(writer, self._overlay, self.statistics, arrays))
         if config.masks:
@@ -166,7 +216,6 @@ class Run:
 
     def execute(self):
         """Processes the frames to the end, showing progress; returns the summary."""
-        failure = None
         total = min(
             filter(None, (self.source.announced_frames, self.config.max_frames)), default=None
         )
@@ -174,16 +223,7 @@ class Run:
             total=total, initial=self.distiller.index, unit=" frames", dynamic_ncols=True
         )
         with StopRequest() as stop, progress:
-            try:
-                while not stop.made and self._step():
-                    progress.set_postfix_str(self.statistics.progress(), refresh=False)
-                    progress.update()
-                    if self.distiller.index % self.config.checkpoint_every == 0:
-                        self._save()
-            except DivergedError:
-                raise  # not worth a checkpoint
-            except UserError as error:
-                failure = error
+            failure = self._loop(stop, progress)
             # A live stream has no end but the user's.
             complete = not failure and (self.source.live or not stop.made)
             self._save()
@@ -199,51 +239,84 @@ class Run:
             raise failure
         return summary
 
-    def _step(self):
-        """Takes one frame all the way; False at the stream's end."""
-        if self.distiller.index == self.config.max_frames:
-            return False
+    def _loop(self, stop, progress):
+        """Takes frames to the end; returns the UserError that ended them early, or None.
+
+        An error of the outputs is none of these: it passes through, and the last checkpoint holds.
+        """
+        start = time.perf_counter()
+        while not stop.made and self.distiller.index != self.config.max_frames:
+            try:
+                result = self._next_result()
+            except DivergedError:
+                raise
+            except UserError as error:
+                return error
+            if result is None:
+                return None
+            self._put_out(result)
+            if self.distiller.index % self.config.checkpoint_every == 0:
+                self._save()
+            now = time.perf_counter()
+            self.statistics.wall_seconds += now - start
+            start = now
+            progress.set_postfix_str(self.statistics.progress(), refresh=False)
+            progress.update()
+        return None
+
+    def _next_result(self):
+        """The next frame's FrameResult, None at the end. A UserError leaves all as it was."""
         watch = Stopwatch()
         with watch("decode"):
             frame = next(self._frames, None)
         if frame is None:
-            return False
-        result = self.distiller.step(frame)
-        result.seconds.update(watch.seconds)
+            return None
         if self._reference:
             with watch("reference"):
-                instances = self._reference(frame, result.index)
+                instances = self._reference(frame, self.distiller.index)
                 labels = self._label_maker.labels(instances, frame.shape[:2])
+        result = self.distiller.step(frame)
+        if self._reference:
+            with watch("reference"):
                 result.reference_confusion = metrics.confusion(
                     labels, result.prediction, self.distiller.num_classes
                 )
-            result.seconds.update(watch.seconds)
+        result.seconds.update(watch.seconds)
+        return result
+
+    def _put_out(self, result):
+        self._latest = result.frame
         self.statistics.add(result)
+        watch = Stopwatch()
         with watch("output"):
             for sink in self._sinks:
                 sink.add(result)
         self.statistics.seconds["output"] += watch.seconds["output"]
-        return True
 
     def _save(self):
         arrays = self.distiller.student.get_state()
         for sink in self._sinks:
             sink.flush()
             arrays.update(sink.get_state())
-        checkpoint.save(
-            self.config.logdir,
-            arrays,
-            {
-                "frames": self.distiller.index,
-                "frame_size": self.source.size,
-                "stride": self.distiller.schedule.stride,
-                "statistics": self.statistics.get_state(),
-                "file_sizes": checkpoint.growing_files(self.config.logdir),
-            },
-        )
+        progress = {
+            "frames": self.distiller.index,
+            "frame_size": self.source.size,
+            "thumbnail": None if self._latest is None else thumbnail(self._latest).tolist(),
+            "stride": self.distiller.schedule.stride,
+            "classes": list(self._label_maker.groups.names),
+            "groups": self._members,
+            "statistics": self.statistics.get_state(),
+            "file_sizes": checkpoint.growing_files(self.config.logdir),
+        }
+        checkpoint.save(self.config.logdir, arrays, progress)
 
 
 def run(config, *, resume=False, overwrite=False):
     """Distils a student from a video; see `Run`. Returns the summary as in summary.json."""
-    with Run(config, resume=resume, overwrite=overwrite) as opened:
-        return opened.execute()
+    try:
+        with Run(config, resume=resume, overwrite=overwrite) as opened:
+            return opened.execute()
+    except (OSError, tf.errors.OpError) as error:  # a full disk, say
+        raise UserError(
+            f"the run stopped ({error}): mend that, then --resume goes on from the last checkpoint"
+        ) from error

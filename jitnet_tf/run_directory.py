@@ -1,6 +1,7 @@
 """The run directory: what is in it, and whether a run may use it."""
 
 import json
+import os
 import pathlib
 import platform
 import shutil
@@ -35,22 +36,30 @@ def load_config(logdir):
         raise UserError(f"{str(path)!r} is not a run's configuration ({error})") from None
 
 
-def prepare(config, resume, overwrite):
-    """Makes the run directory ready. Returns the checkpoint to go on from, or None.
+def find_checkpoint(config, resume, overwrite):
+    """Decides whether a run may use config.logdir; returns the checkpoint to go on from, or None.
 
     Raises:
-      UserError: another run is there and neither resume nor overwrite was asked; the run to
-        resume is complete; the folder cannot be written.
+      UserError: another run is there and neither resume nor overwrite was asked, or the files of
+        something else; the run to resume is complete, or there is none.
     """
     logdir = pathlib.Path(config.logdir)
-    holds_run = (logdir / CONFIG).is_file()
-    if holds_run and not (resume or overwrite):
-        raise UserError(
-            f"--logdir={logdir} holds another run: give --resume to go on with it, --overwrite to "
-            "replace it, or another folder"
-        )
-    if resume and not holds_run:
+    if (logdir / CONFIG).is_file():
+        load_config(logdir)  # or it is not ours
+        if not (resume or overwrite):
+            raise UserError(
+                f"--logdir={logdir} holds another run: give --resume to go on with it, "
+                "--overwrite to replace it, or another folder"
+            )
+    elif resume:
         raise UserError(f"--resume: {str(logdir)!r} holds no run")
+    else:
+        for name in (checkpoint.NAME, SUMMARY, *checkpoint.growing_files(logdir)):
+            if (logdir / name).exists():
+                raise UserError(
+                    f"--logdir={logdir} holds {name}, but no run of jitnet_tf that it could belong "
+                    "to: choose another folder"
+                )
     if resume and is_complete(logdir):
         raise UserError(
             f"the run in {str(logdir)!r} is complete, there is nothing to resume; its figures are "
@@ -58,6 +67,27 @@ def prepare(config, resume, overwrite):
         )
     # Killed before its first checkpoint, a run starts anew.
     return checkpoint.load(logdir) if resume and (logdir / checkpoint.NAME).is_file() else None
+
+
+def check_apart(config):
+    """UserError where an output of the run is also one of its inputs."""
+    inputs = {
+        "video": config.video,
+        "teacher": config.teacher.removeprefix("recorded:"),
+        "reference": config.reference,
+        "init": config.init,
+    }
+    outputs = {"logdir": config.logdir, "output": config.overlay_path, "masks": config.masks}
+    for written, path in outputs.items():
+        for read, source in inputs.items():
+            if path and source and os.path.exists(source) and _same_place(path, source):
+                raise UserError(
+                    f"--{written}={path} is also the --{read}, which would be lost: choose another"
+                )
+
+
+def _same_place(one, other):
+    return pathlib.Path(one).resolve() == pathlib.Path(other).resolve()
 
 
 def is_complete(logdir):
@@ -73,10 +103,12 @@ def start(config):
     logdir = pathlib.Path(config.logdir)
     try:
         logdir.mkdir(parents=True, exist_ok=True)
-        checkpoint.cut_back(logdir, {})
-        for name in (CONFIG, checkpoint.NAME, SUMMARY):
+        # The checkpoint first: killed in here, no run is left that could go on without its logs.
+        for name in (checkpoint.NAME, SUMMARY):
             (logdir / name).unlink(missing_ok=True)
-        if not config.output:
+        for name in checkpoint.growing_files(logdir):
+            (logdir / name).unlink()
+        if not config.overlay_path:
             shutil.rmtree(logdir / VIDEO_PARTS, ignore_errors=True)
         checkpoint.write_text(logdir / FLAGFILE, config.to_flagfile())
         versions = {package.__name__: package.__version__ for package in PACKAGES}

@@ -7,6 +7,8 @@ import numpy as np
 
 from jitnet_tf import metrics
 
+COUNTS = ("frames", "teacher_frames", "updates", "accuracy_sum", "wall_seconds")
+
 
 @dataclasses.dataclass
 class Statistics:
@@ -14,12 +16,16 @@ class Statistics:
 
     Attributes:
       score: accuracy against a reference, None without one.
-      recorded_teacher_seconds: what a frame costs the teacher where it is replayed, not run; None
-        for a live teacher, whose time is measured.
+      recorded_teacher_seconds: what a frame costs a replayed teacher, as its recording tells; None
+        where that is unknown, or the teacher is live.
+      replayed: whether the teacher is a recording; a live one's time is measured.
+      wall_seconds: what all frames took from decoding to the last output, checkpoints included.
     """
 
     score: metrics.StreamScore | None = None
     recorded_teacher_seconds: float | None = None
+    replayed: bool = False
+    wall_seconds: float = 0.0
     frames: int = 0
     teacher_frames: int = 0
     updates: int = 0
@@ -50,8 +56,8 @@ class Statistics:
 
     @property
     def teacher_seconds(self):
-        """Seconds that the teacher takes a frame."""
-        if self.recorded_teacher_seconds is not None:
+        """Seconds that the teacher takes a frame, None where nobody knows."""
+        if self.replayed:
             return self.recorded_teacher_seconds
         return self.seconds["teacher"] / max(self.teacher_frames, 1)
 
@@ -60,25 +66,26 @@ class Statistics:
         """Time of the teacher on every frame over that of teacher, student and its training.
 
         As in the paper's §5.2, decoding and output are left out. A replayed teacher counts with
-        the time it took when recorded.
+        the time it took when recorded; None where that is unknown.
         """
+        if self.teacher_seconds is None:
+            return None
         student = sum(self.seconds[stage] for stage in ("labels", "infer", "score", "update"))
         spent = self.teacher_frames * self.teacher_seconds + student
         return self.frames * self.teacher_seconds / spent if spent else 0.0
 
     def summary(self):
         """The run's figures, as written to summary.json."""
-        wall = sum(self.seconds.values())
         values = {
             "frames": self.frames,
             "teacher_frames": self.teacher_frames,
             "teacher_fraction": self.teacher_fraction,
             "updates": self.updates,
             "accuracy_before_update": self.accuracy,
-            "fps": self.frames / wall if wall else 0.0,
+            "fps": self.frames / self.wall_seconds if self.wall_seconds else 0.0,
             "speedup": self.speedup,
             "teacher_seconds_per_frame": self.teacher_seconds,
-            "teacher_time": "measured" if self.recorded_teacher_seconds is None else "recorded",
+            "teacher_time": "recorded" if self.replayed else "measured",
             "seconds": dict(self.seconds),
         }
         if self.score:
@@ -101,10 +108,7 @@ class Statistics:
 
     def get_state(self):
         """JSON of all counts: see `set_state`."""
-        state = {
-            name: getattr(self, name)
-            for name in ("frames", "teacher_frames", "updates", "accuracy_sum")
-        }
+        state = {name: getattr(self, name) for name in COUNTS}
         state["seconds"] = dict(self.seconds)
         if self.score:
             state["all_frames"] = self.score.all_frames.tolist()
@@ -114,7 +118,7 @@ class Statistics:
 
     def set_state(self, state):
         """Restores `get_state`'s counts."""
-        for name in ("frames", "teacher_frames", "updates", "accuracy_sum"):
+        for name in COUNTS:
             setattr(self, name, state[name])
         self.seconds.clear()
         self.seconds.update(state["seconds"])
@@ -158,7 +162,8 @@ def table(summary):
         rows.append((f"  seconds in {stage}", f"{seconds:.1f}{each}"))
     rows.append(("frames a second", f"{summary['fps']:.1f}"))
     note = "" if summary["teacher_time"] == "measured" else " (teacher's time as recorded)"
-    rows.append(("speedup over the teacher", f"{summary['speedup']:.1f}×{note}"))
+    speedup = "–" if summary["speedup"] is None else f"{summary['speedup']:.1f}×{note}"
+    rows.append(("speedup over the teacher", speedup))
     width = max(len(name) for name, _ in rows)
     lines = [f"{name:<{width}}  {value}" for name, value in rows]
     return "\n".join([*lines, *(f"note: {problem}" for problem in summary["problems"])])

@@ -133,11 +133,15 @@ class Student:
 def _assign(variables, state):
     if different := sorted(variables.keys() ^ state.keys()):
         raise KeyError(f"{different[0]} and {len(different) - 1} more are only on one side")
+    arrays = {name: np.asarray(array) for name, array in state.items()}
+    for name, variable in variables.items():  # all or nothing
+        if arrays[name].shape != tuple(variable.shape):
+            raise ValueError(f"{name} is {arrays[name].shape}, not {tuple(variable.shape)}")
     for name, variable in variables.items():
-        variable.assign(np.asarray(state[name]))
+        variable.assign(arrays[name])
 
 
-def make_student(config, num_classes, frame_size):
+def make_student(config, class_names, frame_size):
     """The student that a RunConfig describes, for frames of frame_size (H, W).
 
     Raises:
@@ -149,7 +153,7 @@ def make_student(config, num_classes, frame_size):
     options = dataclasses.asdict(config.student)
     policy = dtype_policy(options.pop("precision"))
     xla = use_xla(config.xla)
-    model = build_jitnet(num_classes, **options, dtype=policy, frame_size=frame_size, xla=xla)
+    model = build_jitnet(len(class_names), **options, dtype=policy, frame_size=frame_size, xla=xla)
     student = Student(
         model,
         frame_size,
@@ -158,8 +162,10 @@ def make_student(config, num_classes, frame_size):
         xla=xla,
     )
     if config.init != "random":
-        arrays, _ = checkpoint.load(config.init)
+        arrays, progress = checkpoint.load(config.init)
         try:
+            if progress["classes"] != list(class_names):
+                raise ValueError(f"its classes are {', '.join(progress['classes'])}")
             student.load_weights(arrays)
         except (KeyError, ValueError) as error:
             raise UserError(

@@ -1,5 +1,6 @@
 """A run's TensorBoard events."""
 
+import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
@@ -59,7 +60,9 @@ class TensorBoard:
             if result.is_teacher_frame and result.index >= self._next_image:
                 triptych = self._overlay.triptych(result.frame, result.prediction, result.labels)
                 tf.summary.image("frame, student, teacher", triptych[None])
-                self._next_image = result.index + self._image_every
+                # Further apart on a long stream: pictures would fill the disk.
+                distance = max(self._image_every, result.index // 20)
+                self._next_image = result.index + distance
 
     def _add_teacher_frame(self, result):
         statistics = self._statistics
@@ -69,13 +72,14 @@ class TensorBoard:
             tf.summary.scalar("loss/first update", result.losses[0])
             tf.summary.scalar("loss/last update", result.losses[-1])
         for name, iou in zip(self._names, metrics.class_iou(result.confusion), strict=True):
-            if iou == iou:  # absent from both maps: NaN
+            if not np.isnan(iou):  # absent from both maps
                 tf.summary.scalar(f"iou before update/{name}", iou)
         tf.summary.scalar("schedule/stride", result.stride)
         tf.summary.scalar("schedule/updates", result.updates)
         tf.summary.scalar("schedule/updates in all", statistics.updates)
         tf.summary.scalar("schedule/teacher fraction", statistics.teacher_fraction)
-        tf.summary.scalar("cost/speedup over the teacher", statistics.speedup)
+        if statistics.speedup is not None:
+            tf.summary.scalar("cost/speedup over the teacher", statistics.speedup)
         for stage in ("teacher", "labels", "update"):
             if stage in result.seconds:
                 count = max(result.updates, 1) if stage == "update" else 1

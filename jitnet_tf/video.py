@@ -53,7 +53,9 @@ def open_source(spec: str, frame_size: Size | None = None) -> "FrameSource":
         return FrameSource(spec, open_camera(spec), frame_size, live=True)
     if _URL.fullmatch(spec):
         shown = without_credentials(spec)
-        return FrameSource(shown, open_video(spec, shown, live=True), frame_size, live=True)
+        decoder = open_video(spec, shown, live=True)
+        # A file on a server states its length, and can be read again.
+        return FrameSource(shown, decoder, frame_size, live=decoder.announced_frames is None)
     try:
         decoder = _open_path(_sample() if spec == "sample" else Path(spec), spec)
     except PermissionError:
@@ -87,7 +89,7 @@ class FrameSource:
       fps: frames a second; 25 for images, and where the header's rate is absent or absurd (then
         `problems` says so).
       announced_frames: how many frames to expect, for a progress bar only, or None.
-      live: True for a camera or a URL, which cannot be read again from its start.
+      live: True for a camera or a stream, which cannot be read again from its start.
       decoded: frames delivered or skipped so far.
     """
 

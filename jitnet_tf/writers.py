@@ -27,6 +27,9 @@ from jitnet_tf.errors import UserError
 _X264 = {"preset": "veryfast", "crf": "23", "bf": "0"}
 
 
+_CLASSES = "classes.json"
+
+
 class VideoWriter:
     """Writes frames as an H.264 MP4 (yuv420p, index in front) that browsers play.
 
@@ -61,16 +64,22 @@ class VideoWriter:
         self._rate = Fraction(fps).limit_denominator(1001)
         self._part: _Part | None = None
         self._index = resume_at or 0
-        if self._path.suffix.lower() != ".mp4":
-            raise UserError(f"the video {path} has to end in .mp4: it is written as MP4")
-        if self._path.is_dir():
-            raise UserError(f"the video {path} is a folder: give a file name ending in .mp4")
-        if self._path.exists() and resume_at is None and not overwrite:
-            raise UserError(f"the video {path} exists: give --overwrite or another name")
-        _make_writable(self._path.parent)
+        self.check(path, resumed=resume_at is not None, overwrite=overwrite)
         _make_writable(self._parts_dir)
         with _telling(self._path):
             self._keep_parts_before(resume_at or 0)
+
+    @staticmethod
+    def check(path: str | os.PathLike, *, resumed: bool, overwrite: bool) -> None:
+        """UserError if the video cannot be written; changes nothing but to make its folder."""
+        path = Path(path)
+        if path.suffix.lower() != ".mp4":
+            raise UserError(f"the video {path} has to end in .mp4: it is written as MP4")
+        if path.is_dir():
+            raise UserError(f"the video {path} is a folder: give a file name ending in .mp4")
+        if path.exists() and not (resumed or overwrite):
+            raise UserError(f"the video {path} exists: give --overwrite or another name")
+        _make_writable(path.parent)
 
     def write(self, frame: np.ndarray) -> None:
         """Appends one frame, uint8 RGB [H, W, 3]; ValueError if its size differs from before."""
@@ -180,21 +189,34 @@ class MaskWriter:
         overwrite: bool = False,
     ):
         self._directory = Path(directory)
-        _make_writable(self._directory)
-        names = (
-            re.fullmatch(r"([0-9]{6,})\.png(\.tmp)?", p.name) for p in self._directory.iterdir()
-        )
-        masks = [name for name in names if name]
-        if masks and resume_at is None and not overwrite:
+        self.check(directory, resumed=resume_at is not None, overwrite=overwrite)
+        with _telling(self._directory):
+            for name in _mask_names(self._directory):
+                if int(name[1]) >= (resume_at or 0):
+                    (self._directory / name[0]).unlink()
+            classes = json.dumps(dict(enumerate(class_names)), indent=1) + "\n"
+            temporary = self._directory / f"{_CLASSES}.tmp"
+            temporary.write_text(classes, encoding="utf-8")
+            os.replace(temporary, self._directory / _CLASSES)
+
+    @staticmethod
+    def check(directory: str | os.PathLike, *, resumed: bool, overwrite: bool) -> None:
+        """UserError if masks cannot be written; changes nothing but to make the folder.
+
+        Numbered PNGs are only ever replaced where the classes.json of a set of masks is with them:
+        they may as well be somebody's frames.
+        """
+        directory = Path(directory)
+        _make_writable(directory)
+        names, classes = _mask_names(directory), directory / _CLASSES
+        if (names or classes.exists()) and not _names_classes(classes):
+            raise UserError(
+                f"the folder {directory} holds other files named like masks: give another folder"
+            )
+        if names and not (resumed or overwrite):
             raise UserError(
                 f"the folder {directory} holds masks: give --overwrite or another folder"
             )
-        with _telling(self._directory):
-            for mask in masks:
-                if int(mask[1]) >= (resume_at or 0):
-                    (self._directory / mask[0]).unlink()
-            classes = json.dumps(dict(enumerate(class_names)), indent=1) + "\n"
-            (self._directory / "classes.json").write_text(classes, encoding="utf-8")
 
     def write(self, index: int, class_map: np.ndarray) -> None:
         """Writes the mask of frame `index`; `class_map` is uint8 [H, W]."""
@@ -202,6 +224,20 @@ class MaskWriter:
         with _telling(self._directory):
             Path(f"{path}.tmp").write_bytes(cv2.imencode(".png", class_map)[1])
             os.replace(f"{path}.tmp", path)
+
+
+def _mask_names(directory: Path) -> list[re.Match]:
+    found = (re.fullmatch(r"([0-9]{6,})\.png(\.tmp)?", p.name) for p in directory.iterdir())
+    return [name for name in found if name]
+
+
+def _names_classes(path: Path) -> bool:
+    """Whether the file is a classes.json as `MaskWriter` leaves it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("0") == "background"
 
 
 def _first_index(part: Path) -> int:

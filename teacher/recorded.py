@@ -31,6 +31,12 @@ def thumbnail(frame):
     return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
 
 
+def is_like(frame, stored):
+    """Whether a frame is the one whose `thumbnail` was stored."""
+    difference = np.abs(thumbnail(frame).astype(int) - stored)
+    return difference.mean() <= THUMBNAIL_TOLERANCE
+
+
 def encode(instances):
     """Instances → bytes: zlib-compressed JSON."""
     rows = []
@@ -107,6 +113,14 @@ class Recording:
 
     def __len__(self):
         return self._count
+
+    def check_score_threshold(self, threshold):
+        """UserError where objects from a score of `threshold` on were not all kept."""
+        if threshold < self.min_score:
+            raise UserError(
+                f"recording {self.path!r} keeps objects from a score of {self.min_score} on: "
+                f"--score_threshold={threshold} is below; raise it, or record again"
+            )
 
     def check_size(self, frame_size):
         """UserError unless the frames recorded were of frame_size (H, W)."""

@@ -1,13 +1,11 @@
 """A user's mistakes: one line that says what is wrong and what to do, status 2, nothing written."""
 
-import functools
-import http.server
 import os
 import stat
 import subprocess
 import sys
-import threading
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -160,6 +158,44 @@ def test_teacher_without_the_signature(refused, material, tmp_path_factory):
     assert "lacks the outputs detection_boxes, detection_scores" in message
 
 
+def files(folder):
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("flag", ["--output=mine.mp4", "--masks=pictures", "--logdir=pictures"])
+def test_inputs_are_not_written_over(refused, tmp_path, flag):
+    """Not even with --overwrite."""
+    write_video(tmp_path / "mine.mp4", frames(3))
+    (tmp_path / "pictures").mkdir()
+    for i, picture in enumerate(frames(3)):
+        cv2.imwrite(str(tmp_path / "pictures" / f"{i:06d}.png"), picture)
+    write_recording(tmp_path / "x.recording", tmp_path / "mine.mp4")
+    before = files(tmp_path)
+    name = "mine.mp4" if "mp4" in flag else "pictures"
+    arguments = ["--teacher=recorded:x.recording", "--logdir=run", flag, "--overwrite"]
+    assert "is also the --video" in refused(distill, f"--video={name}", *arguments)
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "said"),
+    [
+        ("theirs/events.out.tfevents.1.host", "--logdir=theirs", "choose another folder"),
+        ("theirs/checkpoint.npz", "--logdir=theirs", "choose another folder"),
+        ("theirs/config.json", "--logdir=theirs", "is not a run's configuration"),
+        ("theirs/000001.png", "--masks=theirs", "give another folder"),
+        ("theirs/classes.json", "--masks=theirs", "give another folder"),
+        ("theirs/video.mp4", "--output=theirs", "has to end in .mp4"),
+    ],
+)
+def test_other_peoples_files_are_left_alone(refused, material, tmp_path, name, flag, said):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / name).write_text("[1, 2]")
+    before = files(tmp_path)
+    assert said in refused(distill, *distil_arguments(material), flag, "--overwrite")
+    assert files(tmp_path) == before
+
+
 def test_logdir_without_run_cannot_be_resumed(refused):
     assert "holds no run" in refused(distill, "--resume", "--logdir=nowhere")
     assert "--logdir" in refused(distill, "--resume")
@@ -179,13 +215,11 @@ def test_record_refuses(refused, material):
     assert "--output" in refused(record, *arguments[:2])
 
 
-def test_record_refuses_what_cannot_be_read_twice(refused, material):
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(material))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/good.mp4"
-        message = refused(record, f"--video={url}", "--teacher=x", "--output=out.recording")
-        server.shutdown()
+def test_record_refuses_what_cannot_be_read_twice(refused, material, monkeypatch):
+    source = video.open_source(str(material / "good.mp4"))
+    source.live = True
+    monkeypatch.setattr(video, "open_source", lambda *_: source)
+    message = refused(record, "--video=0", "--teacher=x", "--output=out.recording")
     assert "save it as a file first" in message
 
 

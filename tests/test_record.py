@@ -81,6 +81,57 @@ def test_recording_ends_before_the_video(street, tmp_path, capsys):
     assert (summary["complete"], summary["frames"]) == (True, 20)
 
 
+def test_reference_ends_before_the_video(street, tmp_path, capsys):
+    """The frame that has no reference is not learned from, so the run can be resumed."""
+    short, whole = tmp_path / "short.recording", tmp_path / "whole.recording"
+    record_street(street, short, "--max_frames=10")
+    record_street(street, whole)
+    inputs = (f"--video={street}/street.mp4", f"--teacher=recorded:{whole}")
+    for name in ("resumed", "straight"):
+        if name == "straight":
+            record_street(street, short)
+        logdir = tmp_path / name
+        status = run_command(distill, *inputs, f"--reference={short}", f"--logdir={logdir}")
+        assert status == (2 if name == "resumed" else 0)
+    assert "ends after 10 frames" in capsys.readouterr().err
+    logdir = tmp_path / "resumed"
+    assert json.loads((logdir / "summary.json").read_text())["frames"] == 10
+    assert run_command(distill, "--resume", f"--logdir={logdir}") == 0
+    logs = [(tmp_path / name / "frames.jsonl").open() for name in ("resumed", "straight")]
+    one, other = ([{**json.loads(row), "ms": 0} for row in log] for log in logs)
+    assert one == other
+    assert len(one) == 20
+
+
+def test_resume_on_another_video_is_refused(street, tmp_path, capsys):
+    run = tmp_path / "run"
+    (tmp_path / "v").mkdir()
+    copy = tmp_path / "v" / "street.mp4"
+    copy.write_bytes((street / "street.mp4").read_bytes())
+    recording = tmp_path / "short.recording"
+    record_street(street, recording, "--max_frames=10")
+    inputs = (f"--video={copy}", f"--teacher=recorded:{recording}", "--output=none")
+    assert run_command(distill, *inputs, f"--logdir={run}") == 2
+    for pictures in (frames(20, seed=3), frames(5)):
+        write_video(copy, pictures)
+        assert run_command(distill, "--resume", f"--logdir={run}") == 2
+        assert "is not the video that the run was made of" in capsys.readouterr().err
+
+
+def test_resume_with_changed_groups_is_refused(street, tmp_path, capsys):
+    groups = tmp_path / "groups.txt"
+    groups.write_text("person\ncar\n")
+    recording = tmp_path / "short.recording"
+    record_street(street, recording, "--max_frames=10")
+    inputs = (f"--video={street}/street.mp4", f"--teacher=recorded:{recording}", "--output=none")
+    run = tmp_path / "run"
+    command = (*inputs, f"--logdir={run}", f"--class_groups={groups}")
+    assert run_command(distill, *command) == 2
+    groups.write_text("person\nbus\n")
+    assert run_command(distill, "--resume", f"--logdir={run}") == 2
+    assert "the class groups in" in capsys.readouterr().err
+
+
 def test_real_teacher_on_a_real_street(shared, tmp_path):
     """A YOLO11 SavedModel on traffic: autos are found, and replayed as they were."""
     recording = tmp_path / "street.recording"
