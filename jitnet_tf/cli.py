@@ -14,6 +14,24 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
+def import_tensorflow():
+    """Imports TensorFlow and finds its devices without the notes that both print.
+
+    Its newer versions write them to the process's error stream before any setting is heeded.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def _fail(message):
     print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
     sys.exit(EXIT_USER_ERROR)

@@ -3,6 +3,7 @@
 import os
 
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 
 def tflite_interpreter(content):
@@ -12,3 +13,23 @@ def tflite_interpreter(content):
     except ImportError:
         Interpreter = tf.lite.Interpreter
     return Interpreter(model_content=content, num_threads=os.cpu_count())
+
+
+def tflite_converter(function):
+    """A TFLite converter of a tf.function of one argument that returns a dictionary.
+
+    Its variables are made constants first: of Keras 3's, the converter would keep the names alone.
+    """
+    concrete = function.get_concrete_function()
+    frozen = convert_variables_to_constants_v2(concrete)
+    names = sorted(concrete.structured_outputs)  # the order of `frozen`'s outputs
+
+    @tf.function(input_signature=function.input_signature)
+    def constant(frame):
+        return dict(zip(names, frozen(frame), strict=True))
+
+    holder = tf.Module()
+    holder.function = constant
+    return tf.lite.TFLiteConverter.from_concrete_functions(
+        [constant.get_concrete_function()], holder
+    )

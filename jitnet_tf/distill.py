@@ -16,7 +16,7 @@ import sys
 
 from absl import flags
 
-from jitnet_tf import cli, run, run_directory, statistics, video
+from jitnet_tf import cli, run_directory, statistics, video
 from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.errors import UserError
 
@@ -158,7 +158,8 @@ def resumed_config():
     config = run_directory.load_config(FLAGS.logdir)
     known = {**config.flat(), "logdir": FLAGS.logdir}
     for name in FIELDS:
-        if not FLAGS[name].present:
+        # How long a run goes on does not bear on what it did so far.
+        if not FLAGS[name].present or name == "max_frames":
             continue
         value = given(name, FLAGS[name].value)
         if name == "video":
@@ -170,18 +171,29 @@ def resumed_config():
             )
     if not FLAGS.video and "***" in config.video:
         raise UserError(f"--resume: give --video={config.video} again, with what *** stands for")
-    return dataclasses.replace(config, logdir=FLAGS.logdir, video=FLAGS.video or config.video)
+    return dataclasses.replace(
+        config,
+        logdir=FLAGS.logdir,
+        video=FLAGS.video or config.video,
+        max_frames=FLAGS.max_frames or config.max_frames,
+    )
 
 
 def main(argv):
     """See the module."""
     del argv
     config = resumed_config() if FLAGS.resume else new_config()
+    # Only now: TensorFlow takes seconds, which a mistyped flag should not.
+    cli.import_tensorflow()
+    from jitnet_tf import run
+
     summary = run.run(config, resume=FLAGS.resume, overwrite=FLAGS.overwrite)
     print(statistics.table(summary))
     print(f"run directory   {config.logdir}")
     if config.overlay_path:
         print(f"overlay video   {config.overlay_path}")
+    if config.masks:
+        print(f"class masks     {config.masks}")
     print(f"watch it with   tensorboard --logdir={config.logdir}")
     if not summary["complete"]:
         print(f"stopped early; go on with --resume --logdir={config.logdir}")

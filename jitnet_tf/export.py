@@ -13,8 +13,7 @@ import itertools
 import json
 import os
 import pathlib
-import shutil
-import statistics
+import tempfile
 import time
 
 import numpy as np
@@ -41,17 +40,34 @@ def define_flags():
     )
     flags.DEFINE_bool("probabilities", True, "Give class probabilities besides class ids.")
     flags.DEFINE_string("video", None, "Frames to calibrate and compare on. Default: the run's.")
-    flags.DEFINE_integer("frames", 16, "How many of them.", lower_bound=1)
-    flags.DEFINE_bool("overwrite", False, "Replace an existing output.")
+    flags.DEFINE_integer(
+        "frames", 16, "How many of them, spread evenly.", lower_bound=1, upper_bound=256
+    )
+    flags.DEFINE_bool("overwrite", False, "Replace an existing SavedModel or TFLite file.")
 
 
 def load_student(directory):
-    """The student of a run directory as it was at its last checkpoint, and its RunConfig."""
+    """The student of a run directory's checkpoint, the run's RunConfig, and its progress."""
     config = run_directory.load_config(directory)
     _, progress = checkpoint.load(directory)
-    config = dataclasses.replace(config, init=str(directory))
-    classes = progress["classes"]
-    return make_student(config, classes, tuple(progress["frame_size"])), config, classes
+    # What is exported is made for any machine, whatever the run computed in.
+    network = dataclasses.replace(config.student, precision="float32")
+    config = dataclasses.replace(config, init=str(directory), student=network, xla="off")
+    student = make_student(config, progress["classes"], tuple(progress["frame_size"]))
+    return student, config, progress
+
+
+def spread_frames(source, count, total):
+    """Up to `count` frames, spread evenly over the first `total` of a source.
+
+    total: how many there are, as far as is known; None takes the next ones.
+    """
+    total = max(total or 0, count)
+    frames = []
+    for i in range(count):
+        source.skip(i * total // count - source.decoded)
+        frames.extend(itertools.islice(source, 1))
+    return frames
 
 
 def serving_function(student, probabilities):
@@ -84,10 +100,9 @@ def save_saved_model(student, function, path):
     return segment
 
 
-def save_tflite(student, function, path, quantize, frames):
+def save_tflite(function, path, quantize, frames):
     """Writes a TFLite file; returns a function frame → class ids that runs it."""
-    concrete = function.get_concrete_function()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], student.model)
+    converter = compat.tflite_converter(function)
     if quantize != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":
@@ -103,6 +118,8 @@ def save_tflite(student, function, path, quantize, frames):
 
 def compare(live, exported, frames):
     """Parity of two functions frame → class ids: agreement, mean IoU, milliseconds of each."""
+    for segment in (live, exported):
+        segment(frames[0])  # first runs take longer
     same, counts = [], 0
     milliseconds = {"live": [], "exported": []}
     for frame in frames:
@@ -117,9 +134,36 @@ def compare(live, exported, frames):
         "frames": len(same),
         "argmax_agreement": float(np.mean(same)),
         "mean_iou": metrics.mean_iou(counts),
-        "live_ms": statistics.median(milliseconds["live"]),
-        "exported_ms": statistics.median(milliseconds["exported"]),
+        "live_ms": float(np.median(milliseconds["live"])),
+        "exported_ms": float(np.median(milliseconds["exported"])),
     }
+
+
+def check_output(output, saved_model, overwrite):
+    """UserError where the output, or the report beside it, would replace what it must not."""
+    exists, report = os.path.lexists(output), f"{output}.json"
+    if not saved_model and os.path.isdir(output):
+        raise UserError(f"--output={output} is a folder: a TFLite model is a file, name one")
+    if saved_model and exists and not os.path.isfile(output / "saved_model.pb"):
+        raise UserError(f"--output={output} exists and is no SavedModel: give another name")
+    if exists and not overwrite:
+        raise UserError(f"--output={output} exists: give --overwrite, or another name")
+    if os.path.lexists(report) and not exists:  # of something else: a run's config.json, say
+        raise UserError(f"--output={output}: its report would replace {report}: give another name")
+
+
+def put_in_place(new, output, aside):
+    """Moves `new` to `output`. What was there is whole, there or at `aside`, until that is done."""
+    if not output.is_dir():
+        os.replace(new, output)
+        return
+    try:
+        os.replace(output, aside)
+        os.replace(new, output)
+    except BaseException:
+        if os.path.lexists(aside) and not os.path.lexists(output):
+            os.replace(aside, output)
+        raise
 
 
 def main(argv):
@@ -128,50 +172,44 @@ def main(argv):
     output = pathlib.Path(FLAGS.output)
     if FLAGS.quantize != "none" and FLAGS.format != "tflite":
         raise UserError("--quantize is for --format=tflite: a SavedModel keeps its float32 weights")
-    if output.exists() and not FLAGS.overwrite:
-        raise UserError(f"--output={output} exists: give --overwrite, or another name")
-    student, config, classes = load_student(FLAGS.run)
+    check_output(output, FLAGS.format == "saved_model", FLAGS.overwrite)
+    student, config, progress = load_student(FLAGS.run)
+    if not FLAGS.video and "=***" in config.video:
+        raise UserError(f"the run keeps no passwords of its {config.video}: give --video")
     with video.open_source(FLAGS.video or config.video, student.frame_size) as source:
-        frames = list(itertools.islice(source, FLAGS.frames))
+        total = source.announced_frames if FLAGS.video else progress["frames"]
+        frames = spread_frames(source, FLAGS.frames, None if source.live else total)
     function = serving_function(student, FLAGS.probabilities)
-    temporary = output.with_name(output.name + ".tmp")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        remove(temporary)
-        if FLAGS.format == "saved_model":
-            exported = save_saved_model(student, function, temporary)
-        else:
-            exported = save_tflite(student, function, temporary, FLAGS.quantize, frames)
-        parity = compare(student.infer, exported, frames)
-        remove(output)
-        os.replace(temporary, output)
+        # In a folder of its own, lest it take a name that is the user's.
+        with tempfile.TemporaryDirectory(
+            prefix=".export-", dir=output.parent, ignore_cleanup_errors=True
+        ) as folder:
+            new, aside = pathlib.Path(folder, "new"), pathlib.Path(folder, "old")
+            if FLAGS.format == "saved_model":
+                exported = save_saved_model(student, function, new)
+            else:
+                exported = save_tflite(function, new, FLAGS.quantize, frames)
+            parity = compare(student.infer, exported, frames)
+            put_in_place(new, output, aside)
         report = {
             "format": FLAGS.format,
             "quantize": FLAGS.quantize,
             "frame_size": student.frame_size,
-            "classes": classes,
+            "classes": progress["classes"],
             "parity": parity,
         }
         checkpoint.write_text(f"{output}.json", json.dumps(report, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"--output={output} cannot be written ({error})") from None
-    finally:
-        remove(temporary)
     print(
         f"{output}: {student.frame_size[0]}×{student.frame_size[1]} frames, classes "
-        f"{', '.join(classes)}\n"
+        f"{', '.join(progress['classes'])}\n"
         f"on {parity['frames']} frames: {100 * parity['argmax_agreement']:.3f} % of the class ids "
         f"agree with the live student's (mean IoU {parity['mean_iou']:.4f}); "
         f"{parity['exported_ms']:.1f} ms a frame, live {parity['live_ms']:.1f} ms"
     )
-
-
-def remove(path):
-    """Removes a file or a folder, if there is one."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,18 @@ import contextlib
 import dataclasses
 import itertools
 import pathlib
+import platform
 import signal
 import time
 
+import av
+import cv2
+import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+import jitnet_tf
 from jitnet_tf import checkpoint, metrics, run_directory, sinks, video
 from jitnet_tf.distiller import Distiller, DivergedError, Stopwatch
 from jitnet_tf.errors import UserError
@@ -23,6 +28,14 @@ from jitnet_tf.summaries import TensorBoard
 from jitnet_tf.writers import MaskWriter, VideoWriter
 from teacher import open_teacher
 from teacher.recorded import Recording, is_like, thumbnail
+
+PACKAGES = (jitnet_tf, tf, keras, np, cv2, av)
+
+
+def versions():
+    """What a run is computed with."""
+    found = {package.__name__: package.__version__ for package in PACKAGES}
+    return {**found, "python": platform.python_version(), "machine": platform.machine()}
 
 
 class StopRequest:
@@ -161,7 +174,7 @@ class Run:
                 self.statistics.set_state(progress["statistics"])
                 checkpoint.cut_back(config.logdir, progress["file_sizes"])
             else:
-                run_directory.start(self.config)
+                run_directory.start(self.config, versions())
             # From here on files are written.
             self._overlay = Overlay(groups.names, self.source.size)
             resume_at = progress["frames"] if resume else None
@@ -219,9 +232,7 @@ class Run:
         total = min(
             filter(None, (self.source.announced_frames, self.config.max_frames)), default=None
         )
-        progress = tqdm(
-            total=total, initial=self.distiller.index, unit=" frames", dynamic_ncols=True
-        )
+        progress = tqdm(total=total, initial=self.distiller.index, unit="frame", dynamic_ncols=True)
         with StopRequest() as stop, progress:
             failure = self._loop(stop, progress)
             # A live stream has no end but the user's.

@@ -3,16 +3,8 @@
 import json
 import os
 import pathlib
-import platform
 import shutil
 
-import av
-import cv2
-import keras
-import numpy as np
-import tensorflow as tf
-
-import jitnet_tf
 from jitnet_tf import checkpoint
 from jitnet_tf.config import RunConfig
 from jitnet_tf.errors import UserError
@@ -22,7 +14,6 @@ FLAGFILE = "resolved.flags"
 VERSIONS = "versions.json"
 SUMMARY = "summary.json"
 VIDEO_PARTS = "video_parts"
-PACKAGES = (jitnet_tf, tf, keras, np, cv2, av)
 
 
 def load_config(logdir):
@@ -98,8 +89,11 @@ def is_complete(logdir):
         return False
 
 
-def start(config):
-    """Clears what an earlier run left in the run directory and describes the new one in it."""
+def start(config, versions):
+    """Clears what an earlier run left in the run directory and describes the new one in it.
+
+    versions: of what the run is computed with, name → text.
+    """
     logdir = pathlib.Path(config.logdir)
     try:
         logdir.mkdir(parents=True, exist_ok=True)
@@ -111,9 +105,6 @@ def start(config):
         if not config.overlay_path:
             shutil.rmtree(logdir / VIDEO_PARTS, ignore_errors=True)
         checkpoint.write_text(logdir / FLAGFILE, config.to_flagfile())
-        versions = {package.__name__: package.__version__ for package in PACKAGES}
-        versions["python"] = platform.python_version()
-        versions["machine"] = platform.machine()
         checkpoint.write_text(logdir / VERSIONS, json.dumps(versions, indent=2) + "\n")
         checkpoint.write_text(logdir / CONFIG, config.to_json())
     except OSError as error:

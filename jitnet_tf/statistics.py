@@ -158,7 +158,7 @@ def table(summary):
     }
     for stage, seconds in summary["seconds"].items():
         count = per_frame.get(stage, summary["frames"])
-        each = f", {1000 * seconds / count:.1f} ms each" if count else ""
+        each = f", {count} × {1000 * seconds / count:.1f} ms" if count else ""
         rows.append((f"  seconds in {stage}", f"{seconds:.1f}{each}"))
     rows.append(("frames a second", f"{summary['fps']:.1f}"))
     note = "" if summary["teacher_time"] == "measured" else " (teacher's time as recorded)"

@@ -3,10 +3,9 @@
 import os
 
 from jitnet_tf.errors import UserError
+from teacher.instances import MIN_SCORE
 
-# Objects below this score are never kept and no run may set its threshold lower: what detectors
-# say there is padding and noise, a hundred a frame in the TF2 zoo's models.
-MIN_SCORE = 0.05
+__all__ = ["MIN_SCORE", "open_teacher", "saved_model_folder"]
 
 
 def open_teacher(spec):
@@ -22,6 +21,14 @@ def open_teacher(spec):
         from teacher.recorded import Recording
 
         return Recording(rest)
+    from teacher.saved_model import SavedModelTeacher
+
+    return SavedModelTeacher(saved_model_folder(spec))
+
+
+def saved_model_folder(spec):
+    """The folder that 'zoo:NAME', fetched where needed, or a path names. Raises UserError."""
+    kind, _, rest = spec.partition(":")
     if kind == "zoo":
         from teacher import zoo
 
@@ -31,6 +38,4 @@ def open_teacher(spec):
             f"teacher {str(spec)!r} is not a folder; give a SavedModel's folder, recorded:FILE "
             "or zoo:NAME"
         )
-    from teacher.saved_model import SavedModelTeacher
-
-    return SavedModelTeacher(spec)
+    return spec

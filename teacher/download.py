@@ -1,6 +1,5 @@
 """Brings a file from the web to disk: continues where it broke off, and checks the sum."""
 
-import base64
 import hashlib
 import http.client
 import os
@@ -8,7 +7,6 @@ import pathlib
 import sys
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 
 import tqdm
@@ -41,8 +39,7 @@ def to_file(url: str, path: str | os.PathLike, sha256: str | None = None) -> str
       OSError: the disk, never the network.
     """
     path = pathlib.Path(path)
-    shown = _without_credentials(url)
-    _say(f"downloading {shown}")
+    _say(f"downloading {url}")
     for attempt in range(ATTEMPTS):
         time.sleep(attempt * BACKOFF_S)
         try:
@@ -53,14 +50,14 @@ def to_file(url: str, path: str | os.PathLike, sha256: str | None = None) -> str
             _say(f"attempt {attempt + 1} of {ATTEMPTS}: {reason}")
     else:
         raise UserError(
-            f"cannot download {shown}: {reason}; check the network and run again: what has come "
+            f"cannot download {url}: {reason}; check the network and run again: what has come "
             "so far is kept"
         )
     digest = _digest(path)
     if sha256 not in (None, digest):
         path.unlink()
         raise ChecksumError(
-            f"{shown} has SHA-256 {digest} where {sha256} is expected; the download is deleted"
+            f"{url} has SHA-256 {digest} where {sha256} is expected; the download is deleted"
         )
     return digest
 
@@ -101,13 +98,9 @@ def _open(url: str, start: int):
 
     Raises _CutError where another attempt may help, else UserError.
     """
-    shown = _without_credentials(url)
-    request = urllib.request.Request(shown)
+    request = urllib.request.Request(url)
     if start:
         request.add_header("Range", f"bytes={start}-")
-    if userinfo := urllib.parse.urlsplit(url).netloc.rpartition("@")[0]:
-        token = base64.b64encode(urllib.parse.unquote(userinfo).encode()).decode()
-        request.add_unredirected_header("Authorization", f"Basic {token}")
     try:
         return urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
@@ -117,7 +110,7 @@ def _open(url: str, start: int):
         problem = f"the server answers {error.code} {error.reason}"
         if error.code >= 500 or error.code in (408, 429):
             raise _CutError(problem) from error
-        raise UserError(f"cannot download {shown}: {problem}; choose another one") from error
+        raise UserError(f"cannot download {url}: {problem}; choose another one") from error
     except (OSError, http.client.HTTPException) as error:
         raise _cut(error) from error
 
@@ -133,11 +126,6 @@ def _chunks(response):
 
 def _cut(error: Exception) -> _CutError:
     return _CutError(str(getattr(error, "reason", error)) or type(error).__name__)
-
-
-def _without_credentials(url: str) -> str:
-    parts = urllib.parse.urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _digest(path: pathlib.Path) -> str:

@@ -5,6 +5,9 @@ import dataclasses
 import cv2
 import numpy as np
 
+# Objects below this score are never kept and no run may set its threshold lower: what detectors
+# say there is padding and noise, a hundred a frame in the TF2 zoo's models.
+MIN_SCORE = 0.05
 MASK_THRESHOLD = 0.5
 # Boxes may reach a little outside the frame. Further out is a broken output, not an object, and
 # would only cost memory.

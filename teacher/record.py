@@ -6,6 +6,8 @@ The recording serves as `--teacher=recorded:street.rec` and as `--reference=stre
 `jitnet_tf.distill`. Interrupted, the same command goes on where it stopped.
 """
 
+import hashlib
+import itertools
 import pathlib
 import time
 
@@ -29,45 +31,95 @@ def define_flags():
     flags.DEFINE_integer("max_frames", None, "Stop after this many frames.", lower_bound=1)
 
 
+def describe_live(spec):
+    """What a header says of a live teacher: a name to read, and a digest to tell it by.
+
+    The name alone: a recording outlives the folders it was made from. The digest is of the graph
+    and of the index of the weights, which holds their checksums.
+    """
+    from teacher import saved_model_folder
+
+    folder = pathlib.Path(saved_model_folder(spec))
+    if (folder / "saved_model").is_dir():
+        folder = folder / "saved_model"
+    digest = hashlib.sha256()
+    for pattern in ("saved_model.pb*", "variables/variables.index"):
+        for file in sorted(folder.glob(pattern)):
+            digest.update(file.read_bytes())
+    return {"teacher": pathlib.PurePath(spec).name, "teacher_sha256": digest.hexdigest()[:16]}
+
+
+def still_to_record(recorder, first, source):
+    """The frames that come after those recorded; `first` has been taken from `source` already.
+
+    Raises:
+      UserError: those recorded are of another video.
+    """
+    if not recorder.count:
+        return itertools.chain([first], source)
+    last = first
+    if recorder.count > 1:
+        source.skip(recorder.count - 2)
+        last = next(source, None)
+    recorder.check_last(last)
+    return source
+
+
+def record(source, teacher, header):
+    """Writes --output, or goes on with it; returns how many frames it then has."""
+    from teacher.recorded import Recorder, Recording
+
+    first = next(source)
+    # What does not fit shows before a file is made; one-time costs stay out of the times kept.
+    teacher(first, 0)
+    recorder = Recorder(FLAGS.output, header)
+    try:
+        frames = still_to_record(recorder, first, source)
+        total = min(filter(None, (source.announced_frames, FLAGS.max_frames)), default=None)
+        progress = tqdm(frames, "recording", total, initial=recorder.count, unit="frame")
+        for frame in progress:
+            if FLAGS.max_frames and recorder.count >= FLAGS.max_frames:
+                break
+            start = time.perf_counter()
+            instances = teacher(frame, recorder.count)
+            seconds = time.perf_counter() - start
+            if isinstance(teacher, Recording):
+                seconds = teacher.seconds(recorder.count)
+            recorder.append(frame, instances, seconds)
+        progress.close()
+    finally:
+        recorder.close()
+    return recorder.count
+
+
 def main(argv):
     """See the module."""
     del argv
     from jitnet_tf import video
 
     size = video.parse_size(FLAGS.frame_size) if FLAGS.frame_size else None
-    source = video.open_source(FLAGS.video, size)
-    if source.live:
-        raise UserError("a live stream cannot be recorded frame by frame: save it as a file first")
-    from teacher import MIN_SCORE, open_teacher
-    from teacher.recorded import Recorder
+    with video.open_source(FLAGS.video, size) as source:
+        if source.live:
+            raise UserError(
+                "a live stream cannot be recorded frame by frame: save it as a file first"
+            )
+        from teacher import MIN_SCORE, open_teacher
+        from teacher.recorded import Recording
 
-    teacher = open_teacher(FLAGS.teacher)
-    height, width = source.size
-    header = {
-        # Names alone: a recording outlives the folders it was made from.
-        "teacher": pathlib.PurePath(FLAGS.teacher).name,
-        "video": pathlib.PurePath(source.spec).name,
-        "height": height,
-        "width": width,
-        "min_score": MIN_SCORE,
-    }
-    recorder = Recorder(FLAGS.output, header)
-    try:
-        source.skip(recorder.count)
-        total = min(filter(None, (source.announced_frames, FLAGS.max_frames)), default=None)
-        progress = tqdm(source, "recording", total, initial=recorder.count, unit="frame")
-        for frame in progress:
-            if FLAGS.max_frames and recorder.count >= FLAGS.max_frames:
-                break
-            start = time.perf_counter()
-            instances = teacher(frame, recorder.count)
-            recorder.append(frame, instances, time.perf_counter() - start)
-        progress.close()
-    finally:
-        recorder.close()
+        teacher = open_teacher(FLAGS.teacher)
+        if isinstance(teacher, Recording):  # what it says is the live teacher's
+            wanted = ("teacher", "teacher_sha256", "min_score")
+            described = {name: teacher.header[name] for name in wanted if name in teacher.header}
+        else:
+            described = {**describe_live(FLAGS.teacher), "min_score": MIN_SCORE}
+        height, width = source.size
+        name = pathlib.PurePath(source.spec).name
+        count = record(
+            source, teacher, {**described, "video": name, "height": height, "width": width}
+        )
     for problem in source.problems:
         print(problem)
-    print(f"{FLAGS.output}: {recorder.count} frames recorded")
+    print(f"{FLAGS.output}: {count} frames recorded")
 
 
 if __name__ == "__main__":

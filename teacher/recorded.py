@@ -6,8 +6,10 @@ so that a replay gives the very labels of the live teacher, while score threshol
 and box weights can still be chosen.
 """
 
+import contextlib
 import json
 import pathlib
+import re
 import sqlite3
 import zlib
 
@@ -23,6 +25,15 @@ FORMAT = "jitnet_tf teacher recording 1"
 # level or two between platforms; a different scene, or a cut, differs by tens.
 THUMBNAIL = 16
 THUMBNAIL_TOLERANCE = 6.0
+# More than any teacher says of a frame; a damaged file cannot make reading it cost more memory.
+MAX_TEXT = 1 << 24  # characters of JSON
+MAX_COVER = 100  # times the frame's pixels, in all masks together
+# COCO's run lengths: base 32 with "not the last digit" as bit 5, from "0" on. pycocotools reads
+# past the end of other texts.
+RUN_LENGTHS = re.compile("(?:[P-o]{0,6}[0-O])+")
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+# Seconds a frame as SQL; NULL, which is unknown, for anything that is none.
+SECONDS = "CASE WHEN seconds BETWEEN 0 AND 1e6 THEN seconds END"
 
 
 def thumbnail(frame):
@@ -42,9 +53,7 @@ def encode(instances):
     rows = []
     for i in range(len(instances)):
         mask = instances.masks[i]
-        counts = b""
-        if mask.size:
-            counts = coco_mask.encode(np.asfortranarray(mask, np.uint8))["counts"]
+        counts = coco_mask.encode(np.asfortranarray(mask, np.uint8))["counts"]
         rows.append(
             [
                 int(instances.classes[i]),
@@ -58,21 +67,76 @@ def encode(instances):
     return zlib.compress(json.dumps(rows, separators=(",", ":")).encode(), 9)
 
 
-def decode(data):
-    """Bytes of `encode` → Instances, equal in every bit."""
-    rows = json.loads(zlib.decompress(data))
+def decode(data, frame_size):
+    """Bytes of `encode` → Instances on a frame of frame_size (H, W), equal in every bit.
+
+    Raises:
+      ValueError, TypeError, RecursionError or zlib.error: `encode` did not write this.
+    """
+    unpacker = zlib.decompressobj()
+    text = unpacker.decompress(data, MAX_TEXT)
+    if not unpacker.eof:
+        raise ValueError("compressed data cut off, or too much")
+    rows = json.loads(text)
+    if type(rows) is not list:
+        raise ValueError("not a list of objects")
+    for row in rows:
+        _check(row, frame_size)
     classes, scores, boxes, origins, sizes, counts = zip(*rows, strict=True) if rows else [()] * 6
+    if sum(h * w for h, w in sizes) > MAX_COVER * frame_size[0] * frame_size[1]:
+        raise ValueError("masks larger than any teacher's")
     return Instances(
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(classes, np.int32),
         np.array(scores, np.float32),
-        tuple(
-            coco_mask.decode({"size": size, "counts": text}).astype(bool)
-            if text
-            else np.zeros(size, bool)
-            for size, text in zip(sizes, counts, strict=True)
-        ),
+        tuple(_decode_mask(size, text) for size, text in zip(sizes, counts, strict=True)),
         np.array(origins, np.int32).reshape(-1, 2),
+    )
+
+
+def _check(row, frame_size):
+    """Raises ValueError or TypeError unless `encode` can have written this row of such a frame."""
+    class_id, score, (y0, x0, y1, x1), (y, x), (h, w), _ = row
+    if not (
+        all(type(n) is int for n in (class_id, y, x, h, w))
+        and all(type(n) is float and abs(n) <= FLOAT32_MAX for n in (score, y0, x0, y1, x1))
+        and 1 <= class_id <= 90
+        and 0 <= y <= y + h <= frame_size[0]
+        and 0 <= x <= x + w <= frame_size[1]
+    ):
+        raise ValueError("an object that cannot be")
+
+
+def _decode_mask(size, text):
+    text = text or "0"  # an empty mask's, once
+    if not RUN_LENGTHS.fullmatch(text):
+        raise ValueError("a mask that is none")
+    mask = coco_mask.decode({"size": size, "counts": text})
+    # Runs that end early leave pixels as the memory was.
+    if coco_mask.encode(mask)["counts"] != text.encode():
+        raise ValueError("a mask of another size")
+    return mask.astype(bool)
+
+
+def _read_thumbnail(data):
+    return np.frombuffer(data, np.uint8).reshape(THUMBNAIL, THUMBNAIL)
+
+
+@contextlib.contextmanager
+def _damage_reported(path, index):
+    """Turns what reading a damaged frame raises into a UserError."""
+    try:
+        yield
+    except (sqlite3.Error, zlib.error, ValueError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"recording {path!r} is damaged at frame {index} ({error}): record it again"
+        ) from error
+
+
+def _another_video(path, index, video):
+    return UserError(
+        f"recording {path!r} is of another video: frame {index} does not look like "
+        f"the one recorded from {video!r}"
     )
 
 
@@ -82,6 +146,7 @@ class Recording:
     Attributes:
       frame_size: (H, W) of the frames recorded.
       header: what `Recorder` was given: teacher, video, min_score, …
+      min_score: objects below this score were not kept.
       teacher_seconds: mean seconds a frame that the live teacher took, None where unknown.
 
     Raises:
@@ -99,11 +164,13 @@ class Recording:
             self._database.execute("PRAGMA trusted_schema = OFF")
             self.header = dict(self._database.execute("SELECT name, value FROM header"))
             self._count, seconds = self._database.execute(
-                "SELECT count(*), avg(seconds) FROM frames"
+                f"SELECT count(*), avg({SECONDS}) FROM frames"
             ).fetchone()
             self.frame_size = (int(self.header["height"]), int(self.header["width"]))
             self.min_score = float(self.header["min_score"])
-        except (sqlite3.DatabaseError, KeyError, ValueError):
+            if not 0 <= self.min_score <= 1:
+                raise ValueError
+        except (sqlite3.Error, KeyError, ValueError, TypeError, OverflowError):
             self.header = {}
         if self.header.get("format") != FORMAT:
             raise UserError(
@@ -134,29 +201,31 @@ class Recording:
     def __call__(self, frame, index):
         """Replays what the teacher said of frame `index`, uint8 RGB [H, W, 3]."""
         self.check_size(frame.shape[:2])
-        try:
+        with _damage_reported(self.path, index):
             row = self._database.execute(
                 "SELECT thumbnail, instances FROM frames WHERE number = ?", (index,)
             ).fetchone()
+            if row is None and index < len(self):
+                raise ValueError("it is missing")
             if row is None:
                 raise UserError(
                     f"recording {self.path!r} ends after {len(self)} frames and frame {index} is "
                     f"needed: give --max_frames={len(self)}, or record the rest (teacher.record "
                     "goes on where it stopped)"
                 )
-            stored = np.frombuffer(row[0], np.uint8).reshape(THUMBNAIL, THUMBNAIL)
-            replayed = decode(row[1])
-        except (sqlite3.DatabaseError, zlib.error, ValueError, TypeError) as error:
-            raise UserError(
-                f"recording {self.path!r} is damaged at frame {index} ({error}): record it again"
-            ) from error
-        difference = np.abs(thumbnail(frame).astype(int) - stored).mean()
-        if difference > THUMBNAIL_TOLERANCE:
-            raise UserError(
-                f"recording {self.path!r} is of another video: frame {index} does not look like "
-                f"the one recorded from {self.header['video']!r}"
-            )
+            stored = _read_thumbnail(row[0])
+            replayed = decode(row[1], self.frame_size)
+        if not is_like(frame, stored):
+            raise _another_video(self.path, index, self.header.get("video"))
         return replayed
+
+    def seconds(self, index):
+        """Seconds that the live teacher took for frame `index`, None where unknown."""
+        with _damage_reported(self.path, index):
+            (seconds,) = self._database.execute(
+                f"SELECT {SECONDS} FROM frames WHERE number = ?", (index,)
+            ).fetchone()
+        return seconds
 
     def close(self):
         """Closes the file."""
@@ -168,7 +237,8 @@ class Recorder:
 
     Args:
       path: the file; its folder is made. An existing recording of the same header is continued.
-      header: names and values that identify it: teacher, video, height, width, min_score.
+      header: names and values that identify it: teacher, video, height, width, min_score; from
+        `teacher.record` also teacher_sha256, which older recordings lack.
 
     Raises:
       UserError: unwritable, another kind of file, or a recording of something else.
@@ -198,17 +268,33 @@ class Recorder:
                 found = dict(self._database.execute("SELECT name, value FROM header"))
                 if not found:
                     self._database.executemany("INSERT INTO header VALUES (?, ?)", header.items())
-            self.count = self._database.execute("SELECT count(*) FROM frames").fetchone()[0]
+            self.count, end = self._database.execute(
+                "SELECT count(*), coalesce(max(number) + 1, 0) FROM frames"
+            ).fetchone()
         except (sqlite3.Error, OSError) as error:
             raise UserError(
                 f"cannot write the recording {self.path!r} ({error}); choose another --output"
             ) from error
-        for name, value in header.items():
-            if found and found.get(name) != value:
+        for name in {**header, **found} if found else ():
+            if found.get(name) != header.get(name):
                 raise UserError(
                     f"recording {self.path!r} already exists with {name} {found.get(name)!r}, not "
-                    f"{value!r}: choose another --output or delete it"
+                    f"{header.get(name)!r}: choose another --output or delete it"
                 )
+        if self.count != end:
+            raise UserError(f"recording {self.path!r} is damaged, frames are missing: delete it")
+
+    def check_last(self, frame):
+        """UserError unless the last frame recorded is like `frame`, which is None where none is."""
+        last = self.count - 1
+        with _damage_reported(self.path, last):
+            (data,) = self._database.execute(
+                "SELECT thumbnail FROM frames WHERE number = ?", (last,)
+            ).fetchone()
+            stored = _read_thumbnail(data)
+        if frame is None or not is_like(frame, stored):
+            found = self._database.execute("SELECT value FROM header WHERE name = 'video'")
+            raise _another_video(self.path, last, found.fetchone()[0])
 
     def append(self, frame, instances, seconds):
         """Adds the next frame, uint8 RGB [H, W, 3], and what the teacher took in seconds."""

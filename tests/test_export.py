@@ -2,13 +2,17 @@
 
 import itertools
 import json
+import os
+import shutil
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
 from commands import run_command
 
 from jitnet_tf import compat, distill, export, video
+from jitnet_tf.errors import UserError
 
 SIZE = (272, 640)
 
@@ -86,3 +90,145 @@ def test_existing_output_is_left_alone(trained_run, tmp_path, capsys):
     assert run_command(export, *arguments) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert (tmp_path / "mine.tflite").read_text() == "precious"
+
+
+def test_only_a_saved_model_is_replaced_by_one(trained_run, tmp_path, capsys, monkeypatch):
+    (tmp_path / "models" / "ours").mkdir(parents=True)
+    (tmp_path / "models" / "ours" / "weights").write_text("precious")
+    monkeypatch.chdir(tmp_path / "models" / "ours")
+    for output in (".", tmp_path / "models", trained_run, tmp_path / "models/ours/weights"):
+        arguments = (f"--run={trained_run}", f"--output={output}", "--overwrite")
+        assert run_command(export, *arguments) == 2
+        assert "is no SavedModel" in capsys.readouterr().err
+    assert (tmp_path / "models" / "ours" / "weights").read_text() == "precious"
+    assert (trained_run / "config.json").exists()
+
+
+def test_tflite_replaces_no_folder(trained_run, tmp_path, capsys):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "saved_model.pb").write_text("precious")
+    arguments = ("--format=tflite", f"--output={tmp_path / 'model'}", "--overwrite")
+    assert run_command(export, f"--run={trained_run}", *arguments) == 2
+    assert "is a folder" in capsys.readouterr().err
+    assert (tmp_path / "model" / "saved_model.pb").read_text() == "precious"
+
+
+def test_the_report_replaces_no_other_file(trained_run, capsys):
+    before = (trained_run / "config.json").read_text()
+    arguments = ("--format=tflite", f"--output={trained_run / 'config'}", "--overwrite")
+    assert run_command(export, f"--run={trained_run}", *arguments) == 2
+    assert "config.json" in capsys.readouterr().err
+    assert (trained_run / "config.json").read_text() == before
+
+
+def old_saved_model(folder):
+    """A folder that may be replaced, beside one of a name that only looks like ours."""
+    (folder / "student.tmp").mkdir()
+    (folder / "student.tmp" / "mine").write_text("precious")
+    (folder / "student").mkdir()
+    (folder / "student" / "saved_model.pb").write_text("old")
+    return folder / "student"
+
+
+def test_overwriting(trained_run, tmp_path):
+    output = old_saved_model(tmp_path)
+    export_run(trained_run, output, "--overwrite")
+    assert "serving_default" in tf.saved_model.load(str(output)).signatures
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"student", "student.json", "student.tmp"}
+    assert (tmp_path / "student.tmp" / "mine").read_text() == "precious"
+    export_run(trained_run, tmp_path / "student.tflite", "--format=tflite")
+    export_run(trained_run, tmp_path / "student.tflite", "--format=tflite", "--overwrite")
+
+
+@pytest.mark.parametrize("failure", [OSError("no space"), KeyboardInterrupt()])
+def test_what_fails_leaves_the_old_output(trained_run, tmp_path, capsys, monkeypatch, failure):
+    output, replace = old_saved_model(tmp_path), os.replace
+
+    def fail(source, target):
+        if str(source).endswith("new"):
+            # Killed here, the old one is still to be found.
+            assert [file.read_text() for file in tmp_path.glob(".export-*/old/*.pb")] == ["old"]
+            raise failure
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    monkeypatch.setattr(
+        export, "save_saved_model", lambda student, _, path: path.mkdir() or student.infer
+    )
+    arguments = (f"--run={trained_run}", f"--output={output}", "--overwrite", "--frames=1")
+    assert run_command(export, *arguments) == (2 if isinstance(failure, OSError) else 130)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert (output / "saved_model.pb").read_text() == "old"
+    assert {path.name for path in tmp_path.iterdir()} == {"student", "student.tmp"}
+
+
+def test_output_that_cannot_be_written(trained_run, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    arguments = (f"--run={trained_run}", f"--output={tmp_path / 'file' / 'student'}", "--frames=1")
+    assert run_command(export, *arguments) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_frames_are_spread_over_what_the_run_saw(tmp_path):
+    for i in range(20):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((32, 32, 3), i, np.uint8))
+
+    def numbers(count, total):
+        with video.open_source(str(tmp_path)) as source:
+            return [frame[0, 0, 0] for frame in export.spread_frames(source, count, total)]
+
+    assert numbers(4, 20) == [0, 5, 10, 15]
+    assert numbers(3, 10) == [0, 3, 6]
+    assert numbers(3, None) == [0, 1, 2]
+    assert numbers(3, 2) == [0, 1, 2]
+    assert numbers(4, 40) == [0, 10]  # fewer than announced
+    assert numbers(30, 20) == list(range(20))
+
+
+def test_a_run_and_a_video_spread_over_their_own_frames(trained_run, tmp_path, monkeypatch):
+    asked = []
+
+    def stop(source, count, total):
+        asked.append((count, total))
+        raise UserError("enough")
+
+    monkeypatch.setattr(export, "spread_frames", stop)
+    arguments = (f"--run={trained_run}", f"--output={tmp_path / 'student'}", "--frames=8")
+    run_command(export, *arguments)
+    run_command(export, *arguments, "--video=sample")
+    assert asked == [(8, 41), (8, video.open_source("sample").announced_frames)]
+
+
+def test_more_frames_than_memory_holds_are_refused(trained_run, tmp_path, capsys):
+    arguments = (f"--run={trained_run}", f"--output={tmp_path / 'student'}", "--frames=257")
+    assert run_command(export, *arguments) == 2
+    assert "256" in capsys.readouterr().err
+
+
+def test_first_runs_are_not_timed(monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr(export.time, "perf_counter", lambda: next(clock))
+    calls = []
+
+    def segment(frame):
+        if not calls.count(frame[0, 0]):
+            for _ in range(1000):  # takes long
+                next(clock)
+        calls.append(frame[0, 0])
+        return frame
+
+    parity = export.compare(segment, segment, [np.zeros((2, 2), np.uint8)])
+    assert (parity["live_ms"], parity["exported_ms"]) == (1000, 1000)  # one tick each
+    assert parity["frames"] == 1
+
+
+def test_video_whose_address_is_masked(trained_run, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(trained_run / "checkpoint.npz", run)
+    config = json.loads((trained_run / "config.json").read_text())
+    config["video"] = "http://127.0.0.1:9/street.mp4?key=***"
+    (run / "config.json").write_text(json.dumps(config))
+    assert run_command(export, f"--run={run}", f"--output={tmp_path / 'student'}") == 2
+    assert "give --video" in capsys.readouterr().err

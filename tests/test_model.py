@@ -354,6 +354,33 @@ def test_resizing_to_a_size_known_only_at_run_time():
         np.testing.assert_allclose(result[0], resized(x[0], size), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((1, 1), (1, 1)),
+        ((1, 1), (3, 5)),
+        ((1, 5), (3, 9)),
+        ((7, 1), (1, 3)),
+        ((5, 7), (9, 13)),
+        ((9, 7), (5, 1)),
+        ((23, 40), (45, 80)),
+    ],
+)
+def test_resizing_for_xla_is_the_same_function(before, after):
+    random = np.random.default_rng(0)
+    x = tf.constant(random.normal(size=(2, *before, 3)), tf.float32)
+    weights = tf.constant(random.normal(size=(2, *after, 3)), tf.float32)
+    outcomes = []
+    for layer in (ResizeLike(), ResizeLike(xla=True)):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            result = layer(x, tf.zeros((2, *after, 1)))
+            loss = tf.reduce_sum(weights * result)
+        outcomes.append((result, tape.gradient(loss, x)))
+    for plain, gathered in zip(*outcomes, strict=True):
+        np.testing.assert_allclose(gathered, plain, atol=1e-4)
+
+
 def test_resizing_keeps_bfloat16():
     x = tf.cast(tf.random.normal((1, 3, 4, 2)), tf.bfloat16)
     result = ResizeLike(dtype="mixed_bfloat16")(x, tf.zeros((1, 6, 8, 1), tf.bfloat16))

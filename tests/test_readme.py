@@ -67,8 +67,17 @@ def test_library_example(monkeypatch, capsys):
     assert lines[8] == "8 True (272, 640)"
 
 
+def test_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text("utf-8")
+    targets = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    assert len(targets) >= 3
+    assert [link for link in targets if not (ROOT / link).exists()] == []
+
+
 @pytest.mark.parametrize("preset", ["0.7", "0.8", "0.9"])
 def test_presets_state_what_to_expect(preset):
     text = (ROOT / "flags" / f"jitnet_{preset}.flags").read_text("utf-8")
     assert f"--accuracy_threshold={preset}\n" in text
-    assert "python -m jitnet_tf.distill" in text
+    assert f"python -m jitnet_tf.distill --flagfile=flags/jitnet_{preset}.flags" in text
+    expected = re.findall(r"^#   (\S+) \(\d+(?: frames)?\) +[\d.]+ +[\d.]+ +\d+ \(", text, re.M)
+    assert expected == ["sample", "animals-horses", "traffic-junction"]

@@ -1,12 +1,15 @@
 """The journey of a recording: run the teacher once, replay it in its place."""
 
 import json
+import re
+import shutil
+import sqlite3
 
 import pytest
 from commands import run_command
 from materials import frames, write_teacher, write_video
 
-from jitnet_tf import checkpoint, distill
+from jitnet_tf import checkpoint, distill, video
 from teacher import record
 from teacher.recorded import Recording
 
@@ -36,6 +39,78 @@ def test_interrupted_recording_goes_on(street, tmp_path, capsys):
         assert len(one) == 2
         assert one.boxes.tobytes() == other.boxes.tobytes()
         assert [m.tobytes() for m in one.masks] == [m.tobytes() for m in other.masks]
+
+
+def another_teacher(street, folder):
+    """The teacher's SavedModel under its name, but not quite the same file."""
+    shutil.copytree(street / "teacher", folder / "teacher")
+    with open(folder / "teacher" / "saved_model.pb", "ab") as file:
+        file.write(b"\x98\x06\x01")  # a field that no reader knows
+    return folder / "teacher"
+
+
+def other_video(folder, pictures):
+    """Another street.mp4."""
+    folder.mkdir()
+    return write_video(folder / "street.mp4", pictures)
+
+
+def test_does_not_go_on_with_another_teacher_or_video(street, tmp_path, capsys):
+    """Not even where all names are the same."""
+    output = tmp_path / "street.recording"
+    record_street(street, output, "--max_frames=7").close()
+    before = output.read_bytes()
+    for change, said in [
+        (f"--teacher={another_teacher(street, tmp_path)}", "already exists with teacher_sha256"),
+        (f"--video={other_video(tmp_path / 'other', frames(20, seed=3))}", "is of another video"),
+        (f"--video={other_video(tmp_path / 'short', frames(5))}", "is of another video"),
+    ]:
+        inputs = (f"--video={street}/street.mp4", f"--teacher={street}/teacher")
+        assert run_command(record, *inputs, f"--output={output}", change) == 2
+        assert said in capsys.readouterr().err
+        assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize("nested", ["", "saved_model"])
+def test_a_live_teacher_is_told_by_its_graph_and_weights(tmp_path, nested):
+    folder = tmp_path / "mask_rcnn"
+    (folder / nested / "variables").mkdir(parents=True)
+    digests = []
+    for file in ("saved_model.pb", "variables/variables.index"):
+        for content in (b"one", b"two"):
+            (folder / nested / file).write_bytes(content)
+            described = record.describe_live(str(folder))
+            assert described["teacher"] == "mask_rcnn"
+            digests.append(described["teacher_sha256"])
+    assert len(set(digests)) == 4
+    assert record.describe_live(str(folder))["teacher_sha256"] == digests[-1]
+
+
+def test_a_refused_frame_leaves_nothing_behind(street, tmp_path, capsys, monkeypatch):
+    record_street(street, tmp_path / "small", "--frame_size=32x48", "--max_frames=1")
+    closed = []
+    monkeypatch.setattr(video.FrameSource, "close", lambda source: closed.append(source))
+    inputs = (f"--video={street}/street.mp4", f"--teacher=recorded:{tmp_path}/small")
+    assert run_command(record, *inputs, f"--output={tmp_path}/new/street.recording") == 2
+    assert "give --frame_size=32x48" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    assert len(closed) == 1
+
+
+def test_a_recording_of_a_recording_tells_of_the_live_teacher(street, tmp_path):
+    first = record_street(street, tmp_path / "first", "--max_frames=4")
+    assert re.fullmatch("[0-9a-f]{16}", first.header["teacher_sha256"])
+    with sqlite3.connect(tmp_path / "first") as database:
+        database.execute("UPDATE frames SET seconds = number + 5 WHERE number < 3")
+        database.execute("UPDATE frames SET seconds = NULL WHERE number = 3")
+        database.execute("UPDATE header SET value = '0.3' WHERE name = 'min_score'")
+    database.close()
+    teacher = f"--teacher=recorded:{tmp_path}/first"
+    for count in (2, 4):
+        second = record_street(street, tmp_path / "second", teacher, f"--max_frames={count}")
+    assert [second.seconds(i) for i in range(4)] == [5, 6, 7, None]
+    assert second.teacher_seconds == 6
+    assert second.header == {**first.header, "min_score": "0.3"}
 
 
 def test_replay_equals_the_live_teacher(street, tmp_path):

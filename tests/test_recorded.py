@@ -1,10 +1,13 @@
 """teacher.recorded: what goes in comes out, also after a kill; anything else is a UserError."""
 
+import json
 import pathlib
 import signal
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -89,7 +92,7 @@ def any_instances(draw):
 
 @given(any_instances())
 def test_round_trip_is_equal_in_every_bit(instances):
-    assert_same(recorded.decode(recorded.encode(instances)), instances)
+    assert_same(recorded.decode(recorded.encode(instances), (5012, 5012)), instances)
 
 
 def test_round_trip_of_a_large_mask():
@@ -99,7 +102,7 @@ def test_round_trip_of_a_large_mask():
     big = Instances(
         np.float32([[0, 0, 1, 1]]), np.int32([1]), np.float32([0.1]), (mask,), np.int32([[3, 4]])
     )
-    assert_same(recorded.decode(recorded.encode(big)), big)
+    assert_same(recorded.decode(recorded.encode(big), (703, 1204)), big)
 
 
 def test_masks_are_small():
@@ -120,6 +123,31 @@ def test_replay(recording):
     assert (replay.header["teacher"], replay.header["video"]) == ("t", "street.mp4")
     for index in (3, 0, 4, 1, 2, 3):  # in any order
         assert_same(replay(frame(index), index), seen(index))
+
+
+def change(recording, statement, *values):
+    """Changes a recording's database behind its back."""
+    with sqlite3.connect(recording) as database:
+        database.execute(statement, values)
+    database.close()
+
+
+def test_unknown_seconds(recording):
+    change(recording, "UPDATE frames SET seconds = NULL WHERE number > 1")
+    replay = Recording(recording)
+    assert replay.teacher_seconds == 0.25
+    assert [replay.seconds(i) for i in range(5)] == [0.25, 0.25, None, None, None]
+    for nonsense in ("NULL", "'long'", "x'00'", "9e999", "-1"):
+        change(recording, f"UPDATE frames SET seconds = {nonsense}")
+        replay = Recording(recording)
+        assert (replay.teacher_seconds, replay.seconds(3)) == (None, None)
+
+
+def test_score_threshold_below_what_was_kept(tmp_path):
+    replay = Recording(record(tmp_path / "x", 1, {**HEADER, "min_score": 0.3}))
+    replay.check_score_threshold(0.3)
+    with pytest.raises(UserError, match=r"score of 0\.3 on: --score_threshold=0\.1 is below"):
+        replay.check_score_threshold(0.1)
 
 
 def test_replay_does_not_depend_on_where_it_is_opened(recording, monkeypatch):
@@ -230,6 +258,38 @@ def test_does_not_go_on_with_another_recording(recording, name, value):
     assert recording.read_bytes() == before
 
 
+def test_digest_of_the_teacher(tmp_path):
+    """Recordings without one can be read, but neither kind is gone on with as the other."""
+    known = {**HEADER, "teacher_sha256": "aa"}
+    path = record(tmp_path / "known", 2, known)
+    assert len(Recording(record(path, 3, known))) == 3
+    for header in ({**known, "teacher_sha256": "bb"}, HEADER):
+        with pytest.raises(UserError, match="already exists with teacher_sha256 'aa', not"):
+            Recorder(path, header)
+    with pytest.raises(UserError, match="already exists with teacher_sha256 None, not 'aa'"):
+        Recorder(record(tmp_path / "unknown", 2), known)
+
+
+def test_last_frame_tells_the_video(recording):
+    recorder = Recorder(recording, HEADER)
+    recorder.check_last(frame(4))
+    for other in (frame(4, scene=1), None):
+        with pytest.raises(UserError, match=r"another video: frame 4 .* from 'street.mp4'"):
+            recorder.check_last(other)
+    recorder.close()
+    change(recording, "UPDATE frames SET thumbnail = 'text'")
+    with pytest.raises(UserError, match="is damaged at frame 4"):
+        Recorder(recording, HEADER).check_last(frame(4))
+
+
+def test_missing_frame(recording):
+    change(recording, "DELETE FROM frames WHERE number = 2")
+    with pytest.raises(UserError, match="is damaged at frame 2"):
+        Recording(recording)(frame(2), 2)
+    with pytest.raises(UserError, match="is damaged, frames are missing"):
+        Recorder(recording, HEADER)
+
+
 def foreign_database(path):
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE bookmarks (url TEXT)")
@@ -331,12 +391,12 @@ def test_not_a_recording(tmp_path, make):
         "DELETE FROM header WHERE name = 'height'",
         "UPDATE header SET value = 'sixty' WHERE name = 'height'",
         "DELETE FROM header WHERE name = 'min_score'",
+        "UPDATE header SET value = NULL WHERE name = 'width'",
+        "UPDATE header SET value = 'nan' WHERE name = 'min_score'",
     ],
 )
 def test_recording_with_a_broken_header(recording, statement):
-    with sqlite3.connect(recording) as database:
-        database.execute(statement)
-    database.close()
+    change(recording, statement)
     with pytest.raises(UserError, match="is not a teacher recording"):
         Recording(recording)
 
@@ -348,7 +408,7 @@ def test_missing(tmp_path, path):
 
 
 @pytest.mark.parametrize(
-    "change",
+    "damage",
     [
         "instances = substr(instances, 1, length(instances) - 9)",
         "instances = x'78da0000'",
@@ -358,14 +418,89 @@ def test_missing(tmp_path, path):
         "thumbnail = NULL",
     ],
 )
-def test_damaged_frame(recording, change):
-    with sqlite3.connect(recording) as database:
-        database.execute(f"UPDATE frames SET {change} WHERE number = 2")
-    database.close()
+def test_damaged_frame(recording, damage):
+    change(recording, f"UPDATE frames SET {damage} WHERE number = 2")
     replay = Recording(recording)
     with pytest.raises(UserError, match="is damaged at frame 2"):
         replay(frame(2), 2)
     assert_same(replay(frame(3), 3), seen(3))  # the others still serve
+
+
+ROW = [3, 0.5, [0.0, 0.0, 1.0, 1.0], [10, 20], [2, 3], "15"]  # the mask: a pixel out, five in
+
+
+def replay_rows(recording, content):
+    """Replays frame 2 with something else in its instances' place."""
+    content = content if isinstance(content, bytes) else json.dumps(content).encode()
+    change(recording, "UPDATE frames SET instances = ? WHERE number = 2", zlib.compress(content))
+    return Recording(recording)(frame(2), 2)
+
+
+def test_row_as_it_should_be(recording):
+    replayed = replay_rows(recording, [ROW])
+    assert (replayed.classes.tolist(), replayed.origins.tolist()) == ([3], [[10, 20]])
+    np.testing.assert_array_equal(replayed.masks[0], [[False, True, True], [True, True, True]])
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        *((0, class_id) for class_id in (300, 0, -1, 91, 3.0, "3", None, True, 10**30)),
+        *((1, score) for score in (float("nan"), float("inf"), 1e39, "0.5", None, [0.5])),
+        *((2, box) for box in ([0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 1e300], "boxy", 7, None)),
+        *((3, origin) for origin in ([-1, 0], [59, 0], [0, 78], [10**30, 0], [0.0, 0.0], [0], 5)),
+        *((4, size) for size in ([-2, -3], [2, 10**9], [10**9, 0], [2, 3, 1], {"h": 2, "w": 3}, 6)),
+        *((4, size) for size in ([2, 4], [1, 3], [0, 0])),  # not that of the mask
+        *(
+            (5, counts)
+            for counts in ("", "0", "14", "16", "1P", "1PPPPPPPP5", "15\0", "ü", 15, None)
+        ),
+    ],
+)
+def test_values_that_cannot_be(recording, place, value):
+    row = [*ROW[:place], value, *ROW[place + 1 :]]
+    with pytest.raises(UserError, match="is damaged at frame 2"):
+        replay_rows(recording, [ROW, row])
+
+
+@pytest.mark.parametrize("text", ["1P", "P", "1PPPPPPPP5", "15\0", " 5", "15~"])
+def test_pycocotools_never_sees_run_lengths_that_are_none(recording, text, monkeypatch):
+    """It would read past their end."""
+    monkeypatch.delattr(recorded.coco_mask, "decode")
+    with pytest.raises(UserError, match="a mask that is none"):
+        replay_rows(recording, [[*ROW[:5], text]])
+
+
+@pytest.mark.parametrize(
+    "content", [{}, "", None, 5, [[]], [5], ["abcdef"], [[*ROW, 1]], [ROW[:5]], b"[" * 10**6, b"]"]
+)
+def test_rows_that_are_none(recording, content):
+    with pytest.raises(UserError, match="is damaged at frame 2"):
+        replay_rows(recording, content)
+
+
+FULL = [3, 0.5, [0.0, 0.0, 1.0, 1.0], [0, 0], list(SIZE), "Pf4"]  # all of the frame, no pixel in
+
+
+@pytest.mark.parametrize("content", [b" " * 10**8 + b"[]", [FULL] * 5000])
+def test_damage_costs_little_memory(content):
+    for count in (1, recorded.MAX_COVER):
+        assert (
+            len(recorded.decode(zlib.compress(json.dumps([FULL] * count).encode()), SIZE)) == count
+        )
+    content = content if isinstance(content, bytes) else json.dumps(content).encode()
+    packed = zlib.compress(content)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"too much|larger than any teacher's"):
+        recorded.decode(packed, SIZE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * recorded.MAX_TEXT
+
+
+def test_empty_masks_as_they_once_were_written(recording):
+    replayed = replay_rows(recording, [[*ROW[:4], [0, 3], ""], [*ROW[:4], [0, 3], "0"]])
+    assert [mask.shape for mask in replayed.masks] == [(0, 3), (0, 3)]
 
 
 @pytest.fixture(scope="module")

@@ -27,15 +27,20 @@ def scene(shift=0):
     return frame, labels, np.where(labels > 0, 5, 1).astype(np.float32)
 
 
-def jitnet(seed=0, **options):
+def jitnet(seed=0, xla=False, **options):
     keras.utils.set_random_seed(seed)
-    model = build_jitnet(CLASSES, **{"width": 0.25, "frame_size": SIZE, **options})
-    return Student(model, SIZE)
+    model = build_jitnet(CLASSES, **{"width": 0.25, "frame_size": SIZE, **options}, xla=xla)
+    return Student(model, SIZE, xla=xla)
 
 
 def train(trained, steps, start=0):
     """Updates on a stream of scenes; the losses."""
     return [trained.update(*scene(i % 5)) for i in range(start, start + steps)]
+
+
+def weights_of(trained):
+    """All of its weights, one after the other."""
+    return np.concatenate([v.numpy().ravel() for v in trained.model.trainable_variables])
 
 
 def assert_same_state(a, b, equal=True):
@@ -240,13 +245,26 @@ def test_bfloat16_is_for_what_lies_between():
     assert {value.dtype for value in trained.get_state().values()} == {np.dtype(np.float32)}
 
 
-def test_dtype_policies():
-    assert student.dtype_policy("float32") == "float32"
-    assert student.dtype_policy("bfloat16") == "mixed_bfloat16"
-    fast = student.computes_bfloat16_fast()
-    assert student.dtype_policy("auto") == ("mixed_bfloat16" if fast else "float32")
+def test_dtype_policies(monkeypatch):
+    for fast, automatic in ((True, "mixed_bfloat16"), (False, "float32")):
+        monkeypatch.setattr(student, "computes_bfloat16_fast", lambda fast=fast: fast)
+        assert student.dtype_policy("auto") == automatic
+        assert student.dtype_policy("float32") == "float32"
+        assert student.dtype_policy("bfloat16") == "mixed_bfloat16"
     with pytest.raises(KeyError):
         student.dtype_policy("float16")
+
+
+def test_compiled_by_xla_it_learns_the_same(students):
+    plain, compiled = students[0], jitnet(xla=True)
+    before = weights_of(plain)
+    np.testing.assert_array_equal(weights_of(compiled), before)
+    assert train(compiled, 2) == pytest.approx(train(plain, 2), rel=1e-4)
+    learned = weights_of(plain)
+    # Weights a millionth off differ by as much as 1e-4 here.
+    difference = np.linalg.norm(weights_of(compiled) - learned)
+    assert difference < 1e-3 * np.linalg.norm(learned - before)
+    assert (compiled.infer(scene(2)[0]) == plain.infer(scene(2)[0])).mean() > 0.99
 
 
 # Other networks
