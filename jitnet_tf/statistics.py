@@ -59,7 +59,7 @@ class Statistics:
         """Seconds that the teacher takes a frame, None where nobody knows."""
         if self.replayed:
             return self.recorded_teacher_seconds
-        return self.seconds["teacher"] / max(self.teacher_frames, 1)
+        return self.seconds.get("teacher", 0) / max(self.teacher_frames, 1)
 
     @property
     def speedup(self):
@@ -70,7 +70,7 @@ class Statistics:
         """
         if self.teacher_seconds is None:
             return None
-        student = sum(self.seconds[stage] for stage in ("labels", "infer", "score", "update"))
+        student = sum(self.seconds.get(stage, 0) for stage in ("labels", "infer", "score", "update"))
         spent = self.teacher_frames * self.teacher_seconds + student
         return self.frames * self.teacher_seconds / spent if spent else 0.0
 

@@ -136,7 +136,7 @@ def _assign(variables, state):
     arrays = {name: np.asarray(array) for name, array in state.items()}
     for name, variable in variables.items():  # all or nothing
         if arrays[name].shape != tuple(variable.shape):
-            raise ValueError(f"{name} is {arrays[name].shape}, not {tuple(variable.shape)}")
+            raise ValueError(f"{name} has shape {arrays[name].shape}, not {tuple(variable.shape)}")
     for name, variable in variables.items():
         variable.assign(arrays[name])
 
