@@ -70,7 +70,9 @@ class Statistics:
         """
         if self.teacher_seconds is None:
             return None
-        student = sum(self.seconds.get(stage, 0) for stage in ("labels", "infer", "score", "update"))
+        student = sum(
+            self.seconds.get(stage, 0) for stage in ("labels", "infer", "score", "update")
+        )
         spent = self.teacher_frames * self.teacher_seconds + student
         return self.frames * self.teacher_seconds / spent if spent else 0.0
 
