@@ -5,7 +5,6 @@ import dataclasses
 import itertools
 import pathlib
 import platform
-import signal
 import time
 
 import av
@@ -23,6 +22,7 @@ from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.overlay import Overlay
 from jitnet_tf.schedule import Schedule
 from jitnet_tf.statistics import Statistics
+from jitnet_tf.stop_request import StopRequest
 from jitnet_tf.student import make_student
 from jitnet_tf.summaries import TensorBoard
 from jitnet_tf.writers import MaskWriter, VideoWriter
@@ -36,32 +36,6 @@ def versions():
     """What a run is computed with."""
     found = {package.__name__: package.__version__ for package in PACKAGES}
     return {**found, "python": platform.python_version(), "machine": platform.machine()}
-
-
-class StopRequest:
-    """Turns the first Ctrl-C or SIGTERM into a request to stop between frames.
-
-    A frame is never left half-learned; a second signal interrupts at once.
-    """
-
-    def __init__(self):
-        self.made = False
-
-    def __enter__(self):
-        self._previous = {
-            number: signal.signal(number, self._on_signal)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number, frame):
-        if self.made:
-            raise KeyboardInterrupt
-        self.made = True
 
 
 def make_distiller(config, label_maker, teacher, frame_size):
@@ -81,7 +55,7 @@ def find_place(source, progress):
     Raises:
       UserError: it is not the video that the checkpoint was taken on.
     """
-    if source.live:
+    if source.live or not progress["frames"]:
         return
     if source.size != tuple(progress["frame_size"]) or (
         source.skip(progress["frames"] - 1) < progress["frames"] - 1
@@ -184,7 +158,8 @@ class Run:
             ]
             for frame in first:
                 self.distiller.student.warm_up(frame)
-            self._latest = first[0] if first else None
+            self._thumbnail = progress.get("thumbnail")
+            self._latest = None
             self._frames = itertools.chain(first, self.source)
             self._stack = stack.pop_all()
 
@@ -309,10 +284,12 @@ class Run:
         for sink in self._sinks:
             sink.flush()
             arrays.update(sink.get_state())
+        if self._latest is not None:
+            self._thumbnail = thumbnail(self._latest).tolist()
         progress = {
             "frames": self.distiller.index,
             "frame_size": self.source.size,
-            "thumbnail": None if self._latest is None else thumbnail(self._latest).tolist(),
+            "thumbnail": self._thumbnail,
             "stride": self.distiller.schedule.stride,
             "classes": list(self._label_maker.groups.names),
             "groups": self._members,

@@ -9,7 +9,7 @@ import pytest
 from commands import run_command
 from materials import frames, write_teacher, write_video
 
-from jitnet_tf import checkpoint, distill, video
+from jitnet_tf import checkpoint, distill, stop_request, video
 from teacher import record
 from teacher.recorded import Recording
 
@@ -176,6 +176,21 @@ def test_reference_ends_before_the_video(street, tmp_path, capsys):
     one, other = ([{**json.loads(row), "ms": 0} for row in log] for log in logs)
     assert one == other
     assert len(one) == 20
+
+
+def test_stopped_before_the_first_frame(street, tmp_path, monkeypatch):
+    """Then the first frame is not taken for one that was processed."""
+    inputs = (f"--video={street}/street.mp4", f"--teacher={street}/teacher", "--output=none")
+    monkeypatch.setattr(stop_request.StopRequest, "__enter__", stopped)
+    assert run_command(distill, *inputs, f"--logdir={tmp_path}/run") == 130
+    monkeypatch.undo()
+    assert run_command(distill, "--resume", f"--logdir={tmp_path}/run") == 0
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["frames"] == 20
+
+
+def stopped(request):
+    request.made = True
+    return request
 
 
 def test_resume_on_another_video_is_refused(street, tmp_path, capsys):
