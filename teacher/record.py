@@ -106,6 +106,8 @@ def main(argv):
         from teacher import MIN_SCORE, open_teacher
         from teacher.recorded import Recording
 
+        if not FLAGS.teacher.startswith("recorded:"):
+            cli.import_tensorflow()
         teacher = open_teacher(FLAGS.teacher)
         if isinstance(teacher, Recording):  # what it says is the live teacher's
             wanted = ("teacher", "teacher_sha256", "min_score")

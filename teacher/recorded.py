@@ -297,14 +297,24 @@ class Recorder:
             raise _another_video(self.path, last, found.fetchone()[0])
 
     def append(self, frame, instances, seconds):
-        """Adds the next frame, uint8 RGB [H, W, 3], and what the teacher took in seconds."""
+        """Adds the next frame, uint8 RGB [H, W, 3], and what the teacher took in seconds.
+
+        UserError where the file cannot grow; what was appended before stays.
+        """
         row = (self.count, thumbnail(frame).tobytes(), seconds, encode(instances))
-        self._database.execute("INSERT INTO frames VALUES (?, ?, ?, ?)", row)
-        self.count += 1
-        if self.count % self.COMMIT_EVERY == 0:
-            self._database.commit()
+        try:
+            self._database.execute("INSERT INTO frames VALUES (?, ?, ?, ?)", row)
+            self.count += 1
+            if self.count % self.COMMIT_EVERY == 0:
+                self._database.commit()
+        except sqlite3.OperationalError as error:  # a full disk, say
+            raise UserError(
+                f"recording {self.path!r} cannot be written on ({error}): mend that, and the same "
+                "command goes on where it stopped"
+            ) from error
 
     def close(self):
-        """Keeps what was appended and closes the file."""
-        self._database.commit()
+        """Keeps what was appended, as far as that can be written, and closes the file."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._database.commit()
         self._database.close()

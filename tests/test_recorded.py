@@ -524,3 +524,19 @@ def test_damaged_anywhere_nothing_but_a_user_error_comes_of_it(intact, data):
             replay(frame(index), index)
     except UserError as error:
         assert str(path) in str(error)  # noqa: PT017 (any other exception fails the test)
+
+
+def test_full_disk(tmp_path):
+    """What fitted stays, and more can be added once there is room."""
+    path = tmp_path / "street.recording"
+    recorder = Recorder(path, HEADER)
+    recorder._database.execute("PRAGMA max_page_count = 16")
+    with pytest.raises(UserError, match="cannot be written on .*full"):
+        for index in range(1000):
+            recorder.append(frame(index), seen(index), 0.25)
+    recorder.close()
+    record(path, 40)
+    replayed = Recording(path)
+    assert len(replayed) == 40
+    for index in (0, 39):
+        assert_same(replayed(frame(index), index), seen(index))
