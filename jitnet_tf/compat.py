@@ -6,6 +6,11 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 
+def weight_name(variable):
+    """A weight's own name: of 'conv/kernel:0' in Keras 2 and of 'kernel' in Keras 3, 'kernel'."""
+    return variable.name.split("/")[-1].split(":")[0]
+
+
 def tflite_interpreter(content):
     """An interpreter of a TFLite model's bytes: TensorFlow's own up to 2.15, then LiteRT's."""
     try:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from jitnet_tf import checkpoint, losses
+from jitnet_tf import checkpoint, compat, losses
 from jitnet_tf.errors import UserError
 from jitnet_tf.model import build_jitnet
 
@@ -116,8 +116,7 @@ class Student:
         weights = {}
         for layer in self.model.layers:
             for variable in layer.weights:
-                # Named by layer: variables' own names differ between Keras 2 and 3.
-                name = f"weights/{layer.name}/{variable.name.split('/')[-1].split(':')[0]}"
+                name = f"weights/{layer.name}/{compat.weight_name(variable)}"
                 while name in weights:  # a network as a layer has many a kernel
                     name += "'"
                 weights[name] = variable
