@@ -531,9 +531,13 @@ def test_full_disk(tmp_path):
     path = tmp_path / "street.recording"
     recorder = Recorder(path, HEADER)
     recorder._database.execute("PRAGMA max_page_count = 16")
-    with pytest.raises(UserError, match="cannot be written on .*full"):
+
+    def fill():
         for index in range(1000):
             recorder.append(frame(index), seen(index), 0.25)
+
+    with pytest.raises(UserError, match=r"cannot be written on .*full"):
+        fill()
     recorder.close()
     record(path, 40)
     replayed = Recording(path)
