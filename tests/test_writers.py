@@ -2,7 +2,7 @@
 
 import json
 import os
-import resource
+import re
 import signal
 import subprocess
 import sys
@@ -327,22 +327,34 @@ class TestMistakes:
         with pytest.raises(UserError, match=r"Permission denied.*check the path"):
             MaskWriter(tmp_path, [])
 
-    @pytest.fixture
-    def full_disk(self, monkeypatch):
-        """Every file stops at 2 kB."""
-        monkeypatch.setattr(signal, "SIGXFSZ", signal.signal(signal.SIGXFSZ, signal.SIG_IGN))
-        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))
-        yield
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    def test_full_disk(self, paths, tmp_path):
+        """In a process of its own, whose files all stop at 2 kB."""
+        program = f"""
+            import resource, signal
+            import numpy as np
+            from jitnet_tf.errors import UserError
+            from jitnet_tf.writers import MaskWriter, VideoWriter
 
-    def test_full_disk(self, paths, tmp_path, full_disk):
-        noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
-        video = VideoWriter(paths[0], 25, paths[1])
-        masks = MaskWriter(tmp_path / "masks", ["background"])
-        video.write(noise)  # into the encoder
-        with pytest.raises(UserError, match=r"video\.mp4 cannot be written \(.*free space"):
-            video.cut()
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))
+            noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+            video = VideoWriter({str(paths[0])!r}, 25, {str(paths[1])!r})
+            masks = MaskWriter({str(tmp_path / "masks")!r}, ["background"])
+            video.write(noise)  # into the encoder
+            for work in (video.cut, lambda: masks.write(0, noise[..., 0])):
+                try:
+                    work()
+                except UserError as error:
+                    print(error)
+        """
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program)],
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[1],
+            check=True,
+        )
+        video, masks = done.stdout.splitlines()
+        assert re.search(r"video\.mp4 cannot be written \(.*free space", video)
+        assert re.search(r"masks cannot be written \(.*free space", masks)
         assert os.listdir(paths[1]) == ["part-000000000.mp4.tmp"]
-        with pytest.raises(UserError, match=r"masks cannot be written \(.*free space"):
-            masks.write(0, noise[..., 0])
