@@ -444,9 +444,21 @@ class TestLive:
 
     def test_url(self, served, clip):
         frames, source = read_all(f"http://u:p@{served}/clip.mp4?key=1")
-        assert source.live
+        assert not source.live  # it states its length, and can be read again
         assert source.spec == f"http://{served}/clip.mp4?key=***"
         assert [index_of(frame) for frame in frames] == list(range(20))
+
+    def test_url_without_a_length_is_live(self, served, clip):
+        with av.open(str(clip)) as mp4, av.open(str(clip.parent / "raw.h264"), "w") as raw:
+            picture = mp4.streams.video[0]
+            stream = raw.add_stream("libx264", rate=25)
+            stream.height, stream.width = picture.height, picture.width
+            for frame in mp4.decode(picture):
+                raw.mux(stream.encode(frame.reformat(format="yuv420p")))
+            raw.mux(stream.encode(None))
+        frames, source = read_all(f"http://{served}/raw.h264")
+        assert (source.live, source.announced_frames) == (True, None)
+        assert len(frames) == 20
 
     def test_url_of_nothing(self, served):
         with pytest.raises(UserError, match=r"nix\.mp4 cannot be opened as video .*404"):
