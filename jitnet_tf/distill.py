@@ -19,12 +19,14 @@ from absl import flags
 from jitnet_tf import cli, run_directory, statistics, video
 from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.errors import UserError
+from jitnet_tf.labels import PRESETS
 
 FLAGS = flags.FLAGS
 STUDENT_FIELDS = [field.name for field in dataclasses.fields(StudentConfig)]
 FIELDS = [f.name for f in dataclasses.fields(RunConfig) if f.name != "student"] + STUDENT_FIELDS
 PATHS = ("video", "teacher", "reference", "init", "class_groups")
 RECORDED = "recorded:"
+WORDS = ("sample", "random", *PRESETS)
 SAMPLE = "sample"
 SAMPLE_RECORDING = pathlib.Path(__file__).parent / "data" / "sample.recording"
 
@@ -118,7 +120,9 @@ def given(name, value):
     """A flag's value as RunConfig holds it."""
     if name == "frame_size" and value is not None:
         return video.parse_size(value)
-    if name in PATHS and value and os.path.exists(value.removeprefix(RECORDED)):
+    # A word that a flag knows, or a camera's index, is that also where a file has its name.
+    is_word = value in WORDS or str(value).isdigit()
+    if name in PATHS and value and not is_word and os.path.exists(value.removeprefix(RECORDED)):
         # A resumed run finds its files from any folder.
         prefix = RECORDED if value.startswith(RECORDED) else ""
         return prefix + os.path.abspath(value.removeprefix(RECORDED))

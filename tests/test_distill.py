@@ -341,3 +341,16 @@ def test_init_from_an_earlier_run(sample_run, tmp_path):
     for name, array in again.items():
         expected = trained[name] if name.startswith("weights/") else np.zeros_like(array)
         np.testing.assert_array_equal(array, expected)
+
+
+def test_words_are_not_taken_for_files(tmp_path, monkeypatch):
+    """--video=sample is the sample also where a folder is called so."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("sample", "lvs", "random", "0", "street"):
+        (tmp_path / name).mkdir()
+    assert distill.given("video", "sample") == "sample"
+    assert distill.given("video", "0") == "0"
+    assert distill.given("class_groups", "lvs") == "lvs"
+    assert distill.given("init", "random") == "random"
+    assert distill.given("video", "./sample") == str(tmp_path / "sample")
+    assert distill.given("teacher", "recorded:street") == f"recorded:{tmp_path}/street"
