@@ -31,8 +31,8 @@ class FrameResult:
 
     `confusion` counts the teacher's labels against the prediction before any update; it, the
     accuracies, and `labels` are None on frames that the teacher did not see. `stride` is the one
-    in force from here on. `reference_confusion` counts the labels of a recording of the teacher on
-    every frame against `prediction`, where a run has such a reference.
+    in force from here on. `reference_labels` are of a recording of the teacher on every frame, and
+    `reference_confusion` counts them against `prediction`, where there is such a reference.
     """
 
     index: int
@@ -43,6 +43,7 @@ class FrameResult:
     confusion: np.ndarray | None = None
     accuracy_before: float | None = None
     accuracy_after: float | None = None
+    reference_labels: np.ndarray | None = None
     reference_confusion: np.ndarray | None = None
     losses: list[float] = dataclasses.field(default_factory=list)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)

@@ -21,6 +21,7 @@ from jitnet_tf.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.overlay import Overlay
 from jitnet_tf.schedule import Schedule
+from jitnet_tf.scored_stream import ScoredStream
 from jitnet_tf.statistics import Statistics
 from jitnet_tf.stop_request import StopRequest
 from jitnet_tf.student import make_student
@@ -160,7 +161,12 @@ class Run:
                 self.distiller.student.warm_up(frame)
             self._thumbnail = progress.get("thumbnail")
             self._latest = None
-            self._frames = itertools.chain(first, self.source)
+            self._stream = ScoredStream(
+                itertools.chain(first, self.source),
+                self.distiller,
+                self._label_maker,
+                self._reference,
+            )
             self._stack = stack.pop_all()
 
     def _open_outputs(self, class_names, arrays, resume_at, overwrite):
@@ -233,7 +239,7 @@ class Run:
         start = time.perf_counter()
         while not stop.made and self.distiller.index != self.config.max_frames:
             try:
-                result = self._next_result()
+                result = self._stream.next_result()
             except DivergedError:
                 raise
             except UserError as error:
@@ -249,26 +255,6 @@ class Run:
             progress.set_postfix_str(self.statistics.progress(), refresh=False)
             progress.update()
         return None
-
-    def _next_result(self):
-        """The next frame's FrameResult, None at the end. A UserError leaves all as it was."""
-        watch = Stopwatch()
-        with watch("decode"):
-            frame = next(self._frames, None)
-        if frame is None:
-            return None
-        if self._reference:
-            with watch("reference"):
-                instances = self._reference(frame, self.distiller.index)
-                labels = self._label_maker.labels(instances, frame.shape[:2])
-        result = self.distiller.step(frame)
-        if self._reference:
-            with watch("reference"):
-                result.reference_confusion = metrics.confusion(
-                    labels, result.prediction, self.distiller.num_classes
-                )
-        result.seconds.update(watch.seconds)
-        return result
 
     def _put_out(self, result):
         self._latest = result.frame

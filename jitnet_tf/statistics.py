@@ -7,7 +7,17 @@ import numpy as np
 
 from jitnet_tf import metrics
 
-COUNTS = ("frames", "teacher_frames", "updates", "accuracy_sum", "wall_seconds")
+# Stages that are no part of what a method costs: they serve the user or the score, or, for the
+# teacher, are counted apart.
+NO_COST = ("decode", "reference", "output", "teacher")
+COUNTS = (
+    "frames",
+    "teacher_frames",
+    "scored_teacher_frames",
+    "updates",
+    "accuracy_sum",
+    "wall_seconds",
+)
 
 
 @dataclasses.dataclass
@@ -28,6 +38,7 @@ class Statistics:
     wall_seconds: float = 0.0
     frames: int = 0
     teacher_frames: int = 0
+    scored_teacher_frames: int = 0
     updates: int = 0
     accuracy_sum: float = 0.0
     seconds: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(float))
@@ -38,6 +49,8 @@ class Statistics:
         self.updates += result.updates
         if result.is_teacher_frame:
             self.teacher_frames += 1
+        if result.accuracy_before is not None:
+            self.scored_teacher_frames += 1
             self.accuracy_sum += result.accuracy_before
         if result.reference_confusion is not None:
             self.score.add(result.reference_confusion, result.is_teacher_frame)
@@ -51,8 +64,13 @@ class Statistics:
 
     @property
     def accuracy(self):
-        """Mean accuracy on teacher frames before updating: the student on frames new to it."""
-        return self.accuracy_sum / max(self.teacher_frames, 1)
+        """Mean accuracy on teacher frames before updating: the student on frames new to it.
+
+        None where no student was scored.
+        """
+        if not self.scored_teacher_frames:
+            return None
+        return self.accuracy_sum / self.scored_teacher_frames
 
     @property
     def teacher_seconds(self):
@@ -70,10 +88,8 @@ class Statistics:
         """
         if self.teacher_seconds is None:
             return None
-        student = sum(
-            self.seconds.get(stage, 0) for stage in ("labels", "infer", "score", "update")
-        )
-        spent = self.teacher_frames * self.teacher_seconds + student
+        method = sum(s for stage, s in self.seconds.items() if stage not in NO_COST)
+        spent = self.teacher_frames * self.teacher_seconds + method
         return self.frames * self.teacher_seconds / spent if spent else 0.0
 
     def summary(self):

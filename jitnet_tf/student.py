@@ -65,6 +65,7 @@ class Student:
         weights = tf.TensorSpec(self.frame_size, tf.float32, "weights")
         self._infer = tf.function(self._infer_step, [frame], jit_compile=xla)
         self._update = tf.function(self._update_step, [frame, labels, weights], jit_compile=xla)
+        self._train = tf.function(self._train_step, jit_compile=xla)
         self._infer.get_concrete_function()
         self._update.get_concrete_function()
 
@@ -80,13 +81,29 @@ class Student:
         """
         return float(self._update(frame, labels, weights))
 
+    def train(self, frames, labels, weights):
+        """Takes one step of gradient descent on a batch, as `update` on a frame.
+
+        frames: uint8 [B, H, W, 3]; labels: uint8 [B, H, W]; weights: float32 [B, H, W]. Traced at
+        the first batch of each B. Returns the mean loss before the step.
+        """
+        batch = (tf.constant(array) for array in (frames, labels, weights))
+        return float(self._train(*batch))
+
+    def set_learning_rate(self, learning_rate):
+        """Changes the learning rate from the next step on."""
+        self.optimizer.learning_rate.assign(learning_rate)
+
     def _infer_step(self, frame):
         logits = self.model(frame[tf.newaxis], training=False)[0]
         return tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
 
     def _update_step(self, frame, labels, weights):
+        return self._train_step(frame[tf.newaxis], labels[tf.newaxis], weights[tf.newaxis])
+
+    def _train_step(self, frames, labels, weights):
         with tf.GradientTape() as tape:
-            logits = self.model(frame[tf.newaxis], training=True)[0]
+            logits = self.model(frames, training=True)
             loss = losses.weighted_cross_entropy(labels, logits, weights)
         variables = self.model.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))

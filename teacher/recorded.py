@@ -73,15 +73,7 @@ def decode(data, frame_size):
     Raises:
       ValueError, TypeError, RecursionError or zlib.error: `encode` did not write this.
     """
-    unpacker = zlib.decompressobj()
-    text = unpacker.decompress(data, MAX_TEXT)
-    if not unpacker.eof:
-        raise ValueError("compressed data cut off, or too much")
-    rows = json.loads(text)
-    if type(rows) is not list:
-        raise ValueError("not a list of objects")
-    for row in rows:
-        _check(row, frame_size)
+    rows = _rows(data, frame_size)
     classes, scores, boxes, origins, sizes, counts = zip(*rows, strict=True) if rows else [()] * 6
     if sum(h * w for h, w in sizes) > MAX_COVER * frame_size[0] * frame_size[1]:
         raise ValueError("masks larger than any teacher's")
@@ -92,6 +84,20 @@ def decode(data, frame_size):
         tuple(_decode_mask(size, text) for size, text in zip(sizes, counts, strict=True)),
         np.array(origins, np.int32).reshape(-1, 2),
     )
+
+
+def _rows(data, frame_size):
+    """The rows that `encode` packed; raises as `decode`."""
+    unpacker = zlib.decompressobj()
+    text = unpacker.decompress(data, MAX_TEXT)
+    if not unpacker.eof:
+        raise ValueError("compressed data cut off, or too much")
+    rows = json.loads(text)
+    if type(rows) is not list:
+        raise ValueError("not a list of objects")
+    for row in rows:
+        _check(row, frame_size)
+    return rows
 
 
 def _check(row, frame_size):
@@ -227,9 +233,23 @@ class Recording:
             ).fetchone()
         return seconds
 
+    def objects(self, frames):
+        """Yields, for each of the first `frames` frames, COCO ids and scores of its objects."""
+        query = "SELECT number, instances FROM frames WHERE number < ? ORDER BY number"
+        for index, data in self._database.execute(query, (frames,)):
+            with _damage_reported(self.path, index):
+                rows = _rows(data, self.frame_size)
+            yield [row[0] for row in rows], [row[1] for row in rows]
+
     def close(self):
         """Closes the file."""
         self._database.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
 
 class Recorder:

@@ -1,0 +1,122 @@
+"""One method on one stream: the protocol that all tables and figures share (paper §5.1).
+
+IoU is taken per class from TP, FP and FN summed over the stream, and averaged over the stream's
+classes without background; over all frames, and over those that the teacher did not see.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+
+import numpy as np
+
+from experiments import machine, stability
+from experiments.methods import METHODS, Context
+from jitnet_tf import metrics, video
+from jitnet_tf.labels import LabelMaker, class_groups
+from jitnet_tf.scored_stream import ScoredStream
+from jitnet_tf.statistics import Statistics
+from jitnet_tf.writers import MaskWriter
+from teacher.recorded import Recording
+
+# Predictions are kept of every fourth frame, for the figures: figure 5 shows frames so far apart.
+KEPT_DISTANCE = 4
+
+
+class Timeline:
+    """TP, FP and FN of the evaluated classes, and updates, second by second (for figure 4)."""
+
+    def __init__(self, fps, class_ids):
+        self._fps = fps
+        self._class_ids = list(class_ids)
+        self._seconds = []
+
+    def add(self, result):
+        """Adds a FrameResult with its reference_confusion."""
+        second = int(result.index / self._fps)
+        while len(self._seconds) <= second:
+            zeros = [0] * len(self._class_ids)
+            self._seconds.append({"tp": zeros, "fp": zeros, "fn": zeros, "updates": 0})
+        row, counts = self._seconds[second], result.reference_confusion
+        hits = np.diag(counts)
+        for name, values in (
+            ("tp", hits),
+            ("fp", counts.sum(0) - hits),
+            ("fn", counts.sum(1) - hits),
+        ):
+            row[name] = (np.array(row[name]) + values[self._class_ids]).tolist()
+        row["updates"] += result.updates
+
+    def to_json(self):
+        """A list of a row per second."""
+        return self._seconds
+
+
+def evaluate(stream, frames, method, settings, masks, on_step=lambda: None):
+    """Runs a method over a stream; returns its result, all of it plain values for JSON.
+
+    Args:
+      stream: a `streams.Stream`, checked.
+      frames: how many frames it has.
+      method: name in METHODS.
+      settings: `methods.Settings`.
+      masks: folder for the predictions on every fourth frame, as `MaskWriter` writes them.
+      on_step: called after each frame, and each training step of the oracle.
+
+    Raises:
+      UserError: as the product's parts do.
+    """
+    groups = class_groups("lvs")
+    label_maker = LabelMaker(groups)
+    class_ids = [groups.names.index(name) for name in stream.classes]
+    with contextlib.ExitStack() as stack:
+        teacher = stack.enter_context(Recording(stream.recording))
+
+        def open_source():
+            return video.open_source(stream.video, teacher.frame_size)
+
+        source = stack.enter_context(open_source())
+        context = Context(settings, label_maker, teacher, source.size, frames, open_source, on_step)
+        segmenter = METHODS[method].make(context)
+        first = next(source)
+        if hasattr(segmenter, "student"):
+            segmenter.student.warm_up(first)  # one-time costs stay out of the times
+        shown = itertools.islice(itertools.chain([first], source), frames)
+        statistics = Statistics(
+            metrics.StreamScore(groups.names, stream.classes), teacher.teacher_seconds, True
+        )
+        timeline = Timeline(source.fps, class_ids)
+        flicker = stability.Flicker(len(groups.names))
+        writer = MaskWriter(masks, groups.names, overwrite=True)
+        frame_iou = {}
+        for result in ScoredStream(shown, segmenter, label_maker, teacher):
+            statistics.add(result)
+            timeline.add(result)
+            flicker.add(result)
+            if result.index % KEPT_DISTANCE == 0:
+                writer.write(result.index, result.prediction)
+                frame_iou[result.index] = round(metrics.mean_iou(result.reference_confusion), 4)
+            on_step()
+    return {
+        "stream": dataclasses.asdict(stream),
+        "method": method,
+        "settings": dataclasses.asdict(settings),
+        "frame_size": list(teacher.frame_size),
+        "fps": source.fps,
+        "summary": statistics.summary(),
+        "flicker": {
+            "prediction": stability.flicker(flicker.prediction, class_ids),
+            "teacher": stability.flicker(flicker.reference, class_ids),
+        },
+        "timeline": timeline.to_json(),
+        "frame_iou": frame_iou,
+        "problems": source.problems,
+        "machine": machine.describe(),
+        "versions": _versions(),
+    }
+
+
+def _versions():
+    from jitnet_tf.run import versions  # imports TensorFlow
+
+    return versions()

@@ -1,0 +1,160 @@
+"""Runs evaluations side by side, each of them once: what has a result is not run again."""
+
+import concurrent.futures
+import json
+import multiprocessing
+import os
+import pathlib
+import signal
+
+from tqdm import tqdm
+
+from experiments import methods
+from jitnet_tf import checkpoint
+from jitnet_tf.errors import UserError
+from jitnet_tf.stop_request import StopRequest
+
+RESULT = "result.json"
+MASKS = "masks"
+PATIENCE_S = 0.5  # between two looks at what the workers did
+_worker = {}  # in a worker process: "stop", an Event, and "steps", a counter, both shared
+
+
+class _StoppedError(Exception):
+    """The user wants to stop."""
+
+
+def folder(results, stream, method):
+    """Where the result of a method on a stream is, with its masks."""
+    return pathlib.Path(results, stream, method)
+
+
+def load(path):
+    """Reads a result.json; UserError where it is none."""
+    try:
+        result = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        if not {"stream", "method", "settings", "summary"} <= result.keys():
+            raise ValueError("values are missing")
+        return result
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{str(path)!r} is not a result ({error}): delete it to have it made again"
+        ) from None
+
+
+def load_all(results):
+    """All results in a folder; UserError where there is none."""
+    paths = sorted(pathlib.Path(results).glob(f"*/*/{RESULT}"))
+    if not paths:
+        raise UserError(f"there are no results in {str(results)!r}: make them first, see --help")
+    return [load(path) for path in paths]
+
+
+def still_to_do(work, results, settings):
+    """The pairs (stream, method) of `work` without a result.
+
+    Raises:
+      UserError: there is a result of other settings or of another stream of that name.
+    """
+    open_pairs = []
+    for stream, method in work:
+        path = folder(results, stream.name, method) / RESULT
+        if not path.exists():
+            open_pairs.append((stream, method))
+            continue
+        found = load(path)
+        wanted = methods.relevant(settings, method)
+        have = {name: found["settings"].get(name) for name in wanted}
+        if have != wanted or tuple(found["stream"]["classes"]) != stream.classes:
+            different = [name for name in wanted if have[name] != wanted[name]] or ["classes"]
+            raise UserError(
+                f"{path} was made with another {different[0]}: take another --results, or delete it"
+            )
+    return open_pairs
+
+
+def _prepare(threads, stop, steps):
+    """Sets up a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
+    from jitnet_tf import cli
+
+    cli.import_tensorflow()
+    import cv2
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    cv2.setNumThreads(threads)
+    _worker.update(stop=stop, steps=steps)
+
+
+def _work(stream, frames, method, settings, results, jobs):
+    """Evaluates one pair in a worker process; True unless stopped."""
+    from experiments.evaluation import evaluate
+
+    def on_step():
+        with _worker["steps"].get_lock():
+            _worker["steps"].value += 1
+        if _worker["stop"].is_set():
+            raise _StoppedError
+
+    place = folder(results, stream.name, method)
+    try:
+        result = evaluate(stream, frames, method, settings, place / MASKS, on_step)
+    except _StoppedError:
+        return False
+    checkpoint.write_text(place / RESULT, json.dumps({**result, "jobs": jobs}) + "\n")
+    return True
+
+
+def run(pairs, settings, results, jobs):
+    """Evaluates pairs (stream, frames, method) in `jobs` processes, showing progress.
+
+    Ctrl-C ends it in order: what is complete is kept, the rest is for the next call.
+
+    Returns:
+      Whether all were evaluated.
+
+    Raises:
+      UserError: some failed; the others are complete.
+    """
+    context = multiprocessing.get_context("spawn")
+    stop, steps = context.Event(), context.Value("l", 0)
+    # The oracle trains first.
+    total = sum(frames + methods.preparation(settings, method) for _, frames, method in pairs)
+    threads = max(os.cpu_count() // jobs, 1)
+    errors, finished = [], 0
+    with (
+        StopRequest() as request,
+        tqdm(total=total, unit="frame", dynamic_ncols=True) as progress,
+        concurrent.futures.ProcessPoolExecutor(
+            jobs, context, _prepare, (threads, stop, steps)
+        ) as pool,
+    ):
+        waiting = {pool.submit(_work, *pair, settings, results, jobs): pair for pair in pairs}
+        try:
+            while waiting:
+                done, _ = concurrent.futures.wait(
+                    waiting, PATIENCE_S, concurrent.futures.FIRST_COMPLETED
+                )
+                for future in done:
+                    stream, _, method = waiting.pop(future)
+                    try:
+                        finished += future.result()
+                    except (UserError, OSError) as error:
+                        errors.append(f"{stream.name} {method}: {error}")
+                    except concurrent.futures.process.BrokenProcessPool:
+                        errors.append(f"{stream.name} {method}: its process was killed (memory?)")
+                progress.set_postfix_str(f"{finished} of {len(pairs)} done", refresh=False)
+                progress.update(steps.value - progress.n)
+                if request.made:
+                    break
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+    if errors:
+        raise UserError(
+            f"{len(errors)} of {len(pairs)} evaluations failed, the first: {errors[0]}; the same "
+            "command runs them again"
+        )
+    return finished == len(pairs)

@@ -1,0 +1,29 @@
+"""What the figures were measured on."""
+
+import os
+import pathlib
+import platform
+import re
+
+
+def describe():
+    """The machine in a few plain values: {"cpu": "…", "cores": 2, "gpus": […]}."""
+    import tensorflow as tf
+
+    gpus = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    return {"cpu": _cpu(), "cores": os.cpu_count(), "gpus": gpus}
+
+
+def _cpu():
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    name = None
+    if cpuinfo.is_file():
+        text = cpuinfo.read_text()
+        name = re.search(r"model name\s*: (.*)", text)
+        units = [unit for unit in ("avx2", "avx512f", "amx_bf16") if f" {unit}" in text]
+    if not name:
+        return platform.processor() or platform.machine()
+    return f"{name[1]} ({', '.join(units)})"

@@ -1,0 +1,241 @@
+"""Stream lists: which videos an experiment evaluates, on which classes.
+
+A list is a CSV file with a row per stream and the columns of `COLUMNS`; lines that begin with # are
+comments. Videos and recordings are looked for relative to --videos and --recordings, by default
+the list's folder. `python -m experiments.streams` proposes a list from recordings:
+
+    python -m teacher.record --video=clips/street.mp4 --teacher=path/to/saved_model \\
+        --output=clips/street.recording
+    python -m experiments.streams --videos=clips --output=clips/list.csv
+
+A video is anything that `jitnet_tf.distill --video` takes as a file or folder: a video file, a
+folder of frames (a sequence of DAVIS, say), or a folder of chunks (a stream of LVS).
+"""
+
+import collections
+import csv
+import dataclasses
+import io
+import os
+import pathlib
+import re
+
+from absl import flags
+from tqdm import tqdm
+
+from jitnet_tf import checkpoint, cli, labels, video
+from jitnet_tf.errors import UserError
+from teacher.recorded import Recording
+
+FLAGS = flags.FLAGS
+COLUMNS = ("name", "category", "classes", "video", "recording", "max_frames")
+PAPER_FRAMES = 30_000  # §5.1
+# Classes seen on fewer of the frames are as likely the teacher's error (§5.1: "reliable").
+PRESENT = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """A row of a list.
+
+    Attributes:
+      name: of its results, too.
+      category: over which streams are averaged.
+      classes: those evaluated, names of class groups.
+      video, recording: paths.
+      max_frames: frames after which the stream ends, None for all.
+    """
+
+    name: str
+    category: str
+    classes: tuple[str, ...]
+    video: str
+    recording: str
+    max_frames: int | None
+
+
+def read_list(path, videos=None, recordings=None):
+    """Reads a stream list. Checks the text alone, not the files that it names; see `check`.
+
+    videos, recordings: folders that relative paths start from; default, the list's.
+
+    Raises:
+      UserError: no such file, or a row that makes no sense.
+    """
+    folder = os.path.dirname(path)
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"stream list {str(path)!r} cannot be read ({error})") from None
+    # Comments become empty lines, which the reader skips, so that it counts lines as an editor.
+    lines = ["" if line.startswith("#") else line for line in text.splitlines()]
+    reader = csv.DictReader(lines, skipinitialspace=True)
+    missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+    if missing:
+        raise UserError(
+            f"stream list {str(path)!r} has no column {missing[0]!r}: its first line has to be "
+            f"{','.join(COLUMNS)}"
+        )
+    streams = []
+    for row in reader:
+        where = f"stream list {str(path)!r}, line {reader.line_num}"
+        if None in row or None in row.values():
+            raise UserError(f"{where}: it takes {len(reader.fieldnames)} values between commas")
+        stream = _parse(row, where, videos or folder, recordings or folder)
+        if any(stream.name == other.name for other in streams):
+            raise UserError(f"{where}: there are two streams named {stream.name!r}; rename one")
+        streams.append(stream)
+    if not streams:
+        raise UserError(f"stream list {str(path)!r} names no stream")
+    return streams
+
+
+def _parse(row, where, videos, recordings):
+    # A name becomes that of a folder.
+    if not re.fullmatch(r"[\w][\w .+-]*", row["name"]):
+        raise UserError(f"{where}: {row['name']!r} is no name; use letters, digits, - and _")
+    classes = tuple(row["classes"].split())
+    for place, name in enumerate(classes):
+        if name not in labels.LVS or name in classes[:place]:
+            raise UserError(
+                f"{where}: class {name!r} is unknown or there twice; classes are "
+                f"{', '.join(labels.LVS)}, with spaces between them"
+            )
+    if not classes:
+        raise UserError(f"{where}: it names no class; python -m experiments.streams proposes them")
+    max_frames = row["max_frames"].strip()
+    if max_frames and not (max_frames.isdecimal() and int(max_frames)):
+        raise UserError(f"{where}: max_frames {max_frames!r} is no number from 1 on")
+    return Stream(
+        row["name"],
+        row["category"] or "-",
+        classes,
+        os.path.join(videos, row["video"]),
+        os.path.join(recordings, row["recording"]),
+        int(max_frames) if max_frames else None,
+    )
+
+
+def check(stream):
+    """Finds out whether a stream can be evaluated; returns how many frames it has.
+
+    Raises:
+      UserError: a missing video or recording, a recording shorter than the video, or a class that
+        never occurs in it.
+    """
+    if not os.path.exists(stream.video):
+        raise UserError(f"stream {stream.name}: there is no video {stream.video!r}: see --videos")
+    if not os.path.isfile(stream.recording):
+        raise UserError(
+            f"stream {stream.name}: there is no recording {stream.recording!r}: see --recordings, "
+            "or make it with python -m teacher.record"
+        )
+    with Recording(stream.recording) as recording:
+        with video.open_source(stream.video, recording.frame_size) as source:
+            frames = min(source.announced_frames or len(recording), stream.max_frames or 1 << 62)
+            if len(recording) < frames or source.announced_frames is None:
+                # Headers may promise too much.
+                frames = source.skip(min(frames + 1, stream.max_frames or frames + 1))
+        if len(recording) < frames:
+            raise UserError(
+                f"stream {stream.name}: recording {stream.recording!r} has {len(recording)} "
+                f"frames, the video {frames} or more: the same teacher.record command records the "
+                f"rest; or give max_frames={len(recording)} in the list"
+            )
+        missing = set(stream.classes)
+        for present in frame_classes(recording, frames):
+            missing -= present
+            if not missing:
+                return frames
+    raise UserError(
+        f"stream {stream.name}: class {min(missing)!r} never occurs in {stream.recording!r}: take "
+        "it out of the list"
+    )
+
+
+def frame_classes(recording, frames):
+    """Yields the names of the classes on each of the first frames of a recording, as a set."""
+    groups = labels.class_groups("lvs")
+    threshold = labels.LabelMaker(groups).score_threshold
+    ids = groups.class_ids()
+    for classes, scores in recording.objects(frames):
+        present = {ids[c] for c, s in zip(classes, scores, strict=True) if s >= threshold}
+        yield {groups.names[i] for i in present if i}
+
+
+def propose(name, path, recording_path, max_frames=PAPER_FRAMES):
+    """A stream with the classes that its recording has on `PRESENT` of the frames or more."""
+    with Recording(recording_path) as recording:
+        frames = min(len(recording), max_frames)
+        counts = collections.Counter()
+        for present in frame_classes(recording, frames):
+            counts.update(present)
+    classes = tuple(c for c in labels.LVS if frames and counts[c] >= PRESENT * frames)
+    # "fixed-pedestrians" tells its category; "street" is one by itself.
+    return Stream(name, name.partition("-")[0], classes, path, recording_path, max_frames)
+
+
+def to_csv(streams, videos, recordings):
+    """Streams as the text of a list, with paths relative to the two folders."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for s in streams:
+        paths = os.path.relpath(s.video, videos), os.path.relpath(s.recording, recordings)
+        writer.writerow([s.name, s.category, " ".join(s.classes), *paths, s.max_frames])
+    return text.getvalue()
+
+
+def define_flags():
+    """Defines this command's flags."""
+    flags.DEFINE_string(
+        "videos", None, "Folder of videos, or of folders of frames or chunks.", required=True
+    )
+    flags.DEFINE_string("recordings", None, "Folder of NAME.recording files. Default: --videos.")
+    flags.DEFINE_string("output", None, "The list to write.", required=True)
+    flags.DEFINE_integer("max_frames", PAPER_FRAMES, "Frames of each to evaluate.", lower_bound=1)
+    flags.DEFINE_bool("overwrite", False, "Replace an existing --output.")
+
+
+def main(argv):
+    """Proposes a list of all videos in --videos that have a recording."""
+    del argv
+    recordings = FLAGS.recordings or FLAGS.videos
+    if os.path.lexists(FLAGS.output) and not FLAGS.overwrite:
+        raise UserError(f"--output={FLAGS.output} exists: give --overwrite, or another name")
+    for folder in (FLAGS.videos, recordings):
+        if not os.path.isdir(folder):
+            raise UserError(f"there is no folder {folder!r}: check --videos and --recordings")
+    found, without = [], []
+    for path in sorted(pathlib.Path(FLAGS.videos).iterdir()):
+        recording = os.path.join(recordings, f"{path.stem}.recording")
+        is_input = path.suffix in (".recording", ".csv") or path.name.startswith(".")
+        if os.path.isfile(recording) and not is_input:
+            found.append((path.stem, str(path), recording))
+        elif not is_input:
+            without.append(path.name)
+    if not found:
+        raise UserError(
+            f"no video in {FLAGS.videos!r} has a NAME.recording in {recordings!r}: make them with "
+            "python -m teacher.record"
+        )
+    progress = tqdm(found, "reading recordings", unit="stream")
+    streams = [propose(*names, FLAGS.max_frames) for names in progress]
+    empty = [stream.name for stream in streams if not stream.classes]
+    streams = [stream for stream in streams if stream.classes]
+    folder = os.path.dirname(FLAGS.output)
+    text = to_csv(streams, FLAGS.videos, recordings)
+    try:
+        os.makedirs(folder or ".", exist_ok=True)
+        checkpoint.write_text(FLAGS.output, text)
+    except OSError as error:
+        raise UserError(f"--output={FLAGS.output} cannot be written ({error})") from None
+    print(f"{FLAGS.output}: {len(streams)} streams; check their categories and classes")
+    for what, names in (("no recording", without), ("none of the classes", empty)):
+        if names:
+            print(f"left out, {what}: {', '.join(names)}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.main(main)

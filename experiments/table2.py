@@ -1,0 +1,78 @@
+"""Table 2: accuracy against cost of JITNet, the offline oracle, flow, and two further baselines.
+
+    python -m experiments.table2 --streams=experiments/streams/short.csv --videos=VIDEOS \\
+        --recordings=RECORDINGS --results=runs/table2
+    python -m experiments.table2 --print=runs/table2
+
+Each method on each stream is a result of its own under --results, with its predictions on every
+fourth frame. Interrupted, the same command goes on with those that are missing. `--print` makes
+the tables from the results alone.
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from experiments import jobs, methods, streams, table2_report
+from jitnet_tf import checkpoint, cli
+from jitnet_tf.errors import UserError
+
+FLAGS = flags.FLAGS
+TABLE = "table2.md"
+
+
+def define_flags():
+    """Defines this command's flags."""
+    d = methods.Settings()
+    flags.DEFINE_string("streams", None, "Stream list, a CSV file; see experiments.streams.")
+    flags.DEFINE_string("videos", None, "Folder of the list's videos. Default: the list's.")
+    flags.DEFINE_string("recordings", None, "Folder of its recordings. Default: the list's.")
+    flags.DEFINE_string("results", None, "Folder for the results.")
+    flags.DEFINE_list("only", [], "Names of methods and streams to evaluate. Default: all.")
+    flags.DEFINE_integer("jobs", 1, "Evaluations to run side by side.", lower_bound=1)
+    flags.DEFINE_string("print", None, "Folder of results to print the tables of; runs nothing.")
+    flags.DEFINE_string("init", d.init, "Initial weights of all students; see jitnet_tf.distill.")
+    flags.DEFINE_integer("seed", d.seed, "Of initial weights and batches.", lower_bound=0)
+    flags.DEFINE_integer("oracle_steps", d.oracle_steps, "Steps of the oracle.", lower_bound=1)
+    flags.DEFINE_integer(
+        "fixed_stride", d.fixed_stride, "Stride of the row with a fixed one.", lower_bound=1
+    )
+    flags.DEFINE_enum("flow", d.flow, ["dis", "pwcnet"], "Estimator of the flow rows.")
+    flags.DEFINE_string("pwcnet_dense", None, "Converted weights of PWC-Net, for flow slow.")
+    flags.DEFINE_string("pwcnet_small", None, "Converted weights of small PWC-Net, flow fast.")
+
+
+def main(argv):
+    """See the module."""
+    del argv
+    if FLAGS.print:
+        print(table2_report.report(jobs.load_all(FLAGS.print)))
+        return
+    for name in ("streams", "results"):
+        if not FLAGS[name].value:
+            raise UserError(f"--{name} is missing; --help lists the flags")
+    settings = methods.Settings(**{name: FLAGS[name].value for name in methods.SETTINGS})
+    listed = streams.read_list(FLAGS.streams, FLAGS.videos, FLAGS.recordings)
+    names, chosen = methods.select(FLAGS.only, listed)
+    methods.check(settings, names)
+    frames = {stream.name: streams.check(stream) for stream in chosen}
+    work = [(stream, method) for stream in chosen for method in names]
+    pairs = [
+        (stream, frames[stream.name], method)
+        for stream, method in jobs.still_to_do(work, FLAGS.results, settings)
+    ]
+    complete = not pairs or jobs.run(pairs, settings, FLAGS.results, FLAGS.jobs)
+    if not complete:
+        print(f"stopped early; the same command goes on ({FLAGS.results})")
+        sys.exit(cli.EXIT_INTERRUPTED)
+    text = table2_report.report(jobs.load_all(FLAGS.results))
+    table = pathlib.Path(FLAGS.results, TABLE)
+    checkpoint.write_text(table, text + "\n")
+    print(text)
+    print(f"\n{table}: the tables above")
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.main(main)
