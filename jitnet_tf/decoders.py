@@ -7,6 +7,7 @@ property of it shows that: the change can be neither refused nor resized as aske
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,6 +44,11 @@ class Decoder:
 
 def open_video(address: str, spec: str, live: bool) -> Decoder:
     """Opens a file (by its absolute path) or a URL; UserError, naming `spec`, if that fails."""
+    container, stream = _open_container(address, spec, live)
+    return Decoder(partial(_video_frames, container, stream, live), *_header(stream))
+
+
+def _open_container(address: str, spec: str, live: bool):
     options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
     try:
         container = av.open(address, options=options, timeout=URL_TIMEOUT if live else None)
@@ -61,15 +67,16 @@ def open_video(address: str, spec: str, live: bool) -> Decoder:
     # Not frame threads (PyAV's "AUTO"), though they are .5 ms faster: after damage they decode
     # differently from one run to the next, and a resumed run has to equal an uninterrupted one.
     stream.thread_type = "SLICE"
+    return container, stream
+
+
+def _header(stream) -> tuple[float | None, int | None]:
+    """The frame rate and the number of frames announced."""
     rate = stream.average_rate
     announced = stream.frames
     if announced <= 0 and stream.duration and rate:
         announced = round(stream.duration * stream.time_base * rate)
-    return Decoder(
-        partial(_video_frames, container, stream, live),
-        float(rate) if rate else None,
-        announced if announced > 0 else None,
-    )
+    return float(rate) if rate else None, announced if announced > 0 else None
 
 
 def _is_video(stream) -> bool:
@@ -124,6 +131,45 @@ def _video_rgb(reformatter: VideoReformatter, frame: av.VideoFrame) -> np.ndarra
     rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
     # Phones film on their side and say so. The angle is counter-clockwise, as numpy's.
     return np.rot90(rgb, round(frame.rotation / 90)) if frame.rotation else rgb
+
+
+def open_chunks(files: Sequence[Path]) -> Decoder:
+    """Video files that are chunks of one video, in the given order; one is open at a time.
+
+    UserError if one of them cannot be opened: what is lost there is too much to skip.
+    """
+    headers = []
+    for file in files:
+        container, stream = _open_chunk(file)
+        headers.append(_header(stream))
+        container.close()
+    fps, counts = headers[0][0], [count for _, count in headers]
+    return Decoder(partial(_chunk_frames, files, fps), fps, sum(counts) if all(counts) else None)
+
+
+def _open_chunk(file: Path):
+    # An absolute path, since FFmpeg would read "12:30.mp4" as a protocol.
+    return _open_container(str(file.resolve()), str(file), live=False)
+
+
+def _chunk_frames(files: Sequence[Path], fps: float | None, note: Note) -> Iterator[DecodedFrame]:
+    for file in files:
+        container, stream = _open_chunk(file)
+        rate, _ = _header(stream)
+        if fps and rate and abs(rate - fps) > 0.01 * fps:
+            note(f"{file.name} has {rate:g} frames a second, the first chunk {fps:g}")
+        is_empty = True
+        note_of_chunk = partial(_note_of_chunk, note, file.name)
+        with closing(_video_frames(container, stream, False, note_of_chunk)) as frames:
+            for frame in frames:
+                is_empty = False
+                yield frame
+        if is_empty:
+            note(f"{file.name} holds no frame that can be decoded: skipped")
+
+
+def _note_of_chunk(note: Note, name: str, problem: str) -> None:
+    note(f"{name}: {problem}")
 
 
 def open_images(files: Sequence[Path], fps: float) -> Decoder:

