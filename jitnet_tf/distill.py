@@ -38,11 +38,12 @@ def define_flags():
     flags.DEFINE_string(
         "video",
         None,
-        "Video file, folder of frames, camera index, rtsp/http URL, or 'sample' (a street clip "
-        "that comes with the installation, its teacher's labels with this package).",
+        "Video file, folder of frames or of videos (played as one), camera index, rtsp/http URL, "
+        "or 'sample' (a street clip that comes with the installation, its teacher's labels with "
+        "this package).",
     )
     flags.DEFINE_string(
-        "teacher", None, "SavedModel folder (Mask R-CNN), recorded:FILE, or zoo:NAME."
+        "teacher", None, "SavedModel folder (Mask R-CNN), recorded:FILE, lvs:FOLDER, or zoo:NAME."
     )
     flags.DEFINE_string(
         "reference", None, "Recording of the teacher on every frame; scores every frame."

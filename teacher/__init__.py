@@ -9,7 +9,7 @@ __all__ = ["MIN_SCORE", "open_teacher", "saved_model_folder"]
 
 
 def open_teacher(spec):
-    """Opens a teacher: 'recorded:FILE', 'zoo:NAME', or the folder of a SavedModel.
+    """Opens a teacher: 'recorded:FILE', 'lvs:FOLDER', 'zoo:NAME', or the folder of a SavedModel.
 
     Returns a callable (frame uint8 RGB [H, W, 3], index) → `instances.Instances`.
 
@@ -21,6 +21,10 @@ def open_teacher(spec):
         from teacher.recorded import Recording
 
         return Recording(rest)
+    if kind == "lvs":
+        from teacher.lvs import Predictions
+
+        return Predictions(rest)
     from teacher.saved_model import SavedModelTeacher
 
     return SavedModelTeacher(saved_model_folder(spec))
@@ -36,6 +40,6 @@ def saved_model_folder(spec):
     if not os.path.isdir(spec):
         raise UserError(
             f"teacher {str(spec)!r} is not a folder; give a SavedModel's folder, recorded:FILE "
-            "or zoo:NAME"
+            "or zoo:NAME, or lvs:FOLDER"
         )
     return spec

@@ -18,13 +18,19 @@ from jitnet_tf import cli
 from jitnet_tf.errors import UserError
 
 FLAGS = flags.FLAGS
+LOOKED_UP = ("recorded:", "lvs:")  # teachers that need no TensorFlow
 
 
 def define_flags():
     """Defines this command's flags."""
-    flags.DEFINE_string("video", None, "Video file, folder of frames, or URL.", required=True)
     flags.DEFINE_string(
-        "teacher", None, "SavedModel folder, zoo:NAME, or recorded:FILE.", required=True
+        "video", None, "Video file, folder of frames or of videos, or URL.", required=True
+    )
+    flags.DEFINE_string(
+        "teacher",
+        None,
+        "SavedModel folder, zoo:NAME, recorded:FILE, or lvs:FOLDER (a stream of LVS).",
+        required=True,
     )
     flags.DEFINE_string("output", None, "The recording to write.", required=True)
     flags.DEFINE_string("frame_size", None, "HxW to resize frames to; default: native.")
@@ -49,6 +55,19 @@ def describe_live(spec):
     return {"teacher": pathlib.PurePath(spec).name, "teacher_sha256": digest.hexdigest()[:16]}
 
 
+def describe(spec, teacher):
+    """What a header says of a teacher, which `open_teacher` made of spec."""
+    from teacher import MIN_SCORE
+    from teacher.lvs import Predictions
+    from teacher.recorded import Recording
+
+    if isinstance(teacher, Recording):  # what it says is the live teacher's
+        wanted = ("teacher", "teacher_sha256", "min_score")
+        return {name: teacher.header[name] for name in wanted if name in teacher.header}
+    described = teacher.header if isinstance(teacher, Predictions) else describe_live(spec)
+    return {**described, "min_score": MIN_SCORE}
+
+
 def still_to_record(recorder, first, source):
     """The frames that come after those recorded; `first` has been taken from `source` already.
 
@@ -67,7 +86,7 @@ def still_to_record(recorder, first, source):
 
 def record(source, teacher, header):
     """Writes --output, or goes on with it; returns how many frames it then has."""
-    from teacher.recorded import Recorder, Recording
+    from teacher.recorded import Recorder
 
     first = next(source)
     # What does not fit shows before a file is made; one-time costs stay out of the times kept.
@@ -83,7 +102,7 @@ def record(source, teacher, header):
             start = time.perf_counter()
             instances = teacher(frame, recorder.count)
             seconds = time.perf_counter() - start
-            if isinstance(teacher, Recording):
+            if hasattr(teacher, "seconds"):  # it looked up what a model said
                 seconds = teacher.seconds(recorder.count)
             recorder.append(frame, instances, seconds)
         progress.close()
@@ -103,17 +122,12 @@ def main(argv):
             raise UserError(
                 "a live stream cannot be recorded frame by frame: save it as a file first"
             )
-        from teacher import MIN_SCORE, open_teacher
-        from teacher.recorded import Recording
+        from teacher import open_teacher
 
-        if not FLAGS.teacher.startswith("recorded:"):
+        if not FLAGS.teacher.startswith(LOOKED_UP):
             cli.import_tensorflow()
         teacher = open_teacher(FLAGS.teacher)
-        if isinstance(teacher, Recording):  # what it says is the live teacher's
-            wanted = ("teacher", "teacher_sha256", "min_score")
-            described = {name: teacher.header[name] for name in wanted if name in teacher.header}
-        else:
-            described = {**describe_live(FLAGS.teacher), "min_score": MIN_SCORE}
+        described = describe(FLAGS.teacher, teacher)
         height, width = source.size
         name = pathlib.PurePath(source.spec).name
         count = record(

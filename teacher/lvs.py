@@ -1,0 +1,376 @@
+"""The predictions that come with the LVS dataset (Long Video Streams, §4 of the paper), looked up.
+
+A stream of LVS is a folder of video chunks, each with the predictions of Detectron's Mask R-CNN on
+all of its frames:
+
+    driving1/driving1000.mp4
+    driving1/detectron_large_mask_rcnn_1_driving1000.npy
+    driving1/driving1001.mp4
+    …
+
+These names are those of EastGit0/JITNet_segmentation (dataloaders/lvs_dataset.py) and of the
+authors' own scripts. What a file holds is told by the program that wrote it,
+ravi-teja-mullapudi/Detectron.pytorch (tools/infer_video_stream.py); its readers, those of the
+authors and EastGit0 (dataloaders/maskrcnn_stream.py), agree:
+
+- numpy.save of one dictionary, so a pickle in a .npy file, not compressed: frame number →
+  [boxes, class ids, scores, masks], objects ordered by class;
+- frames are counted from 0 in each chunk, as OpenCV decodes them; each has an entry;
+- boxes float64 [N, 4], (ymin, xmin, ymax, xmax) in units of the frame's height and width; without
+  objects an empty array, or None in the program's first version. That version had boxes in pixels,
+  which is a UserError here;
+- class ids are a list of Detectron's 1…80;
+- scores float32 [N], from Detectron's .05 on;
+- masks are a list of N float32 [28, 28], probabilities inside the box.
+
+Plain pickles of the same under a chunk's name (driving1000.pkl) and masks as one array are accepted
+too. The authors' reader leaves out each chunk's last frame; here all frames count.
+
+A pickle is a program. `load` runs none: the few names that numpy's pickles use stand for functions
+of this module, and all others are refused.
+"""
+
+import hashlib
+import math
+import pathlib
+import pickle
+import re
+from typing import ClassVar
+
+import numpy as np
+
+from jitnet_tf import video
+from jitnet_tf.errors import UserError
+from teacher import MIN_SCORE
+from teacher.coco import DETECTRON_IDS
+from teacher.instances import from_box_masks
+
+PREFIX = "detectron_large_mask_rcnn_1_"
+# More than Detectron says of a frame (100 objects, masks of 28×28, boxes inside the frame).
+MAX_OBJECTS = 1000
+MAX_MASK_SIDE = 1024
+MAX_COORDINATE = 2.0
+NUMBER_TYPES = re.compile("b1|[iu][1248]|f[248]")
+OBJECT_TYPE = re.compile("O[48]?")
+
+
+class _Type:
+    """Stands in for numpy.dtype: of plain numbers, or "object"."""
+
+    def __init__(self, name, *_):
+        self.is_object = OBJECT_TYPE.fullmatch(name) is not None
+        if not self.is_object and not NUMBER_TYPES.fullmatch(name):
+            raise ValueError(f"an array of type {name[:20]!r}")
+        self._name, self._order = name, "<"
+
+    def __setstate__(self, state):
+        _, self._order, *structure = state[:5]
+        if self._order not in ("<", ">", "|") or any(part is not None for part in structure):
+            raise ValueError("an array of structures")
+
+    def decode(self, data):
+        """Bytes → their numbers, [n]."""
+        # Python 2 has one type for both text and bytes.
+        data = data.encode("latin1") if isinstance(data, str) else data
+        return np.frombuffer(data, np.dtype(self._order + self._name))
+
+
+class _Array:
+    """Stands in for numpy.ndarray.
+
+    Attributes:
+      numbers: the array, where it is one of numbers.
+      objects: list of its elements, where it is one of objects.
+    """
+
+    __slots__ = ("numbers", "objects")
+
+    def __setstate__(self, state):
+        _, shape, kind, is_fortran, data = state
+        if any(type(side) is not int or side < 0 for side in shape) or len(shape) > 4:
+            raise ValueError("an array of a shape that cannot be")
+        self.numbers = self.objects = None
+        found = data if kind.is_object else kind.decode(data)
+        if len(found) != math.prod(shape):
+            raise ValueError(f"an array of shape {tuple(shape)} with {len(found)} elements")
+        if kind.is_object:
+            self.objects = list(data)
+        else:
+            self.numbers = found.reshape(shape, order="F" if is_fortran else "C")
+
+
+class _Callable:
+    """What a name in the pickle stands for. Nothing in a pickle can change it."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function):
+        self._function = function
+
+    def __call__(self, *arguments):
+        return self._function(*arguments)
+
+    def __setstate__(self, _):
+        raise ValueError("a function that is changed")
+
+
+def _new_array(kind, *_):
+    if kind is not _NDARRAY:
+        raise ValueError("an array of another class")
+    return _Array()
+
+
+def _scalar(kind, data):
+    (number,) = kind.decode(data)
+    return number.item()
+
+
+def _encode(text, encoding):
+    if encoding != "latin1":
+        raise ValueError("bytes in another encoding")
+    return text.encode("latin1")
+
+
+_NDARRAY = object()
+_RECONSTRUCT, _SCALAR = _Callable(_new_array), _Callable(_scalar)
+_STAND_INS = {
+    ("numpy", "ndarray"): _NDARRAY,
+    ("numpy", "dtype"): _Callable(_Type),
+    # numpy 1 and 2
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy.core.multiarray", "scalar"): _SCALAR,
+    ("numpy._core.multiarray", "scalar"): _SCALAR,
+    # how Python 3 writes bytes for Python 2
+    ("_codecs", "encode"): _Callable(_encode),
+    ("__builtin__", "bytes"): _Callable(lambda: b""),
+}
+
+
+class _RefusedError(Exception):
+    """The pickle names something that is not numpy's."""
+
+
+# The one in Python, since the faster one in C reserves as much memory as a pickle tells it to.
+class _Unpickler(pickle._Unpickler):
+    """Gives plain containers, numbers, text and `_Array`; calls nothing but `_STAND_INS`."""
+
+    # A bytearray, too, is reserved as long as a pickle tells; numpy.save writes none.
+    dispatch: ClassVar = {
+        code: load
+        for code, load in pickle._Unpickler.dispatch.items()
+        if code != pickle.BYTEARRAY8[0]
+    }
+
+    def find_class(self, module, name):
+        if (module, name) not in _STAND_INS:
+            raise _RefusedError(f"{module}.{name}")
+        return _STAND_INS[module, name]
+
+    def get_extension(self, code):
+        raise _RefusedError(f"extension {code}")
+
+
+def load(path):
+    """Reads a chunk's predictions: frame number → entry, to be given to `instances_of`.
+
+    Takes about as much memory as the file is large.
+
+    Raises:
+      UserError: no such file, damaged, none of LVS, or one that would run a program.
+    """
+    try:
+        with open(path, "rb") as file:
+            is_npy = file.read(6) == b"\x93NUMPY"
+            file.seek(0)
+            if is_npy:
+                np.lib.format.read_magic(file)
+                np.lib.format.read_array_header_1_0(file)
+            found = _Unpickler(file, encoding="latin1").load()
+        if is_npy:
+            (found,) = found.objects
+        if type(found) is not dict or any(int(frame) != frame for frame in found):
+            raise ValueError("no dictionary by frame number")
+        return {int(frame): entry for frame, entry in found.items()}
+    except _RefusedError as error:
+        raise UserError(
+            f"predictions {str(path)!r} ask for {str(error)[:80]!r}, which could run a program and "
+            "is no part of LVS: download them again, from where you trust"
+        ) from None
+    except OSError as error:
+        raise UserError(f"predictions {str(path)!r} cannot be read ({error.strerror})") from None
+    except Exception as error:  # damaged pickles raise of nearly every kind
+        raise UserError(
+            f"predictions {str(path)!r} are damaged, or none of LVS "
+            f"({str(error)[:80] or type(error).__name__}): download them again"
+        ) from error
+
+
+def instances_of(entry, frame_size):
+    """The Instances that an entry of `load` tells of, on a frame of frame_size (H, W).
+
+    Raises:
+      ValueError or TypeError: it is no entry of LVS.
+    """
+    parts = [_items(part) for part in _items(entry)]
+    if len(parts) != 4:
+        raise ValueError(f"{len(parts)} lists in place of boxes, classes, scores and masks")
+    boxes, classes, scores, masks = parts
+    if not len(boxes) == len(classes) == len(scores) == len(masks) <= MAX_OBJECTS:
+        raise ValueError(
+            f"{len(boxes)} boxes, {len(classes)} classes, {len(scores)} scores, {len(masks)} masks"
+        )
+    boxes = np.array([_numbers(box, (4,)) for box in boxes], np.float64).reshape(-1, 4)
+    classes = [_numbers(number, ()).item() for number in classes]
+    scores = np.array([_numbers(score, ()) for score in scores], np.float32)
+    masks = [_numbers(mask, (None, None)) for mask in masks]
+    if any(number not in DETECTRON_IDS for number in classes):
+        raise ValueError("class ids other than Detectron's 1 to 80")
+    if (np.abs(boxes) > MAX_COORDINATE).any():
+        raise ValueError("boxes in pixels, not in units of the frame")
+    if any(not all(1 <= side <= MAX_MASK_SIDE for side in mask.shape) for mask in masks):
+        raise ValueError("masks of a size that cannot be")
+    ids = [DETECTRON_IDS[number] for number in classes]
+    return from_box_masks(boxes, ids, scores, masks, frame_size, MIN_SCORE)
+
+
+def _items(found):
+    """The elements of a list, a tuple, an array, or of None, which has none."""
+    if found is None:
+        return ()
+    if type(found) is _Array:
+        found = found.objects if found.numbers is None else found.numbers
+    if not isinstance(found, list | tuple | np.ndarray):
+        raise TypeError(f"something ({type(found).__name__}) in place of a list or an array")
+    return found
+
+
+def _numbers(found, shape):
+    """An array of numbers of this shape, where None is a side of any length."""
+    if type(found) is _Array:
+        found = found.numbers
+    if isinstance(found, list | tuple) and any(type(n) not in (int, float) for n in found):
+        raise TypeError("a list of other things than numbers")
+    found = np.asarray(found)
+    is_like = found.ndim == len(shape) and all(
+        wanted in (None, side) for wanted, side in zip(shape, found.shape, strict=True)
+    )
+    if not is_like or found.dtype.kind not in "biuf":
+        raise ValueError(f"numbers of shape {found.shape}")
+    return found
+
+
+class Predictions:
+    """A teacher that looks up what LVS tells of a stream; see the module.
+
+    It holds one chunk's predictions at a time. At the first frame of a chunk it makes sure that
+    the frame given is that of the chunk's file: then frame numbers fit.
+
+    Args:
+      folder: of the stream: chunks of video with their predictions.
+
+    Attributes:
+      header: teacher and teacher_sha256, for a recording's header.
+      teacher_seconds: None, since LVS does not tell how long the model took.
+
+    Raises:
+      UserError: no such folder, a chunk without video or predictions, predictions that `load`
+        refuses, a frame without predictions, or frames of another video.
+    """
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        if not self.folder.is_dir():
+            raise UserError(f"there is no folder {str(folder)!r} with a stream of LVS")
+        self._videos = video.video_files(self.folder)
+        if not self._videos:
+            raise UserError(f"the folder {str(folder)!r} holds no video: give a stream of LVS")
+        self._files = [self._predictions_of(chunk) for chunk in self._videos]
+        for file in sorted(self.folder.glob(PREFIX + "*")):
+            if file not in self._files:
+                name = file.stem.removeprefix(PREFIX)
+                raise UserError(f"there are predictions {str(file)!r}, but no video {name}.mp4")
+        self._starts = [0]  # number of each chunk's first frame, as far as known
+        self._chunk, self._frames = None, None
+        self.header = {
+            "teacher": f"lvs:{self.folder.resolve().name}",
+            "teacher_sha256": self._digest(),
+        }
+        self.teacher_seconds = None
+
+    def _predictions_of(self, chunk):
+        names = (f"{PREFIX}{chunk.stem}.npy", f"{chunk.stem}.npy", f"{chunk.stem}.pkl")
+        for name in names:
+            if (self.folder / name).is_file():
+                return self.folder / name
+        raise UserError(f"the video {str(chunk)!r} has no predictions beside it: no {names[0]}")
+
+    def _digest(self):
+        """Tells these files from others without reading gigabytes: by names, sizes and ends."""
+        digest = hashlib.sha256()
+        for path in self._files:
+            size = path.stat().st_size
+            digest.update(f"{path.name} {size} ".encode())
+            with open(path, "rb") as file:
+                digest.update(file.read(1 << 16))
+                file.seek(max(size - (1 << 16), 0))
+                digest.update(file.read())
+        return digest.hexdigest()[:16]
+
+    def __call__(self, frame, index):
+        """What was predicted of frame `index` of the stream, uint8 RGB [H, W, 3]."""
+        chunk = self._open_chunk_of(index)
+        number = index - self._starts[chunk]
+        if number == 0:
+            self._check_first(frame, index, self._videos[chunk])
+        path = self._files[chunk]
+        if number not in self._frames:
+            rest = f", or end before it: --max_frames={index}" if index else ""
+            raise UserError(
+                f"predictions {str(path)!r} have none for frame {number}: download them again{rest}"
+            )
+        try:
+            return instances_of(self._frames[number], frame.shape[:2])
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"predictions {str(path)!r} are none of LVS: frame {number} has {error}"
+            ) from error
+
+    def seconds(self, index):
+        """None: how long the model took for frame `index` is not known."""
+
+    def _open_chunk_of(self, index):
+        """Loads the chunk that holds frame `index`; returns its place among the chunks."""
+        while len(self._starts) <= len(self._videos) and self._starts[-1] <= index:
+            chunk = len(self._starts) - 1
+            self._load(chunk)
+            self._starts.append(self._starts[-1] + self._length(chunk))
+        if index >= self._starts[-1]:
+            raise UserError(
+                f"the stream {str(self.folder)!r} ends after {self._starts[-1]} frames and frame "
+                f"{index} is needed: give --video={self.folder}, or --max_frames={self._starts[-1]}"
+            )
+        chunk = max(i for i, start in enumerate(self._starts) if start <= index)
+        self._load(chunk)
+        return chunk
+
+    def _load(self, chunk):
+        if chunk != self._chunk:
+            self._chunk = self._frames = None  # before the next comes into memory
+            self._frames = load(self._files[chunk])
+            self._chunk = chunk
+
+    def _length(self, chunk):
+        """Frames of the loaded chunk's video: as header and predictions agree, or else counted."""
+        predicted = 1 + max(self._frames, default=-1)
+        with video.open_source(str(self._videos[chunk].resolve())) as source:
+            return predicted if source.announced_frames == predicted else source.skip(1 << 62)
+
+    def _check_first(self, frame, index, chunk):
+        with video.open_source(str(chunk.resolve()), frame.shape[:2]) as source:
+            if not np.array_equal(frame, next(source)):
+                rest = "; if so, copy the chunk before it again, it is damaged" if index else ""
+                raise UserError(
+                    f"frame {index} is not the first of {str(chunk)!r}: give --video={self.folder}"
+                    + rest
+                )
