@@ -85,11 +85,13 @@ class _Array:
 
     __slots__ = ("numbers", "objects")
 
+    def __init__(self):
+        self.numbers = self.objects = None
+
     def __setstate__(self, state):
         _, shape, kind, is_fortran, data = state
         if any(type(side) is not int or side < 0 for side in shape) or len(shape) > 4:
             raise ValueError("an array of a shape that cannot be")
-        self.numbers = self.objects = None
         found = data if kind.is_object else kind.decode(data)
         if len(found) != math.prod(shape):
             raise ValueError(f"an array of shape {tuple(shape)} with {len(found)} elements")
@@ -202,7 +204,7 @@ def load(path):
     except Exception as error:  # damaged pickles raise of nearly every kind
         raise UserError(
             f"predictions {str(path)!r} are damaged, or none of LVS "
-            f"({str(error)[:80] or type(error).__name__}): download them again"
+            f"({repr(error)[:80]}): download them again"
         ) from error
 
 

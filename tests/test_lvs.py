@@ -536,6 +536,16 @@ def test_hostile_opcodes(data, tmp_path):
     assert lvs._encode("ä", "latin1") == b"\xe4"
 
 
+@pytest.mark.parametrize("part", range(4))
+def test_array_that_is_never_filled(part, tmp_path):
+    lists = [b"]"] * 4
+    lists[part] = RECONSTRUCTED
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x04}K\x00(" + b"".join(lists) + b"ts.")
+    (found,) = lvs.load(tmp_path / "x.pkl").values()
+    with pytest.raises(TypeError):
+        lvs.instances_of(found, SIZE)
+
+
 def test_name_in_the_message_is_short_and_plain(tmp_path):
     path = tmp_path / "x.pkl"
     path.write_bytes(global_("a" * 500 + "\x1b[2J", "b") + b".")
