@@ -67,9 +67,12 @@ def read_list(path, videos=None, recordings=None):
         text = pathlib.Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"stream list {str(path)!r} cannot be read ({error})") from None
-    # Comments become empty lines, which the reader skips, so that it counts lines as an editor.
-    lines = ["" if line.startswith("#") else line for line in text.splitlines()]
-    reader = csv.DictReader(lines, skipinitialspace=True)
+    lines = [
+        (number, line)
+        for number, line in enumerate(text.splitlines(), 1)
+        if line.strip() and not line.startswith("#")
+    ]
+    reader = csv.DictReader((line for _, line in lines), skipinitialspace=True)
     missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
         raise UserError(
@@ -78,7 +81,7 @@ def read_list(path, videos=None, recordings=None):
         )
     streams = []
     for row in reader:
-        where = f"stream list {str(path)!r}, line {reader.line_num}"
+        where = f"stream list {str(path)!r}, line {lines[reader.line_num - 1][0]}"
         if None in row or None in row.values():
             raise UserError(f"{where}: it takes {len(reader.fieldnames)} values between commas")
         stream = _parse(row, where, videos or folder, recordings or folder)
