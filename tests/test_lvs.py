@@ -64,10 +64,6 @@ def predictions_path(folder, chunk):
     return folder / f"detectron_large_mask_rcnn_1_{folder.name}{chunk:03}.npy"
 
 
-def save(path, found):
-    np.save(path, found, allow_pickle=True)
-
-
 def write_stream(folder):
     """A stream like LVS's: two chunks of video with their predictions."""
     folder.mkdir()
@@ -76,7 +72,7 @@ def write_stream(folder):
         pictures = PICTURES[start : start + length]
         write_video(folder / f"{folder.name}{chunk:03}.mp4", pictures)
         found = {number: entry(start + number) for number in range(length)}
-        save(predictions_path(folder, chunk), found)
+        np.save(predictions_path(folder, chunk), found)
         start += length
     return folder
 
@@ -170,7 +166,7 @@ def test_recording_of_a_recording_of_lvs(stream, tmp_path):
 
 def test_does_not_go_on_with_other_predictions(stream, tmp_path, capsys):
     record_stream(stream, tmp_path / "a", "--max_frames=3")
-    save(predictions_path(stream, 1), {n: entry(n + 50) for n in range(LENGTHS[1])})
+    np.save(predictions_path(stream, 1), {n: entry(n + 50) for n in range(LENGTHS[1])})
     inputs = (f"--video={stream}", f"--teacher=lvs:{stream}", f"--output={tmp_path}/a")
     assert run_command(record, *inputs) == 2
     assert "already exists with teacher_sha256" in capsys.readouterr().err
@@ -219,20 +215,20 @@ def test_missing_video_chunk(stream):
 def test_missing_frames(stream, missing):
     """Also the last, where OpenCV once decoded fewer frames than PyAV does."""
     found = {n: entry(LENGTHS[0] + n) for n in range(LENGTHS[1]) if n != missing}
-    save(predictions_path(stream, 1), found)
+    np.save(predictions_path(stream, 1), found)
     message = refusal(stream, LENGTHS[0] + missing)
     assert f"have none for frame {missing}: download them again, or end before it" in message
     assert f"--max_frames={LENGTHS[0] + missing}" in message
 
 
 def test_missing_first_frame(stream):
-    save(predictions_path(stream, 0), {n: entry(n) for n in range(1, LENGTHS[0])})
+    np.save(predictions_path(stream, 0), {n: entry(n) for n in range(1, LENGTHS[0])})
     assert refusal(stream).endswith("have none for frame 0: download them again")
 
 
 def test_more_predictions_than_frames(stream):
     """The next chunk begins where the video's does."""
-    save(predictions_path(stream, 0), {n: entry(n) for n in range(LENGTHS[0] + 3)})
+    np.save(predictions_path(stream, 0), {n: entry(n) for n in range(LENGTHS[0] + 3)})
     teacher = lvs.Predictions(stream)
     for index, frame in enumerate(decoded(stream)):
         assert_same(teacher(frame, index), expected(index))
@@ -343,12 +339,12 @@ def test_reads_python_2(stream):
     ],
 )
 def test_other_containers(stream, change):
-    save(predictions_path(stream, 0), {n: change(*entry(3)) for n in range(LENGTHS[0])})
+    np.save(predictions_path(stream, 0), {n: change(*entry(3)) for n in range(LENGTHS[0])})
     assert_same(lvs.Predictions(stream)(decoded(stream)[0], 0), expected(3))
 
 
 def test_nothing_found_in_the_first_version(stream):
-    save(predictions_path(stream, 0), {n: [None, [], None, []] for n in range(LENGTHS[0])})
+    np.save(predictions_path(stream, 0), {n: [None, [], None, []] for n in range(LENGTHS[0])})
     assert len(lvs.Predictions(stream)(decoded(stream)[0], 0)) == 0
 
 
@@ -378,7 +374,7 @@ def test_nothing_found_in_the_first_version(stream):
 )
 def test_wrong_shapes(stream, change, said):
     parts = {**dict(enumerate(entry(3))), **change}
-    save(predictions_path(stream, 0), {n: list(parts.values()) for n in range(LENGTHS[0])})
+    np.save(predictions_path(stream, 0), {n: list(parts.values()) for n in range(LENGTHS[0])})
     message = refusal(stream)
     assert "are none of LVS: frame 0 has" in message
     assert said in message
@@ -389,7 +385,7 @@ def test_numbers_that_are_none(stream):
     boxes, classes, scores, masks = entry(3)
     scores[0], boxes[1, 2] = np.nan, np.inf
     boxes[1, 2] = np.nan
-    save(predictions_path(stream, 0), {0: [boxes, classes, scores, masks]})
+    np.save(predictions_path(stream, 0), {0: [boxes, classes, scores, masks]})
     assert len(lvs.Predictions(stream)(decoded(stream)[0], 0)) == 1
 
 
@@ -397,7 +393,7 @@ def test_numbers_that_are_none(stream):
     "found", [[], {"0": []}, {0.5: []}, {float("inf"): []}, {(0, 1): []}, np.zeros(3), "text"]
 )
 def test_no_dictionary_of_frames(stream, found):
-    save(predictions_path(stream, 0), found)
+    np.save(predictions_path(stream, 0), found)
     assert "are damaged, or none of LVS" in refusal(stream)
 
 
@@ -489,7 +485,7 @@ def test_hostile_pickles(name, protocol, stream, tmp_path, monkeypatch):
 def test_hostile_npy(stream, tmp_path, monkeypatch, capsys):
     """Through the command, one line and status 2."""
     monkeypatch.chdir(tmp_path)
-    save(predictions_path(stream, 0), {0: Harm(os.system, "touch harmed")})
+    np.save(predictions_path(stream, 0), {0: Harm(os.system, "touch harmed")})
     inputs = (f"--video={stream}", f"--teacher=lvs:{stream}", "--output=new.recording")
     assert run_command(record, *inputs) == 2
     error = capsys.readouterr().err
