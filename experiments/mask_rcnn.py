@@ -4,9 +4,9 @@
 
 It is the TensorFlow Model Garden's Mask R-CNN, ResNet-50-FPN, for 90 COCO classes: 1000 proposals,
 100 detections, masks of 28×28, a box head of four convolutions and one dense layer (the paper's
-teacher: Detectron's, X-152-32x8d-FPN). Its cost does not depend on weights: the numbers of proposals
-and masks are fixed. The SavedModel has the Object Detection API's signature and serves as
-`--teacher` in any environment; making it needs one of its own, Python 3.11 with
+teacher: Detectron's, X-152-32x8d-FPN). What it costs does not depend on weights: the numbers of
+proposals and masks are fixed. The SavedModel has the Object Detection API's signature and serves
+as `--teacher` in any environment; making it needs one of its own, Python 3.11 with
 `pip install -r experiments/requirements_mask_rcnn.txt`.
 """
 

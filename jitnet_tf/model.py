@@ -100,6 +100,17 @@ class Subsample(keras.layers.Layer):
         return x[:, ::2, ::2, :]
 
 
+def normalization_layer(normalization, dtype, name):
+    """The layer that a student's option `normalization` names: see `build_jitnet`."""
+    if normalization not in NORMALIZATIONS:
+        raise ValueError(f"normalization is {normalization!r}, not one of {NORMALIZATIONS}")
+    if normalization == "frame":
+        return FrameNormalization(name=name)
+    return keras.layers.BatchNormalization(
+        momentum=MOVING_DECAY, epsilon=EPSILON, dtype=dtype, name=name
+    )
+
+
 def build_jitnet(
     num_classes,
     *,
@@ -131,20 +142,13 @@ def build_jitnet(
       A Keras model: uint8 RGB frames [B, H, W, 3] of any size → float32 logits
       [B, H, W, num_classes]. Input normalisation is inside.
     """
-    if normalization not in NORMALIZATIONS:
-        raise ValueError(f"normalization is {normalization!r}, not one of {NORMALIZATIONS}")
     floor = 8 if num_classes <= 8 else 16 if num_classes <= 16 else 32
 
     def depth(channels, least=8):
         return max(int(channels * width), least)
 
     def normalize_relu(x, name):
-        if normalization == "frame":
-            x = FrameNormalization(name=f"{name}_norm")(x)
-        else:
-            x = keras.layers.BatchNormalization(
-                momentum=MOVING_DECAY, epsilon=EPSILON, dtype=dtype, name=f"{name}_norm"
-            )(x)
+        x = normalization_layer(normalization, dtype, f"{name}_norm")(x)
         return keras.layers.ReLU(dtype=dtype, name=f"{name}_relu")(x)
 
     def conv(x, filters, kernel, name, stride=1, bias=True, kind=keras.layers.Conv2D):

@@ -8,8 +8,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow import keras
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from experiments import flops
 from jitnet_tf import model as jitnet
 from jitnet_tf.model import FrameNormalization, InputNormalization, ResizeLike, build_jitnet
 
@@ -27,10 +27,6 @@ def network(num_classes=5, **options):
 
 def frames(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
-
-
-def number_of(variables):
-    return sum(int(np.prod(variable.shape)) for variable in variables)
 
 
 # Sizes
@@ -81,27 +77,19 @@ FULL_SIZE = [(0.5, 752_383, 15.2e9), (1.0, 2_981_063, 47.9e9)]
 @pytest.mark.parametrize(("width", "parameters", "flop"), FULL_SIZE)
 def test_parameters_and_flop_are_the_papers(width, parameters, flop):
     model = build_jitnet(23, width=width, frame_size=(720, 1280))
-    assert number_of(model.trainable_variables) == parameters
+    assert flops.number_of(model.trainable_variables) == parameters
     assert model.output.shape[1:] == (720, 1280, 23)
-    frame = tf.TensorSpec((1, 720, 1280, 3), tf.uint8)
-    step = tf.function(lambda x: model(x, training=True)).get_concrete_function(frame)
-    profiler = tf.compat.v1.profiler
-    options = profiler.ProfileOptionBuilder.float_operation()
-    options["output"] = "none"
-    frozen = convert_variables_to_constants_v2(step)
-    assert profiler.profile(frozen.graph, options=options).total_float_ops == pytest.approx(
-        flop, rel=0.02
-    )
+    assert flops.of_model(model, (720, 1280)).total == pytest.approx(flop, rel=0.02)
 
 
 def test_default_width_is_the_one_timed():
-    assert number_of(build_jitnet(23).trainable_variables) == 752_383
+    assert flops.number_of(build_jitnet(23).trainable_variables) == 752_383
 
 
 @pytest.mark.parametrize("num_classes", [8, 9, 16, 17])
 def test_least_channels_follow_the_number_of_classes(num_classes):
     model = network(num_classes)
-    assert number_of(model.trainable_variables) == expected_parameters(num_classes, 0.25)
+    assert flops.number_of(model.trainable_variables) == expected_parameters(num_classes, 0.25)
     least = {8: 8, 9: 16, 16: 16, 17: 32}[num_classes]
     # 16 · .25 = 4 channels, raised to 8, 16 and 32; 64 · .25 = 16 raised to 32 or left alone.
     assert model.get_layer("head2").output.shape[-1] == least
@@ -124,8 +112,8 @@ OPTIONS = [
 def test_options(options):
     model = network(**options)
     counted = {k: v for k, v in options.items() if k != "normalization"}
-    assert number_of(model.trainable_variables) == expected_parameters(5, 0.25, **counted)
-    moving = number_of(model.non_trainable_variables)
+    assert flops.number_of(model.trainable_variables) == expected_parameters(5, 0.25, **counted)
+    moving = flops.number_of(model.non_trainable_variables)
     assert moving > 0 if options.get("normalization") == "moving" else moving == 0
 
     picture = frames(1, 33, 47)

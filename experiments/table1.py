@@ -1,0 +1,368 @@
+"""Table 1 of the paper: what the students and Mask R-CNN cost on a frame.
+
+    python -m experiments.mask_rcnn --output=mask_rcnn_r50    # in an environment of its own
+    python -m experiments.table1 --mask_rcnn=mask_rcnn_r50 --output=table1.json
+    python -m experiments.table1 --print=table1.json
+
+Floating-point operations by TensorFlow's profiler, trainable parameters, and milliseconds of an
+inference (frame to class ids) and of an update (forward, backward, optimizer), in float32 without
+XLA. All models are in one process and take turns, so that what else the machine does hits all
+alike. Mask R-CNN's milliseconds are those of the teacher in a run: with its masks pasted to the
+frame. Frames and labels are random: no cost depends on them. The JSON file has all times.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import statistics
+import tempfile
+import time
+
+from absl import flags
+from tqdm import tqdm
+
+from jitnet_tf import checkpoint, cli, video
+from jitnet_tf.errors import UserError
+
+FLAGS = flags.FLAGS
+
+FORMAT = "experiments.table1, 1"
+MASK_RCNN = "Mask R-CNN"
+STEPS = ("infer", "train")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What a model costs.
+
+    Attributes:
+      name: of the model.
+      parameters: trainable ones.
+      flop: step → floating-point operations.
+      milliseconds: step → median.
+      spread: step → (least, most) milliseconds.
+      partial: whether some of its operations are missing in `flop`.
+    """
+
+    name: str
+    parameters: float
+    flop: dict
+    milliseconds: dict
+    spread: dict = dataclasses.field(default_factory=dict)
+    partial: bool = False
+
+
+# On a V100; the 15.2 GFLOP are those of width .5, the 3 M parameters those of width 1.0.
+PAPER_JITNET = Row(
+    "paper: JITNet", 3e6, {"infer": 15.2e9, "train": 42.0e9}, {"infer": 7, "train": 30}
+)
+PAPER_MASK_RCNN = Row("paper: Mask R-CNN", 141e6, {"infer": 1390e9}, {"infer": 300})
+
+NOTES = """\
+The paper's rows are of a V100, TensorFlow 1.10 and PyTorch 0.4. Its JITNet row has the operations
+of width .5 and the parameters of width 1.0 (or the megabytes of .5). Its Mask R-CNN is Detectron's
+ResNeXt-152-32x8d-FPN; that of `experiments.mask_rcnn` is ResNet-50-FPN, its box head four
+convolutions and a dense layer on each of 1000 proposals, its frames padded to multiples of 64
+(720×1280 to 768×1280): half the operations, a third of the parameters, so that ratios to it
+understate the paper's. Its weights are random, which changes no cost. The profiler counts a
+multiplication and an addition as two operations; normalisation and resizing count nothing."""
+
+
+def define_flags():
+    """Defines this command's flags."""
+    flags.DEFINE_string("output", None, "JSON file to write what is measured to.")
+    flags.DEFINE_string("print", None, "Print the table in this JSON file; measure nothing.")
+    flags.DEFINE_string("mask_rcnn", None, "SavedModel folder, or zoo:NAME. Default: left out.")
+    flags.DEFINE_string("frame_size", "720x1280", "HxW of the frames.")
+    flags.DEFINE_integer(
+        "num_classes", 23, "The students' classes, background included.", 2, upper_bound=255
+    )
+    flags.DEFINE_integer("rounds", 20, "How often each step is timed.", lower_bound=1)
+
+
+def describe_machine():
+    """What a cost in milliseconds depends on: processor, cores, GPU (None without one)."""
+    import tensorflow as tf
+
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    gpus = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    return {
+        "cpu": names[0] if names else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "gpu": gpus[0] if gpus else None,
+    }
+
+
+def students(num_classes, frame_size):
+    """Name → Student, for each that the table has."""
+    from tensorflow import keras
+
+    from jitnet_tf.mobilenetv2 import build_mobilenetv2
+    from jitnet_tf.model import build_jitnet
+    from jitnet_tf.student import Student
+
+    keras.utils.set_random_seed(0)
+    options = {"num_classes": num_classes, "frame_size": frame_size}
+    models = {
+        "JITNet, width .5": build_jitnet(width=0.5, **options),
+        "JITNet, width 1.0": build_jitnet(width=1.0, **options),
+        "MobileNetV2": build_mobilenetv2(**options),
+    }
+    return {name: Student(model, frame_size) for name, model in models.items()}
+
+
+def take_turns(steps, rounds):
+    """Times functions: {(model, step): function} → {(model, step): milliseconds, one a round}."""
+    for step in tqdm(steps.values(), "first runs"):  # they take longer
+        step()
+    times = {key: [] for key in steps}
+    with tqdm(total=rounds * len(steps), desc="timing", unit="step") as progress:
+        for _ in range(rounds):
+            for key, step in steps.items():
+                start = time.perf_counter()
+                step()
+                times[key].append(1000 * (time.perf_counter() - start))
+                progress.update()
+    return times
+
+
+def summarise(times):
+    """Milliseconds as they are kept: all of them, and what the table shows."""
+    return {
+        "min": min(times),
+        "median": statistics.median(times),
+        "max": max(times),
+        "all": [round(milliseconds, 3) for milliseconds in times],
+    }
+
+
+def measure(frame_size, num_classes, rounds, mask_rcnn):
+    """What the JSON file holds. UserError where mask_rcnn, if not None, is none."""
+    import numpy as np
+
+    from experiments import flops
+    from jitnet_tf.run import versions
+    from teacher import saved_model_folder
+    from teacher.record import describe_live
+    from teacher.saved_model import SavedModelTeacher
+
+    random = np.random.default_rng(0)
+    frame = random.integers(0, 256, (*frame_size, 3), dtype=np.uint8)
+    labels = random.integers(0, num_classes, frame_size).astype(np.uint8)
+    weights = np.ones(frame_size, np.float32)
+    costs, steps = {}, {}
+    if mask_rcnn:
+        folder = saved_model_folder(mask_rcnn)
+        teacher = SavedModelTeacher(folder)
+        teacher(frame, 0)  # what does not fit shows now
+    for name, student in students(num_classes, frame_size).items():
+        counts = {
+            "infer": flops.of_model(student.model, frame_size),
+            "train": flops.of_update(student),
+        }
+        parameters = flops.number_of(student.model.trainable_variables)
+        costs[name] = {"parameters": parameters, "counts": counts}
+        steps[name, "infer"] = lambda student=student: student.infer(frame)
+        steps[name, "train"] = lambda student=student: student.update(frame, labels, weights)
+    if mask_rcnn:
+        count, parameters = flops.of_saved_model(folder, frame_size)
+        costs[MASK_RCNN] = {
+            "parameters": parameters,
+            "counts": {"infer": count},
+            **describe_live(mask_rcnn),
+        }
+        steps[MASK_RCNN, "infer"] = lambda: teacher(frame, 0)
+    times = take_turns(steps, rounds)
+    for name, cost in costs.items():
+        counts = cost.pop("counts")
+        cost["flop"] = {step: count.total for step, count in counts.items()}
+        cost["not_counted"] = {step: count.missed for step, count in counts.items()}
+        cost["partial"] = any(count.partial for count in counts.values())
+        cost["milliseconds"] = {step: summarise(times[name, step]) for step in counts}
+    return {
+        "format": FORMAT,
+        "frame_size": list(frame_size),
+        "num_classes": num_classes,
+        "rounds": rounds,
+        "machine": describe_machine(),
+        "versions": versions(),
+        "models": costs,
+    }
+
+
+def rows(table):
+    """The Rows of what `measure` returns."""
+    return [
+        Row(
+            name,
+            cost["parameters"],
+            {step: float(flop) for step, flop in cost["flop"].items()},
+            {step: float(ms["median"]) for step, ms in cost["milliseconds"].items()},
+            {
+                step: (float(ms["min"]), float(ms["max"]))
+                for step, ms in cost["milliseconds"].items()
+            },
+            cost["partial"],
+        )
+        for name, cost in table["models"].items()
+    ]
+
+
+def _markdown(header, body):
+    lines = [header, ["---"] * len(header), *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _number(value):
+    """Three digits, at most one of them after the point."""
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def _milliseconds(row, step):
+    if step not in row.milliseconds:
+        return "–"
+    text = _number(row.milliseconds[step])
+    if step in row.spread:
+        text += " ({}–{})".format(*map(_number, row.spread[step]))
+    return text
+
+
+def _gflop(row, step):
+    if step not in row.flop:
+        return "–"
+    return ("≥ " if row.partial else "") + f"{row.flop[step] / 1e9:.1f}"
+
+
+def costs_table(models):
+    """Markdown: what each costs."""
+    header = ["model"]
+    header += [f"GFLOP, {step}" for step in STEPS]
+    header += ["parameters (M)"]
+    header += [f"ms, {step}" for step in STEPS]
+    return _markdown(
+        header,
+        [
+            [
+                row.name,
+                *(_gflop(row, step) for step in STEPS),
+                f"{row.parameters / 1e6:.2f}".removesuffix(".00"),
+                *(_milliseconds(row, step) for step in STEPS),
+            ]
+            for row in models
+        ],
+    )
+
+
+def ratios_table(pairs):
+    """Markdown: how many times less each student costs than Mask R-CNN's inference.
+
+    pairs: (student, Mask R-CNN), Rows.
+    """
+    body = []
+    for row, teacher in pairs:
+        flop, milliseconds = teacher.flop["infer"], teacher.milliseconds["infer"]
+        ratios = [flop / row.flop[step] for step in STEPS]
+        ratios += [teacher.parameters / row.parameters]
+        ratios += [milliseconds / row.milliseconds[step] for step in STEPS]
+        body.append([row.name, *(f"{_number(ratio)}×" for ratio in ratios)])
+    header = ["than Mask R-CNN's inference"]
+    header += [f"fewer FLOP, {step}" for step in STEPS]
+    header += ["fewer parameters"]
+    header += [f"faster, {step}" for step in STEPS]
+    return _markdown(header, body)
+
+
+def render(table):
+    """What `measure` returns as Markdown, the paper's rows beside it."""
+    measured = rows(table)
+    machine = table["machine"]
+    height, width = table["frame_size"]
+    versions = ", ".join(f"{name} {version}" for name, version in table["versions"].items())
+    parts = [
+        f"{height}×{width} frames, {table['num_classes']} classes, float32; milliseconds are the "
+        f"median (least–most) of {table['rounds']} rounds in turns. {machine['cpu']}, "
+        f"{machine['cores']} cores, {machine['gpu'] or 'no GPU'}; {versions}.",
+        costs_table([*measured, PAPER_JITNET, PAPER_MASK_RCNN]),
+    ]
+    by_name = {row.name: row for row in measured}
+    teacher = by_name.pop(MASK_RCNN, None)
+    pairs = [(row, teacher) for row in by_name.values()] if teacher else []
+    if not teacher:
+        parts.append(f"{MASK_RCNN} is missing: --mask_rcnn was not given.")
+    parts.append(ratios_table([*pairs, (PAPER_JITNET, PAPER_MASK_RCNN)]))
+    first, *others = by_name.values()
+    ratios = [
+        f"{row.name} {row.milliseconds['infer'] / first.milliseconds['infer']:.1f}"
+        for row in others
+    ]
+    parts.append(
+        f"Milliseconds of an inference, {first.name} = 1: {'; '.join(ratios)}. The paper says "
+        "3–4 of segmentation by MobileNetV2 (§3.1)."
+    )
+    if any(row.partial for row in measured):
+        parts.append(
+            "≥: the profiler could not count all; `not_counted` in the JSON file says what."
+        )
+    parts.append(NOTES)
+    return "\n\n".join(parts)
+
+
+def render_file(path):
+    """The Markdown of a JSON file that --output wrote. UserError where it is no such file."""
+    try:
+        text = pathlib.Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--print={path} cannot be read ({error})") from None
+    try:
+        table = json.loads(text)
+        if table["format"] != FORMAT:
+            raise ValueError(f"its format is {table['format']!r}")
+        return render(table)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise UserError(
+            f"--print={path} is not what experiments.table1 --output writes ({error!r})"
+        ) from None
+
+
+def check_output(output):
+    """UserError where a file cannot be made or would be replaced: before anything is measured."""
+    if os.path.lexists(output):
+        raise UserError(f"--output={output} exists: give another name")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"--output={output} cannot be written ({error})") from None
+
+
+def main(argv):
+    """See the module."""
+    del argv
+    if (FLAGS.output is None) == (FLAGS.print is None):
+        raise UserError("give either --output=FILE.json, to measure, or --print=FILE.json")
+    if FLAGS.print is not None:
+        print(render_file(FLAGS.print))
+        return
+    output = pathlib.Path(FLAGS.output)
+    frame_size = video.parse_size(FLAGS.frame_size)
+    check_output(output)
+    cli.import_tensorflow()
+    table = measure(frame_size, FLAGS.num_classes, FLAGS.rounds, FLAGS.mask_rcnn)
+    try:
+        checkpoint.write_text(output, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise UserError(f"--output={output} cannot be written ({error})") from None
+    print(render(table))
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.main(main)
