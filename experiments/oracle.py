@@ -44,9 +44,12 @@ class TrainingFrames:
         return str(pathlib.Path(self._folder.name, f"{number}.png"))
 
     def batch(self, numbers):
-        """Frames uint8 [B, H, W, 3], labels uint8 [B, H, W] and weights float32 [B, H, W]."""
+        """Frames uint8 [B, H, W, 3], labels uint8 [B, H, W] and weights float32 [B, H, W].
+
+        numbers: B of 0…count − 1.
+        """
         rows = []
-        for number in numbers:
+        for number in map(int, numbers):  # SQLite finds nothing by numpy's integers
             frame = np.ascontiguousarray(cv2.imread(self._path(number))[..., ::-1])
             instances = self._teacher(frame, number * FRAME_DISTANCE)
             make, size = self._label_maker, frame.shape[:2]

@@ -5,7 +5,12 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
+from experiments.streams import Stream
+from teacher.instances import Instances
+from teacher.recorded import Recorder
+
 SIZE = (48, 64)
+SQUARE = 28  # pixels, the side of `square_scene`'s
 
 
 def frames(count, size=SIZE, seed=0):
@@ -48,3 +53,47 @@ def write_teacher(path):
     module.detect = tf.function(detect, input_signature=[spec])
     tf.saved_model.save(module, str(path), signatures={"serving_default": module.detect})
     return path
+
+
+def texture(size, seed, darkest=0, brightest=255):
+    """Smooth blobs of colour, uint8 RGB [*size, 3], in which any motion can be seen."""
+    grain = 4
+    blobs = (size[0] // grain + 2, size[1] // grain + 2, 3)
+    blobs = np.random.default_rng(seed).integers(darkest, brightest, blobs, np.uint8)
+    return cv2.resize(blobs, size[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def square_scene(count, speed=(1, 1), size=(64, 96)):
+    """A bright person, a square, that crosses a dark wall: (frames, labels).
+
+    speed: (y, x), pixels a frame. frames: uint8 RGB [H, W, 3]; labels: uint8 [H, W], 1 on the
+    square, whose first pixel is (4, 4) in the first frame.
+    """
+    wall, square = texture(size, 0, 60, 120), texture((SQUARE, SQUARE), 1, 150, 255)
+    pictures, labels = [], []
+    for i in range(count):
+        y, x = 4 + speed[0] * i, 4 + speed[1] * i
+        window = np.s_[y : y + SQUARE, x : x + SQUARE]
+        picture, label = wall.copy(), np.zeros(size, np.uint8)
+        picture[window], label[window] = square, 1
+        pictures.append(picture)
+        labels.append(label)
+    return pictures, labels
+
+
+def write_square_stream(folder, name, count, speed=(1, 1), seconds=0.5):
+    """`square_scene` as a video and the recording of a teacher that is never wrong: a Stream."""
+    pictures, labels = square_scene(count, speed)
+    path = write_video(folder / f"{name}.mp4", pictures)
+    header = {"teacher": "t", "video": name, "min_score": 0.05}
+    height, width = labels[0].shape
+    recording = folder / f"{name}.recording"
+    recorder = Recorder(recording, {**header, "height": height, "width": width})
+    for picture, label in zip(pictures, labels, strict=True):
+        y, x = (int(axis.min()) for axis in np.nonzero(label))
+        box = np.float32([[y / height, x / width, (y + SQUARE) / height, (x + SQUARE) / width]])
+        mask = np.ones((SQUARE, SQUARE), bool)
+        person = Instances(box, np.int32([1]), np.float32([0.9]), (mask,), np.int32([[y, x]]))
+        recorder.append(picture, person, seconds)
+    recorder.close()
+    return Stream(name, "squares", ("person",), str(path), str(recording), None)
