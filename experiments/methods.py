@@ -13,7 +13,7 @@ from jitnet_tf.config import RunConfig
 from jitnet_tf.distiller import Distiller
 from jitnet_tf.errors import UserError
 
-FLOW_SLOW_STRIDE, FLOW_FAST_STRIDE = 8, 16  # §5.4
+FLOW_STRIDES = {"flow_slow": 8, "flow_fast": 16}  # §5.4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,8 +161,8 @@ def _flow_method(title, stride, dis_preset, pwcnet_kind):
 METHODS = {
     "never_adapted": Method("Never adapted", _never_adapted),
     "oracle": Method("Offline oracle", _oracle, (*STUDENT, "oracle_steps")),
-    "flow_slow": _flow_method("Flow slow", FLOW_SLOW_STRIDE, "medium", "dense"),
-    "flow_fast": _flow_method("Flow fast", FLOW_FAST_STRIDE, "ultrafast", "small"),
+    "flow_slow": _flow_method("Flow slow", FLOW_STRIDES["flow_slow"], "medium", "dense"),
+    "flow_fast": _flow_method("Flow fast", FLOW_STRIDES["flow_fast"], "ultrafast", "small"),
     "fixed_stride": Method("Fixed stride", _fixed_stride, (*STUDENT, "fixed_stride")),
     "jitnet_0.7": Method("JITNet 0.7", _jitnet(0.7)),
     "jitnet_0.8": Method("JITNet 0.8", _jitnet(0.8)),

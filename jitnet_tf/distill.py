@@ -20,12 +20,12 @@ from jitnet_tf import cli, run_directory, statistics, video
 from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import PRESETS
+from teacher import split_spec
 
 FLAGS = flags.FLAGS
 STUDENT_FIELDS = [field.name for field in dataclasses.fields(StudentConfig)]
 FIELDS = [f.name for f in dataclasses.fields(RunConfig) if f.name != "student"] + STUDENT_FIELDS
 PATHS = ("video", "teacher", "reference", "init", "class_groups")
-RECORDED = "recorded:"
 WORDS = ("sample", "random", *PRESETS)
 SAMPLE = "sample"
 SAMPLE_RECORDING = pathlib.Path(__file__).parent / "data" / "sample.recording"
@@ -123,10 +123,10 @@ def given(name, value):
         return video.parse_size(value)
     # A word that a flag knows, or a camera's index, is that also where a file has its name.
     is_word = value in WORDS or str(value).isdigit()
-    if name in PATHS and value and not is_word and os.path.exists(value.removeprefix(RECORDED)):
-        # A resumed run finds its files from any folder.
-        prefix = RECORDED if value.startswith(RECORDED) else ""
-        return prefix + os.path.abspath(value.removeprefix(RECORDED))
+    if name in PATHS and value and not is_word:
+        prefix, path = split_spec(value)
+        if os.path.exists(path):  # a resumed run finds its files from any folder
+            return prefix + os.path.abspath(path)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -148,7 +148,9 @@ def new_config():
         values["teacher"] = f"recorded:{SAMPLE_RECORDING}"
         values["reference"] = values["reference"] or str(SAMPLE_RECORDING)
     if not values["teacher"]:
-        raise UserError("--teacher is missing: give a SavedModel folder, recorded:FILE or zoo:NAME")
+        raise UserError(
+            "--teacher is missing: give a SavedModel folder, recorded:FILE, lvs:FOLDER or zoo:NAME"
+        )
     values["logdir"] = values["logdir"] or free_logdir(values["video"])
     student = {name: values.pop(name) for name in STUDENT_FIELDS}
     return RunConfig(**values, student=StudentConfig(**student))

@@ -142,7 +142,7 @@ class Run:
                 if self._reference
                 else None,
                 getattr(teacher, "teacher_seconds", None),
-                isinstance(teacher, Recording),
+                hasattr(teacher, "seconds"),  # it tells what it once took, or that nobody knows
             )
             if saved:
                 self.distiller.set_state(student_arrays(arrays), progress)

@@ -8,6 +8,7 @@ import shutil
 from jitnet_tf import checkpoint
 from jitnet_tf.config import RunConfig
 from jitnet_tf.errors import UserError
+from teacher import split_spec
 
 CONFIG = "config.json"
 FLAGFILE = "resolved.flags"
@@ -64,7 +65,7 @@ def check_apart(config):
     """UserError where an output of the run is also one of its inputs."""
     inputs = {
         "video": config.video,
-        "teacher": config.teacher.removeprefix("recorded:"),
+        "teacher": split_spec(config.teacher)[1],
         "reference": config.reference,
         "init": config.init,
     }

@@ -5,7 +5,17 @@ import os
 from jitnet_tf.errors import UserError
 from teacher.instances import MIN_SCORE
 
-__all__ = ["MIN_SCORE", "open_teacher", "saved_model_folder"]
+__all__ = ["LOOKED_UP", "MIN_SCORE", "open_teacher", "saved_model_folder", "split_spec"]
+
+LOOKED_UP = ("recorded:", "lvs:")  # teachers that were run before, and now need no TensorFlow
+
+
+def split_spec(spec):
+    """A teacher's prefix, such as 'recorded:', or '', and what follows it: a path, for these."""
+    for prefix in LOOKED_UP:
+        if spec.startswith(prefix):
+            return prefix, spec.removeprefix(prefix)
+    return "", spec
 
 
 def open_teacher(spec):
@@ -39,7 +49,7 @@ def saved_model_folder(spec):
         spec = zoo.fetch(rest)
     if not os.path.isdir(spec):
         raise UserError(
-            f"teacher {str(spec)!r} is not a folder; give a SavedModel's folder, recorded:FILE "
-            "or zoo:NAME, or lvs:FOLDER"
+            f"teacher {str(spec)!r} is not a folder; give a SavedModel's folder, recorded:FILE, "
+            "lvs:FOLDER or zoo:NAME"
         )
     return spec

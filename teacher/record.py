@@ -18,7 +18,6 @@ from jitnet_tf import cli
 from jitnet_tf.errors import UserError
 
 FLAGS = flags.FLAGS
-LOOKED_UP = ("recorded:", "lvs:")  # teachers that need no TensorFlow
 
 
 def define_flags():
@@ -122,7 +121,7 @@ def main(argv):
             raise UserError(
                 "a live stream cannot be recorded frame by frame: save it as a file first"
             )
-        from teacher import open_teacher
+        from teacher import LOOKED_UP, open_teacher
 
         if not FLAGS.teacher.startswith(LOOKED_UP):
             cli.import_tensorflow()

@@ -1,0 +1,56 @@
+"""Figure 3: what teacher and student see, on frames chosen by rule.
+
+    python -m experiments.figure3 --results=runs/table2 --output=runs/figure3.png
+
+A row a stream; of the frames whose prediction experiments.table2 kept, those on which the student's
+mean IoU is lowest, in the middle and highest. Teacher left, student right, as in the paper.
+"""
+
+from absl import flags
+
+from experiments import figures, jobs
+from experiments.methods import METHODS
+from jitnet_tf import cli
+
+FLAGS = flags.FLAGS
+
+
+def draw(results, folder, method):
+    """The figure of results by (stream, method) that lie in a folder."""
+    panels, sides = [], []
+    for (stream, _), result in sorted(results.items()):
+        scores = figures.kept_iou(result)
+        indices = [figures.choose(scores, rule) for rule in figures.RULES]
+        pictures = figures.Pictures(folder, result["stream"], indices)
+        panels.append(
+            [
+                panel
+                for index in indices
+                for panel in (pictures.teacher(index), pictures.method(index, method))
+            ]
+        )
+        values = ", ".join(f"{100 * scores[index]:.0f}" for index in indices)
+        sides.append(f"{stream}\nIoU {values} %")
+    heads = [
+        f"{rule}: {who}" for rule in figures.RULES for who in ("teacher", METHODS[method].title)
+    ]
+    return figures.grid(panels, heads, sides)
+
+
+def define_flags():
+    """Defines this command's flags."""
+    figures.define_flags("PNG to write.")
+    flags.DEFINE_string("method", "jitnet_0.9", "Whose predictions to show.")
+
+
+def main(argv):
+    """See the module."""
+    del argv
+    figures.check_output(FLAGS.output)
+    results = figures.results_of(jobs.load_all(FLAGS.results), [FLAGS.method], FLAGS.streams)
+    figures.save(draw(results, FLAGS.results, FLAGS.method), FLAGS.output)
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.main(main)

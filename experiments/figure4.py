@@ -1,0 +1,131 @@
+"""Figure 4: accuracy of student and oracle over time, and how often the student was updated.
+
+    python -m experiments.figure4 --results=runs/table2 --output=runs/figure4.png \\
+        --logdir=runs/figure4
+
+Made from the results of experiments.table2 alone. A point is the mean IoU over an interval: TP, FP
+and FN summed over its frames, IoU per class, mean over the classes that occur in it.
+"""
+
+import os
+
+import numpy as np
+from absl import flags
+
+from experiments import figures, jobs
+from experiments.methods import METHODS
+from jitnet_tf import cli
+from jitnet_tf.errors import UserError
+
+FLAGS = flags.FLAGS
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe and Ito's
+COLUMNS = 4
+
+
+def intervals(timeline, seconds):
+    """Sums a timeline (`evaluation.Timeline.to_json`) over intervals.
+
+    Returns:
+      (mean IoU of each interval, NaN where no class occurs; updates in each), float64 [N] both.
+    """
+    iou, updates = [], []
+    for start in range(0, len(timeline), seconds):
+        rows = timeline[start : start + seconds]
+        hits, false_positives, false_negatives = (
+            np.sum([row[name] for row in rows], axis=0) for name in ("tp", "fp", "fn")
+        )
+        union = hits + false_positives + false_negatives
+        # A class that only the student sees for a moment is a fault of it, and counts.
+        present = union > 0
+        iou.append(np.mean(hits[present] / union[present]) if present.any() else np.nan)
+        updates.append(sum(row["updates"] for row in rows))
+    return np.array(iou, float), np.array(updates, float)
+
+
+def draw(results, methods, seconds):
+    """A matplotlib figure: two diagrams a stream, accuracy above updates.
+
+    results: by (stream name, method). methods: names; the first one's updates are shown.
+    """
+    from matplotlib.figure import Figure
+
+    streams = sorted({stream for stream, _ in results})
+    columns = min(len(streams), COLUMNS)
+    rows = -(-len(streams) // columns)
+    figure = Figure((3.6 * columns + 0.6, 3.2 * rows + 0.5), layout="constrained")
+    axes = figure.subplots(
+        2 * rows, columns, squeeze=False, height_ratios=[2, 1] * rows, gridspec_kw={"hspace": 0.05}
+    )
+    for place, stream in enumerate(streams):
+        row, column = divmod(place, columns)
+        above, below = axes[2 * row, column], axes[2 * row + 1, column]
+        for method, colour in zip(methods, COLOURS, strict=False):
+            if (stream, method) not in results:
+                continue
+            iou, updates = intervals(results[stream, method]["timeline"], seconds)
+            middles = (np.arange(len(iou)) + 0.5) * seconds
+            label = METHODS[method].title
+            above.plot(middles, 100 * iou, "o-", ms=3, lw=1.5, color=colour, label=label)
+            if method == methods[0]:
+                below.bar(middles, updates, 0.9 * seconds, color=colour)
+        above.set(title=stream, ylim=(0, 100))
+        below.set(xlabel="seconds")
+        below.sharex(above)
+        above.tick_params(labelbottom=False)
+        for axis in (above, below):
+            axis.grid(alpha=0.3)
+            axis.spines[["top", "right"]].set_visible(False)
+        if column == 0:
+            above.set_ylabel("mean IoU, %")
+            below.set_ylabel("updates")
+    for place in range(len(streams), rows * columns):
+        row, column = divmod(place, columns)
+        for axis in axes[2 * row : 2 * row + 2, column]:
+            axis.set_axis_off()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    return figure
+
+
+def log(results, methods, seconds, logdir):
+    """Writes the same curves for TensorBoard, a run per method, a step per second."""
+    cli.import_tensorflow()
+    import tensorflow as tf
+
+    for method in methods:
+        with tf.summary.create_file_writer(os.path.join(logdir, method)).as_default():
+            for (stream, other), result in results.items():
+                if other != method:
+                    continue
+                iou, updates = intervals(result["timeline"], seconds)
+                for place in range(len(iou)):
+                    step = place * seconds
+                    if not np.isnan(iou[place]):
+                        tf.summary.scalar(f"mean IoU/{stream}", iou[place], step)
+                    tf.summary.scalar(f"updates/{stream}", updates[place], step)
+
+
+def define_flags():
+    """Defines this command's flags."""
+    figures.define_flags("PNG to write.")
+    flags.DEFINE_list("methods", ["jitnet_0.8", "oracle"], "What to draw; updates of the first.")
+    flags.DEFINE_integer("bin_seconds", 30, "Length of an interval.", lower_bound=1)
+    flags.DEFINE_string("logdir", None, "Folder for TensorBoard events of the same. Default: none.")
+
+
+def main(argv):
+    """See the module."""
+    del argv
+    figures.check_output(FLAGS.output)
+    if len(FLAGS.methods) > len(COLOURS):
+        raise UserError(f"--methods: {len(COLOURS)} at most fit into one diagram")
+    results = figures.results_of(jobs.load_all(FLAGS.results), FLAGS.methods, FLAGS.streams)
+    figures.save(draw(results, FLAGS.methods, FLAGS.bin_seconds), FLAGS.output)
+    if FLAGS.logdir:
+        log(results, FLAGS.methods, FLAGS.bin_seconds, FLAGS.logdir)
+        print(f"watch it with   tensorboard --logdir={FLAGS.logdir}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.main(main)
