@@ -310,6 +310,59 @@ def test_sgd_with_momentum_by_hand(rate, momentum):
     assert np.abs(w - start).max() > 1e-3  # more than what would go unnoticed
 
 
+def test_training_on_a_batch_by_hand():
+    """The gradient of a batch is the mean of its frames' gradients; the momentum is shared."""
+    random = np.random.default_rng(1)
+    w = random.normal(size=(3, 4)).astype(np.float32)
+    trained = Student(linear((5, 6), w), (5, 6), learning_rate=0.5, momentum=0.6)
+    w, v = w.astype(np.float64), np.zeros((3, 4))
+    for step, size in enumerate((3, 1, 3)):
+        rate = 0.5 / (step + 1)
+        trained.set_learning_rate(rate)
+        frames = random.integers(0, 256, (size, 5, 6, 3), dtype=np.uint8)
+        labels = random.integers(0, 4, (size, 5, 6)).astype(np.uint8)
+        weights = np.where(labels > 0, 5, 1).astype(np.float32)
+        batch = list(zip(frames, labels, weights, strict=True))
+        v = 0.6 * v - rate * np.mean([gradient(w, *example) for example in batch], axis=0)
+        w = w + v
+        loss = trained.train(frames, labels, weights)
+        assert type(loss) is float
+        np.testing.assert_allclose(
+            trained.model.trainable_variables[0][0, 0], w, rtol=1e-5, atol=1e-6
+        )
+
+
+def test_a_batch_of_one_is_an_update(students):
+    trained, other = students
+    losses = train(trained, 3)
+    batches = [tuple(array[np.newaxis] for array in scene(i)) for i in range(3)]
+    assert [other.train(*batch) for batch in batches] == pytest.approx(losses, rel=1e-5)
+    np.testing.assert_allclose(weights_of(other), weights_of(trained), rtol=1e-3, atol=1e-5)
+
+
+def test_loss_of_a_batch_is_the_mean_before_the_step(students):
+    trained, other = students
+    batch = [scene(0), scene(3)]
+    loss = trained.train(*(np.stack(arrays) for arrays in zip(*batch, strict=True)))
+    state, each = other.get_state(), []
+    for example in batch:
+        other.set_state(state)
+        each.append(other.update(*example))
+    assert loss == pytest.approx(np.mean(each), rel=1e-4)
+
+
+def test_a_learning_rate_of_nothing_teaches_nothing(students):
+    trained = students[0]
+    usual = float(trained.optimizer.learning_rate)
+    before = weights_of(trained)
+    trained.set_learning_rate(0.0)
+    train(trained, 1)
+    np.testing.assert_array_equal(weights_of(trained), before)
+    trained.set_learning_rate(usual)
+    train(trained, 1)
+    assert (weights_of(trained) != before).any()
+
+
 def test_defaults_are_the_papers():
     optimizer = Student(linear((2, 2), np.ones((3, 2), "f")), (2, 2)).optimizer
     assert float(optimizer.learning_rate) == pytest.approx(0.01)
