@@ -17,6 +17,12 @@ def describe():
     return {"cpu": _cpu(), "cores": os.cpu_count(), "gpus": gpus}
 
 
+def in_words(machine):
+    """What `describe` returns as one line."""
+    gpus = ", ".join(machine["gpus"]) or "no GPU"
+    return f"{machine['cores']} cores of {machine['cpu']}, {gpus}"
+
+
 def _cpu():
     cpuinfo = pathlib.Path("/proc/cpuinfo")
     name = None

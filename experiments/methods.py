@@ -31,7 +31,7 @@ class Settings:
 
     init: str = "random"
     seed: int = 0
-    oracle_steps: int = 1000
+    oracle_steps: int = 500
     fixed_stride: int = 16
     flow: str = "dis"
     pwcnet_dense: str | None = None

@@ -15,7 +15,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import platform
 import statistics
 import tempfile
 import time
@@ -23,6 +22,7 @@ import time
 from absl import flags
 from tqdm import tqdm
 
+from experiments import machine, markdown
 from jitnet_tf import checkpoint, cli, video
 from jitnet_tf.errors import UserError
 
@@ -80,24 +80,6 @@ def define_flags():
         "num_classes", 23, "The students' classes, background included.", 2, upper_bound=255
     )
     flags.DEFINE_integer("rounds", 20, "How often each step is timed.", lower_bound=1)
-
-
-def describe_machine():
-    """What a cost in milliseconds depends on: processor, cores, GPU (None without one)."""
-    import tensorflow as tf
-
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    gpus = [
-        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
-        for gpu in tf.config.list_physical_devices("GPU")
-    ]
-    return {
-        "cpu": names[0] if names else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "gpu": gpus[0] if gpus else None,
-    }
 
 
 def students(num_classes, frame_size):
@@ -191,7 +173,7 @@ def measure(frame_size, num_classes, rounds, mask_rcnn):
         "frame_size": list(frame_size),
         "num_classes": num_classes,
         "rounds": rounds,
-        "machine": describe_machine(),
+        "machine": machine.describe(),
         "versions": versions(),
         "models": costs,
     }
@@ -213,11 +195,6 @@ def rows(table):
         )
         for name, cost in table["models"].items()
     ]
-
-
-def _markdown(header, body):
-    lines = [header, ["---"] * len(header), *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _number(value):
@@ -246,7 +223,7 @@ def costs_table(models):
     header += [f"GFLOP, {step}" for step in STEPS]
     header += ["parameters (M)"]
     header += [f"ms, {step}" for step in STEPS]
-    return _markdown(
+    return markdown.table(
         header,
         [
             [
@@ -276,19 +253,18 @@ def ratios_table(pairs):
     header += [f"fewer FLOP, {step}" for step in STEPS]
     header += ["fewer parameters"]
     header += [f"faster, {step}" for step in STEPS]
-    return _markdown(header, body)
+    return markdown.table(header, body)
 
 
 def render(table):
     """What `measure` returns as Markdown, the paper's rows beside it."""
     measured = rows(table)
-    machine = table["machine"]
     height, width = table["frame_size"]
     versions = ", ".join(f"{name} {version}" for name, version in table["versions"].items())
     parts = [
         f"{height}×{width} frames, {table['num_classes']} classes, float32; milliseconds are the "
-        f"median (least–most) of {table['rounds']} rounds in turns. {machine['cpu']}, "
-        f"{machine['cores']} cores, {machine['gpu'] or 'no GPU'}; {versions}.",
+        f"median (least–most) of {table['rounds']} rounds in turns. "
+        f"{machine.in_words(table['machine'])}; {versions}.",
         costs_table([*measured, PAPER_JITNET, PAPER_MASK_RCNN]),
     ]
     by_name = {row.name: row for row in measured}

@@ -3,7 +3,7 @@
 import collections
 import statistics
 
-from experiments import costs
+from experiments import costs, machine, markdown
 from experiments.methods import METHODS
 
 # Table 2's first row: mean IoU, and speedup and teacher frames where stated. 30 streams of 30,000
@@ -69,7 +69,7 @@ class Table:
         lines = [[name, *(cell(names, m) for m in self._methods)] for name, names in rows]
         if with_cost:
             lines.append(["*the paper, overall*", *(PAPER.get(m, "–") for m in self._methods)])
-        return _markdown(["", *(METHODS[m].title for m in self._methods)], lines)
+        return markdown.table(["", *(METHODS[m].title for m in self._methods)], lines)
 
     def costs(self):
         """The speedups over the teacher on every frame, four ways."""
@@ -85,7 +85,7 @@ class Table:
                     ),
                 ]
             )
-        return _markdown(
+        return markdown.table(
             [
                 "",
                 "wall-clock, this run",
@@ -111,7 +111,7 @@ class Table:
                     ),
                 ]
             )
-        return _markdown(["", "teacher (recorded)", "inference or flow", "update"], lines)
+        return markdown.table(["", "teacher (recorded)", "inference or flow", "update"], lines)
 
     def flicker(self):
         """Rows: streams; columns: teacher and methods."""
@@ -125,22 +125,20 @@ class Table:
             any_result = next(r for (stream, _), r in self._cells.items() if stream == name)
             teacher = _percent(any_result["flicker"]["teacher"])
             lines.append([name, teacher, *(cell(name, m) for m in self._methods)])
-        return _markdown(["", "Teacher", *(METHODS[m].title for m in self._methods)], lines)
+        return markdown.table(["", "Teacher", *(METHODS[m].title for m in self._methods)], lines)
 
     def origin(self):
         """What the results were made with."""
         facts = collections.defaultdict(set)
         for r in self._cells.values():
-            machine, versions = r["machine"], r["versions"]
-            gpus = ", ".join(machine["gpus"]) or "no GPU"
-            facts["machine"].add(f"{machine['cores']} cores of {machine['cpu']}, {gpus}")
-            facts["versions"].add(", ".join(f"{k} {v}" for k, v in sorted(versions.items())))
+            facts["machine"].add(machine.in_words(r["machine"]))
+            facts["versions"].add(", ".join(f"{k} {v}" for k, v in r["versions"].items()))
             facts["side by side"].add(f"{r['jobs']} evaluations")
             for name in METHODS[r["method"]].settings:
                 if r["settings"][name] is not None:
                     facts[name].add(str(r["settings"][name]))
         lines = [[name, "; ".join(sorted(values))] for name, values in facts.items()]
-        return "Made with", _markdown(["", ""], lines)
+        return "Made with", markdown.table(["", ""], lines)
 
     def _of(self, method):
         return [r for (_, m), r in self._cells.items() if m == method]
@@ -171,8 +169,3 @@ def _percent(value):
 
 def _milliseconds(seconds):
     return f"{1000 * _mean(seconds):.1f}" if any(seconds) else "–"
-
-
-def _markdown(head, lines):
-    rows = [head, ["-"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

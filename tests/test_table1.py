@@ -99,7 +99,7 @@ def example(**changes):
         "frame_size": [720, 1280],
         "num_classes": 23,
         "rounds": 3,
-        "machine": {"cpu": "some processor", "cores": 2, "gpu": None},
+        "machine": {"cpu": "some processor", "cores": 2, "gpus": []},
         "versions": {"tensorflow": "2.15.1"},
         "models": {"small": student, "other": slower, "Mask R-CNN": teacher},
         **changes,
