@@ -101,6 +101,7 @@ def evaluate(stream, frames, method, settings, masks, on_step=lambda: None):
         "stream": dataclasses.asdict(stream),
         "method": method,
         "settings": dataclasses.asdict(settings),
+        "teacher": teacher.header.get("teacher"),
         "frame_size": list(teacher.frame_size),
         "fps": source.fps,
         "summary": statistics.summary(),

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pathlib
 import signal
+import threading
 
 from tqdm import tqdm
 
@@ -73,9 +74,16 @@ def still_to_do(work, results, settings):
     return open_pairs
 
 
+def _end_with_parent():
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
 def _prepare(threads, stop, steps):
     """Sets up a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
+    # Killed, it says nothing, and the executor's workers would wait for ever.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     from jitnet_tf import cli
 
     cli.import_tensorflow()

@@ -34,6 +34,8 @@ def test_first_two_commands_are_those_of_ci():
 
 def test_commands(tmp_path, monkeypatch):
     write_video(tmp_path / "street.mp4", frames(20))
+    (tmp_path / "clips").mkdir()
+    write_video(tmp_path / "clips" / "street.mp4", frames(20))
     write_teacher(tmp_path / "path" / "to" / "saved_model")
     (tmp_path / "flags").symlink_to(ROOT / "flags")
     monkeypatch.chdir(tmp_path)
@@ -47,6 +49,8 @@ def test_commands(tmp_path, monkeypatch):
         assert run_command(importlib.import_module(module), *arguments) == 0, command
     assert pathlib.Path("street.tflite").stat().st_size > 1_000_000
     assert pathlib.Path("runs/street/overlay.mp4").exists()
+    assert len(list(pathlib.Path("runs/table2/street").glob("*/result.json"))) == 8
+    assert pathlib.Path("runs/figure4.png").exists()
 
 
 def test_class_groups_example(tmp_path):
