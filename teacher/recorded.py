@@ -235,9 +235,11 @@ class Recording:
 
     def objects(self, frames):
         """Yields, for each of the first `frames` frames, COCO ids and scores of its objects."""
-        query = "SELECT number, instances FROM frames WHERE number < ? ORDER BY number"
-        for index, data in self._database.execute(query, (frames,)):
+        for index in range(min(frames, len(self))):
             with _damage_reported(self.path, index):
+                (data,) = self._database.execute(
+                    "SELECT instances FROM frames WHERE number = ?", (index,)
+                ).fetchone()
                 rows = _rows(data, self.frame_size)
             yield [row[0] for row in rows], [row[1] for row in rows]
 

@@ -544,3 +544,60 @@ def test_full_disk(tmp_path):
     assert len(replayed) == 40
     for index in (0, 39):
         assert_same(replayed(frame(index), index), seen(index))
+
+
+# Objects alone
+
+
+def test_objects_are_those_of_a_replay(recording):
+    replayed = Recording(recording)
+    found = list(replayed.objects(5))
+    assert len(found) == 5
+    for index, (classes, scores) in enumerate(found):
+        instances = replayed(frame(index), index)
+        assert classes == instances.classes.tolist()
+        np.testing.assert_array_equal(np.float32(scores), instances.scores)
+
+
+@pytest.mark.parametrize(("asked", "given"), [(0, 0), (3, 3), (5, 5), (30_000, 5)])
+def test_objects_of_the_first_frames(recording, asked, given):
+    replayed = Recording(recording)
+    assert list(replayed.objects(asked)) == list(replayed.objects(5))[:given]
+
+
+def test_objects_of_an_empty_frame(tmp_path):
+    path = tmp_path / "empty.rec"
+    recorder = Recorder(path, HEADER)
+    recorder.append(frame(0), seen(0).above(2.0), 0.25)
+    recorder.close()
+    assert list(Recording(path).objects(9)) == [([], [])]
+
+
+def test_objects_of_a_damaged_frame(recording):
+    with sqlite3.connect(recording) as database:
+        database.execute("UPDATE frames SET instances = 'x' WHERE number = 2")
+    objects = Recording(recording).objects(5)
+    assert len([next(objects), next(objects)]) == 2
+    with pytest.raises(UserError, match="is damaged at frame 2"):
+        next(objects)
+
+
+def test_objects_of_a_missing_frame(recording):
+    with sqlite3.connect(recording) as database:
+        database.execute("DELETE FROM frames WHERE number = 2")
+    with pytest.raises(UserError, match="is damaged at frame 2"):
+        list(Recording(recording).objects(5))
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_objects_of_a_file_damaged_anywhere(intact, data):
+    content, path = intact
+    damaged = bytearray(content)
+    for _ in range(3):
+        damaged[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(damaged)
+    try:
+        list(Recording(path).objects(4))
+    except UserError as error:
+        assert str(path) in str(error)  # noqa: PT017 (any other exception fails the test)
