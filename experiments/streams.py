@@ -62,7 +62,7 @@ def read_list(path, videos=None, recordings=None):
     Raises:
       UserError: no such file, or a row that makes no sense.
     """
-    folder = os.path.dirname(path)
+    folder = os.path.dirname(path) or "."  # a bare 00 would be a camera
     try:
         text = pathlib.Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -73,6 +73,10 @@ def read_list(path, videos=None, recordings=None):
         if line.strip() and not line.startswith("#")
     ]
     reader = csv.DictReader((line for _, line in lines), skipinitialspace=True)
+    try:
+        rows = [(lines[reader.line_num - 1][0], row) for row in reader]
+    except csv.Error as error:
+        raise UserError(f"stream list {str(path)!r} cannot be read ({error})") from None
     missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
         raise UserError(
@@ -80,10 +84,11 @@ def read_list(path, videos=None, recordings=None):
             f"{','.join(COLUMNS)}"
         )
     streams = []
-    for row in reader:
-        where = f"stream list {str(path)!r}, line {lines[reader.line_num - 1][0]}"
+    for number, row in rows:
+        where = f"stream list {str(path)!r}, line {number}"
         if None in row or None in row.values():
             raise UserError(f"{where}: it takes {len(reader.fieldnames)} values between commas")
+        row = {name: row[name].strip() for name in COLUMNS}
         stream = _parse(row, where, videos or folder, recordings or folder)
         if any(stream.name == other.name for other in streams):
             raise UserError(f"{where}: there are two streams named {stream.name!r}; rename one")
@@ -106,7 +111,7 @@ def _parse(row, where, videos, recordings):
             )
     if not classes:
         raise UserError(f"{where}: it names no class; python -m experiments.streams proposes them")
-    max_frames = row["max_frames"].strip()
+    max_frames = row["max_frames"]
     if max_frames and not (max_frames.isdecimal() and int(max_frames)):
         raise UserError(f"{where}: max_frames {max_frames!r} is no number from 1 on")
     return Stream(
@@ -214,7 +219,10 @@ def main(argv):
         recording = os.path.join(recordings, f"{path.stem}.recording")
         is_input = path.suffix in (".recording", ".csv") or path.name.startswith(".")
         if os.path.isfile(recording) and not is_input:
-            found.append((path.stem, str(path), recording))
+            name = re.sub(r"[^\w .+-]", "-", path.stem)  # what a list allows
+            if any(name == other for other, *_ in found):
+                raise UserError(f"{FLAGS.videos!r} has two videos named {name!r}: rename one")
+            found.append((name, str(path), recording))
         elif not is_input:
             without.append(path.name)
     if not found:
@@ -226,6 +234,11 @@ def main(argv):
     streams = [propose(*names, FLAGS.max_frames) for names in progress]
     empty = [stream.name for stream in streams if not stream.classes]
     streams = [stream for stream in streams if stream.classes]
+    if not streams:
+        raise UserError(
+            f"none of the recordings has one of {', '.join(labels.LVS)} on "
+            f"{100 * PRESENT:.0f} % of its frames: record other videos"
+        )
     folder = os.path.dirname(FLAGS.output)
     text = to_csv(streams, FLAGS.videos, recordings)
     try:
