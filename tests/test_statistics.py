@@ -80,6 +80,24 @@ def test_replayed_teacher_of_unknown_time_has_no_speedup():
     assert "speedup over the teacher  –" in table({**summary, "problems": []})
 
 
+def test_accuracy_is_over_the_teacher_frames_on_which_a_student_was_scored():
+    """Flow has no student: its teacher frames say nothing of accuracy, not that it is 0."""
+    statistics = Statistics()
+    statistics.add(result(0, teacher=0.5))
+    assert (statistics.teacher_frames, statistics.accuracy) == (1, None)
+    assert statistics.summary()["accuracy_before_update"] is None
+    assert statistics.progress() == "accuracy –, teacher 100.0 %, 0 updates"
+    assert "accuracy before update    –" in table({**statistics.summary(), "problems": []})
+    statistics.add(result(1, 0.5))
+    statistics.add(result(1, 0.0))
+    statistics.add(result())
+    assert (statistics.teacher_frames, statistics.scored_teacher_frames) == (3, 2)
+    assert statistics.accuracy == 0.25
+    other = Statistics()
+    other.set_state(json.loads(json.dumps(statistics.get_state())))
+    assert other.accuracy == 0.25
+
+
 def scored():
     """Three frames against a reference; cars are on two, and on one that no teacher saw."""
     statistics = Statistics(StreamScore(NAMES))
