@@ -114,7 +114,7 @@ def test_the_table():
     [costs] = lines_of(text, "Mask R-CNN")
     assert costs == ["Mask R-CNN", "600.0", "–", "50", "501 (450–999)", "–"]
     assert "small = 1: other 3.5." in text
-    assert "some processor, 2 cores, no GPU; tensorflow 2.15.1" in text
+    assert "2 cores of some processor, no GPU; tensorflow 2.15.1" in text
     assert "≥" not in text
 
 
