@@ -90,6 +90,8 @@ class _Array:
 
     def __setstate__(self, state):
         _, shape, kind, is_fortran, data = state
+        if type(kind) is not _Type:
+            raise ValueError("an array of another class of numbers")
         if any(type(side) is not int or side < 0 for side in shape) or len(shape) > 4:
             raise ValueError("an array of a shape that cannot be")
         found = data if kind.is_object else kind.decode(data)
@@ -123,12 +125,14 @@ def _new_array(kind, *_):
 
 
 def _scalar(kind, data):
+    if type(kind) is not _Type:
+        raise ValueError("a number of another class")
     (number,) = kind.decode(data)
     return number.item()
 
 
 def _encode(text, encoding):
-    if encoding != "latin1":
+    if type(text) is not str or encoding != "latin1":
         raise ValueError("bytes in another encoding")
     return text.encode("latin1")
 
@@ -157,12 +161,34 @@ class _RefusedError(Exception):
 class _Unpickler(pickle._Unpickler):
     """Gives plain containers, numbers, text and `_Array`; calls nothing but `_STAND_INS`."""
 
-    # A bytearray, too, is reserved as long as a pickle tells; numpy.save writes none.
+    # A bytearray, too, is reserved as long as a pickle tells. What else is missing here has keys
+    # that are hashed, and a tuple of tuples of tuples … is hashed until the stack is full.
     dispatch: ClassVar = {
         code: load
         for code, load in pickle._Unpickler.dispatch.items()
-        if code != pickle.BYTEARRAY8[0]
+        if code not in b"".join((pickle.BYTEARRAY8, pickle.EMPTY_SET, pickle.FROZENSET))
     }
+
+    def load_setitem(self):
+        self._check_keys(self.stack[-2:-1])
+        super().load_setitem()
+
+    def load_setitems(self):
+        self._check_keys(self.stack[::2])
+        super().load_setitems()
+
+    def load_dict(self):
+        self._check_keys(self.stack[::2])
+        super().load_dict()
+
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
+    dispatch[pickle.DICT[0]] = load_dict
+
+    @staticmethod
+    def _check_keys(keys):
+        if any(type(key) not in (int, float, str) for key in keys):
+            raise ValueError("a dictionary by other keys than numbers or text")
 
     def find_class(self, module, name):
         if (module, name) not in _STAND_INS:

@@ -494,6 +494,9 @@ def test_hostile_npy(stream, tmp_path, monkeypatch, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["street1"]
 
 
+DEEP = b")" + b"\x85" * 1_000_000  # a tuple of a tuple of a tuple …
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -520,6 +523,14 @@ def test_hostile_npy(stream, tmp_path, monkeypatch, capsys):
         b"\x8e" + struct.pack("<Q", 1 << 62) + b".",
         b"\x95" + struct.pack("<Q", 1 << 62) + b"N.",
         b"N" + b"r\xff\xff\xff\xff" + b".",  # 4 294 967 295th in the memo
+        # What would be hashed until the stack is full; also as sets.
+        b"}" + DEEP + b"Ns.",
+        b"}(" + DEEP + b"Nu.",
+        b"(" + DEEP + b"Nd.",
+        b"\x8f(" + DEEP + b"\x90.",
+        b"(" + DEEP + b"\x91.",
+        # A codec of the pickle's choice, by a number's class that is bytes.
+        global_("numpy.core.multiarray", "scalar") + b"C\x01xU\x05rot13\x86R.",
     ],
 )
 def test_hostile_opcodes(data, tmp_path):
