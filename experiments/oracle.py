@@ -11,6 +11,8 @@ import tempfile
 import cv2
 import numpy as np
 
+from jitnet_tf.errors import UserError
+
 # The paper's 20 %: every fifth frame.
 FRAME_DISTANCE = 5
 BATCH_SIZE = 4
@@ -27,6 +29,9 @@ class TrainingFrames:
       teacher: a Recording.
       label_maker: a LabelMaker.
       frames: how many frames of the source the stream has.
+
+    Raises:
+      UserError: no space on the disk.
     """
 
     def __init__(self, source, teacher, label_maker, frames):
@@ -37,7 +42,11 @@ class TrainingFrames:
         for index, frame in zip(range(frames), source, strict=False):
             if index % FRAME_DISTANCE == 0:
                 fast = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-                cv2.imwrite(self._path(self.count), frame[..., ::-1], fast)
+                if not cv2.imwrite(self._path(self.count), frame[..., ::-1], fast):
+                    raise UserError(
+                        f"{self._folder.name} cannot be written: the oracle's frames need free "
+                        "space there; TMPDIR names another place"
+                    )
                 self.count += 1
 
     def _path(self, number):

@@ -1,5 +1,6 @@
 """experiments.oracle: its frames, batches and learning rate. Its accuracy: test_evaluation."""
 
+import gc
 import itertools
 import math
 import pathlib
@@ -13,6 +14,7 @@ from materials import square_scene, write_square_stream
 from experiments import oracle
 from experiments.oracle import BATCH_SIZE, TrainingFrames, random_batches
 from jitnet_tf import video
+from jitnet_tf.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
 from teacher.recorded import Recording
 
@@ -63,6 +65,15 @@ def test_nothing_stays_on_disk(opened):
     before = folders()
     with TrainingFrames(*opened, MAKER, 12):
         assert len(folders() - before) == 1
+    assert folders() == before
+
+
+def test_full_disk(opened, monkeypatch):
+    before = folders()
+    monkeypatch.setattr(oracle.cv2, "imwrite", lambda *_: False)
+    with pytest.raises(UserError, match=r"oracle-.* cannot be written: .* TMPDIR names another"):
+        TrainingFrames(*opened, MAKER, 12)
+    gc.collect()
     assert folders() == before
 
 
