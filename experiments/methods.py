@@ -5,10 +5,10 @@ named for differs.
 """
 
 import dataclasses
-import os
 from collections.abc import Callable
 
 from experiments import flow, oracle
+from jitnet_tf import checkpoint
 from jitnet_tf.config import RunConfig
 from jitnet_tf.distiller import Distiller
 from jitnet_tf.errors import UserError
@@ -181,9 +181,9 @@ def preparation(settings, method):
 
 
 def check(settings, names):
-    """UserError where the methods `names` cannot run with these settings."""
-    if settings.init != "random" and not os.path.exists(settings.init):
-        raise UserError(f"--init={settings.init} does not exist: give a run, or 'random'")
+    """UserError where the methods `names` cannot run: no checkpoint in init, no weights of flow."""
+    if settings.init != "random":
+        checkpoint.load(settings.init)
     if settings.flow == "pwcnet":
         from experiments.pwcnet import check_weights
 
@@ -198,7 +198,7 @@ def select(names, streams):
     No method among them means all methods, no stream all streams.
 
     Raises:
-      UserError: a name of neither.
+      UserError: a name of neither, or of both.
     """
     known = [stream.name for stream in streams]
     for name in names:
@@ -207,6 +207,8 @@ def select(names, streams):
                 f"--only: {name!r} is neither a method ({', '.join(METHODS)}) nor a stream "
                 f"({', '.join(known)})"
             )
+        if name in METHODS and name in known:
+            raise UserError(f"--only: {name!r} is both a method and a stream: rename the stream")
     methods = [name for name in METHODS if name in names]
     chosen = [stream for stream in streams if stream.name in names]
     return methods or list(METHODS), chosen or list(streams)

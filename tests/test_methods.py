@@ -1,0 +1,161 @@
+"""experiments.methods: each row is what its title says, and is chosen and checked by name."""
+
+import dataclasses
+import types
+
+import numpy as np
+import pytest
+
+from experiments import flow, methods
+from experiments.methods import METHODS, Context, NeverAdapted, Settings, check, relevant, select
+from experiments.streams import Stream
+from jitnet_tf import checkpoint, run
+from jitnet_tf.distiller import Distiller
+from jitnet_tf.errors import UserError
+from jitnet_tf.labels import LabelMaker, class_groups
+from jitnet_tf.schedule import Schedule
+
+MAKER = LabelMaker(class_groups("lvs"))
+JITNET = ("jitnet_0.7", "jitnet_0.8", "jitnet_0.9")
+ROWS = ("never_adapted", "oracle", "flow_slow", "flow_fast", "fixed_stride", *JITNET)
+
+
+def streams(*names):
+    return [Stream(name, "c", ("person",), "v", "r", None) for name in names]
+
+
+class Student:
+    """Predicts one class everywhere, and may not be trained."""
+
+    def infer(self, frame):
+        return np.ones(frame.shape[:2], np.uint8)
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Makes a method with everything expensive replaced; returns (configuration, segmenter)."""
+    configs = []
+
+    def make_distiller(config, label_maker, teacher, frame_size):
+        configs.append(config)
+        schedule = Schedule(
+            config.accuracy_threshold, config.max_updates, config.min_stride, config.max_stride
+        )
+        return Distiller(Student(), teacher, label_maker, schedule)
+
+    monkeypatch.setattr(run, "make_distiller", make_distiller)
+
+    def make(name, **settings):
+        configs.clear()
+        context = Context(Settings(**settings), MAKER, "teacher", (64, 96), 9, None, None)
+        segmenter = METHODS[name].make(context)
+        return (configs or [None])[0], segmenter
+
+    return make
+
+
+def test_the_rows():
+    assert tuple(METHODS) == ROWS
+    assert len({method.title for method in METHODS.values()}) == len(METHODS)
+    for method in METHODS.values():
+        assert set(method.settings) <= set(methods.SETTINGS)
+
+
+@pytest.mark.parametrize("name", JITNET)
+def test_jitnet_is_the_product_with_its_defaults(made, name):
+    config, segmenter = made(name, init="some", seed=7)
+    threshold = float(name.partition("_")[2])
+    assert segmenter.schedule == Schedule(accuracy_threshold=threshold)
+    default = type(config)("", "", "")
+    changed = {"init": "some", "seed": 7, "accuracy_threshold": threshold}
+    assert config == dataclasses.replace(default, **changed)
+    assert segmenter.teacher == "teacher"
+
+
+@pytest.mark.parametrize("stride", [1, 16, 100])
+def test_fixed_stride(made, stride):
+    _, segmenter = made("fixed_stride", fixed_stride=stride)
+    schedule = segmenter.schedule
+    for accuracy in (0.0, 1.0, 0.8):
+        schedule.adapt_stride(accuracy)
+        assert schedule.stride == stride
+    assert (schedule.accuracy_threshold, schedule.max_updates) == (0.8, 8)
+
+
+def test_never_adapted_asks_nobody(made):
+    _, segmenter = made("never_adapted")
+    assert isinstance(segmenter.schedule, NeverAdapted)
+    for index in range(130):
+        result = segmenter.step(np.zeros((64, 96, 3), np.uint8))
+        assert (result.index, result.stride, result.updates) == (index, 0, 0)
+        assert not result.is_teacher_frame
+        assert (result.prediction == 1).all()
+        assert set(result.seconds) == {"infer"}
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "stride"), [("flow_slow", "medium", 8), ("flow_fast", "ultrafast", 16)]
+)
+def test_flow(made, monkeypatch, name, preset, stride):
+    presets = []
+    monkeypatch.setattr(flow, "DIS", presets.append)
+    config, segmenter = made(name)
+    assert config is None  # there is no student
+    assert presets == [preset]
+    frame = np.zeros((4, 4, 3), np.uint8)
+    asked = []
+
+    def teacher(frame, index):
+        asked.append(index)
+        return types.SimpleNamespace()
+
+    monkeypatch.setattr(LabelMaker, "labels", lambda *_: np.zeros((4, 4), np.uint8))
+    segmenter._teacher = teacher
+    segmenter._estimator = lambda *_: np.zeros((4, 4, 2), np.float32)
+    for _ in range(33):
+        segmenter.step(frame)
+    assert asked == list(range(0, 33, stride))
+
+
+def test_settings_that_bear_on_a_method():
+    settings = Settings(init="x", seed=3, oracle_steps=5, fixed_stride=9, pwcnet_small="w")
+    assert relevant(settings, "jitnet_0.8") == {"init": "x", "seed": 3}
+    assert relevant(settings, "never_adapted") == {"init": "x", "seed": 3}
+    assert relevant(settings, "oracle") == {"init": "x", "seed": 3, "oracle_steps": 5}
+    assert relevant(settings, "fixed_stride") == {"init": "x", "seed": 3, "fixed_stride": 9}
+    assert relevant(settings, "flow_fast") == {"flow": "dis", "pwcnet_small": "w"}
+    assert relevant(settings, "flow_slow") == {"flow": "dis", "pwcnet_dense": None}
+    assert methods.preparation(settings, "oracle") == 5
+    assert methods.preparation(settings, "jitnet_0.8") == 0
+
+
+def test_select():
+    known = streams("a", "b", "c")
+    assert select([], known) == (list(METHODS), known)
+    assert select(["b"], known) == (list(METHODS), [known[1]])
+    # In the order of the table and of the list.
+    assert select(["jitnet_0.8", "oracle"], known) == (["oracle", "jitnet_0.8"], known)
+    assert select(["c", "flow_fast", "a"], known) == (["flow_fast"], [known[0], known[2]])
+
+
+@pytest.mark.parametrize("name", ["jitnet", "jitnet_0.75", "d", ""])
+def test_select_neither(name):
+    with pytest.raises(UserError, match=f"'{name}' is neither a method .never_adapted, oracle.*b"):
+        select(["oracle", name], streams("a", "b"))
+
+
+def test_select_both():
+    with pytest.raises(UserError, match="'oracle' is both a method and a stream"):
+        select(["oracle"], streams("a", "oracle"))
+    select(["a"], streams("a", "oracle"))
+
+
+def test_check(tmp_path):
+    check(Settings(), list(METHODS))
+    with pytest.raises(UserError, match="'nowhere' does not exist: give a run directory"):
+        check(Settings(init="nowhere"), ["oracle"])
+    (tmp_path / "checkpoint.npz").write_bytes(b"x")
+    with pytest.raises(UserError, match="is not a checkpoint"):
+        check(Settings(init=str(tmp_path)), ["oracle"])
+    checkpoint.save(tmp_path, {"a": np.zeros(3)}, {})
+    check(Settings(init=str(tmp_path)), ["oracle"])
