@@ -17,6 +17,8 @@ from jitnet_tf.stop_request import StopRequest
 
 RESULT = "result.json"
 MASKS = "masks"
+# Of a result, what work and tables rely on.
+REQUIRED = ("stream", "settings", "summary", "flicker", "machine", "versions")
 PATIENCE_S = 0.5  # between two looks at what the workers did
 _worker = {}  # in a worker process: "stop", an Event, and "steps", a counter, both shared
 
@@ -34,10 +36,12 @@ def load(path):
     """Reads a result.json; UserError where it is none."""
     try:
         result = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-        if not {"stream", "method", "settings", "summary"} <= result.keys():
+        if not all(isinstance(result.get(name), dict) for name in REQUIRED):
             raise ValueError("values are missing")
+        if result.get("method") not in methods.METHODS:
+            raise ValueError(f"of an unknown method, {result.get('method')!r}")
         return result
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise UserError(
             f"{str(path)!r} is not a result ({error}): delete it to have it made again"
         ) from None
@@ -64,10 +68,14 @@ def still_to_do(work, results, settings):
             open_pairs.append((stream, method))
             continue
         found = load(path)
-        wanted = methods.relevant(settings, method)
-        have = {name: found["settings"].get(name) for name in wanted}
-        if have != wanted or tuple(found["stream"]["classes"]) != stream.classes:
-            different = [name for name in wanted if have[name] != wanted[name]] or ["classes"]
+        wanted = {
+            **methods.relevant(settings, method),
+            "classes": list(stream.classes),
+            "max_frames": stream.max_frames,
+        }
+        have = {**found["stream"], **found["settings"]}
+        different = [name for name in wanted if have.get(name) != wanted[name]]
+        if different:
             raise UserError(
                 f"{path} was made with another {different[0]}: take another --results, or delete it"
             )
@@ -81,8 +89,7 @@ def _end_with_parent():
 
 def _prepare(threads, stop, steps):
     """Sets up a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
-    # Killed, it says nothing, and the executor's workers would wait for ever.
+    # A parent that is killed says nothing, and the executor's workers would wait for ever.
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from jitnet_tf import cli
 
@@ -98,6 +105,10 @@ def _prepare(threads, stop, steps):
 
 def _work(stream, frames, method, settings, results, jobs):
     """Evaluates one pair in a worker process; True unless stopped."""
+    if _worker["stop"].is_set():
+        return False
+    import tensorflow as tf
+
     from experiments.evaluation import evaluate
 
     def on_step():
@@ -111,6 +122,8 @@ def _work(stream, frames, method, settings, results, jobs):
         result = evaluate(stream, frames, method, settings, place / MASKS, on_step)
     except _StoppedError:
         return False
+    except (tf.errors.OpError, MemoryError) as error:
+        raise UserError(f"TensorFlow stopped ({error})") from error
     checkpoint.write_text(place / RESULT, json.dumps({**result, "jobs": jobs}) + "\n")
     return True
 
@@ -139,7 +152,10 @@ def run(pairs, settings, results, jobs):
             jobs, context, _prepare, (threads, stop, steps)
         ) as pool,
     ):
+        # The parent says when to stop: workers, which start here, inherit that Ctrl-C is blocked.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         waiting = {pool.submit(_work, *pair, settings, results, jobs): pair for pair in pairs}
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         try:
             while waiting:
                 done, _ = concurrent.futures.wait(
@@ -151,7 +167,7 @@ def run(pairs, settings, results, jobs):
                         finished += future.result()
                     except (UserError, OSError) as error:
                         errors.append(f"{stream.name} {method}: {error}")
-                    except concurrent.futures.process.BrokenProcessPool:
+                    except concurrent.futures.BrokenExecutor:
                         errors.append(f"{stream.name} {method}: its process was killed (memory?)")
                 progress.set_postfix_str(f"{finished} of {len(pairs)} done", refresh=False)
                 progress.update(steps.value - progress.n)

@@ -62,6 +62,10 @@ def main(argv):
         (stream, frames[stream.name], method)
         for stream, method in jobs.still_to_do(work, FLAGS.results, settings)
     ]
+    try:
+        pathlib.Path(FLAGS.results).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--results={FLAGS.results} cannot be written ({error})") from None
     complete = not pairs or jobs.run(pairs, settings, FLAGS.results, FLAGS.jobs)
     if not complete:
         print(f"stopped early; the same command goes on ({FLAGS.results})")

@@ -131,7 +131,7 @@ class Table:
         """What the results were made with."""
         facts = collections.defaultdict(set)
         for r in self._cells.values():
-            facts["teacher"].add(str(r["teacher"]))
+            facts["teacher"].add(str(r.get("teacher", "not noted")))
             facts["machine"].add(machine.in_words(r["machine"]))
             facts["versions"].add(", ".join(f"{k} {v}" for k, v in r["versions"].items()))
             facts["side by side"].add(f"{r['jobs']} evaluations")
