@@ -8,6 +8,7 @@ and FN summed over its frames, IoU per class, mean over the classes that occur i
 """
 
 import os
+import pathlib
 
 import numpy as np
 from absl import flags
@@ -82,17 +83,22 @@ def draw(results, methods, seconds):
         row, column = divmod(place, columns)
         for axis in axes[2 * row : 2 * row + 2, column]:
             axis.set_axis_off()
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    lines = {line.get_label(): line for axis in axes[::2].flat for line in axis.get_lines()}
+    figure.legend(handles=lines.values(), loc="outside upper center", ncols=4, frameon=False)
     return figure
 
 
 def log(results, methods, seconds, logdir):
-    """Writes the same curves for TensorBoard, a run per method, a step per second."""
+    """Writes the same curves for TensorBoard, a run per method, a step per second.
+
+    What is there of earlier calls is replaced: two would be drawn over each other.
+    """
     cli.import_tensorflow()
     import tensorflow as tf
 
     for method in methods:
+        for file in pathlib.Path(logdir, method).glob("events.out.tfevents.*"):
+            file.unlink()
         with tf.summary.create_file_writer(os.path.join(logdir, method)).as_default():
             for (stream, other), result in results.items():
                 if other != method:

@@ -77,7 +77,9 @@ class Statistics:
         """Seconds that the teacher takes a frame, None where nobody knows."""
         if self.replayed:
             return self.recorded_teacher_seconds
-        return self.seconds.get("teacher", 0) / max(self.teacher_frames, 1)
+        if not self.teacher_frames:
+            return None
+        return self.seconds["teacher"] / self.teacher_frames
 
     @property
     def speedup(self):

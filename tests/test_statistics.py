@@ -145,7 +145,7 @@ def test_summary_with_reference():
 
 def test_nothing_yet():
     summary = Statistics(StreamScore(NAMES)).summary()
-    assert (summary["frames"], summary["fps"], summary["speedup"]) == (0, 0, 0)
+    assert (summary["frames"], summary["fps"], summary["speedup"]) == (0, 0, None)
     assert summary["mean_iou"] is None
     assert "mean IoU, all frames      –" in table({**summary, "problems": []})
 
