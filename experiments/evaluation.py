@@ -7,16 +7,18 @@ classes without background; over all frames, and over those that the teacher did
 import contextlib
 import dataclasses
 import itertools
+import time
 
 import numpy as np
 
-from experiments import machine, stability
+from experiments import machine, stability, streams
 from experiments.methods import METHODS, Context
 from jitnet_tf import metrics, video
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.scored_stream import ScoredStream
 from jitnet_tf.statistics import Statistics
 from jitnet_tf.writers import MaskWriter
+from teacher import open_teacher
 from teacher.recorded import Recording
 
 # Predictions are kept of every fourth frame, for the figures: figure 5 shows frames so far apart.
@@ -52,6 +54,17 @@ class Timeline:
         return self._seconds
 
 
+def frame_accuracy(counts, class_ids):
+    """Mean IoU of one frame over the classes `class_ids` that either map has.
+
+    None where the reference has none of them: such a frame shows nothing.
+    counts: confusion of the reference's labels and a prediction.
+    """
+    if not counts[class_ids].any():
+        return None
+    return round(float(np.nanmean(metrics.class_iou(counts)[class_ids])), 4)
+
+
 def evaluate(stream, frames, method, settings, masks, on_step=lambda: None):
     """Runs a method over a stream; returns its result, all of it plain values for JSON.
 
@@ -60,7 +73,8 @@ def evaluate(stream, frames, method, settings, masks, on_step=lambda: None):
       frames: how many frames it has.
       method: name in METHODS.
       settings: `methods.Settings`.
-      masks: folder for the predictions on every fourth frame, as `MaskWriter` writes them.
+      masks: path of a folder for the predictions on every fourth frame, as `MaskWriter` writes
+        them; beside it is room for the oracle's frames.
       on_step: called after each frame, and each training step of the oracle.
 
     Raises:
@@ -70,39 +84,60 @@ def evaluate(stream, frames, method, settings, masks, on_step=lambda: None):
     label_maker = LabelMaker(groups)
     class_ids = [groups.names.index(name) for name in stream.classes]
     with contextlib.ExitStack() as stack:
-        teacher = stack.enter_context(Recording(stream.recording))
+        recording = stack.enter_context(Recording(stream.recording))
+        live = METHODS[method].asks_teacher and settings.teacher
+        teacher = open_teacher(settings.teacher) if live else recording
 
         def open_source():
-            return video.open_source(stream.video, teacher.frame_size)
+            return video.open_source(stream.video, recording.frame_size)
 
         source = stack.enter_context(open_source())
-        context = Context(settings, label_maker, teacher, source.size, frames, open_source, on_step)
+        context = Context(
+            settings,
+            label_maker,
+            teacher,
+            recording,
+            source.size,
+            frames,
+            open_source,
+            masks.parent,
+            on_step,
+        )
+        masks.parent.mkdir(parents=True, exist_ok=True)
         segmenter = METHODS[method].make(context)
         first = next(source)
+        # One-time costs stay out of the times.
+        teacher(first, 0)
         if hasattr(segmenter, "student"):
-            segmenter.student.warm_up(first)  # one-time costs stay out of the times
+            segmenter.student.warm_up(first)
         shown = itertools.islice(itertools.chain([first], source), frames)
         statistics = Statistics(
-            metrics.StreamScore(groups.names, stream.classes), teacher.teacher_seconds, True
+            metrics.StreamScore(groups.names, stream.classes),
+            getattr(teacher, "teacher_seconds", None),
+            hasattr(teacher, "seconds"),  # it tells what it once took
         )
         timeline = Timeline(source.fps, class_ids)
         flicker = stability.Flicker(len(groups.names))
         writer = MaskWriter(masks, groups.names, overwrite=True)
         frame_iou = {}
-        for result in ScoredStream(shown, segmenter, label_maker, teacher):
+        start = time.perf_counter()
+        for result in ScoredStream(shown, segmenter, label_maker, recording):
             statistics.add(result)
             timeline.add(result)
             flicker.add(result)
             if result.index % KEPT_DISTANCE == 0:
                 writer.write(result.index, result.prediction)
-                frame_iou[result.index] = round(metrics.mean_iou(result.reference_confusion), 4)
+                accuracy = frame_accuracy(result.reference_confusion, class_ids)
+                if accuracy is not None:
+                    frame_iou[result.index] = accuracy
             on_step()
+        statistics.wall_seconds = time.perf_counter() - start
     return {
         "stream": dataclasses.asdict(stream),
         "method": method,
         "settings": dataclasses.asdict(settings),
-        "teacher": teacher.header.get("teacher"),
-        "frame_size": list(teacher.frame_size),
+        "frames": frames,
+        "recorded": streams.recorded(stream),
         "fps": source.fps,
         "summary": statistics.summary(),
         "flicker": {

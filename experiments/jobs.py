@@ -1,5 +1,6 @@
 """Runs evaluations side by side, each of them once: what has a result is not run again."""
 
+import collections
 import concurrent.futures
 import json
 import multiprocessing
@@ -10,7 +11,7 @@ import threading
 
 from tqdm import tqdm
 
-from experiments import methods
+from experiments import methods, streams
 from jitnet_tf import checkpoint
 from jitnet_tf.errors import UserError
 from jitnet_tf.stop_request import StopRequest
@@ -18,7 +19,7 @@ from jitnet_tf.stop_request import StopRequest
 RESULT = "result.json"
 MASKS = "masks"
 # Of a result, what work and tables rely on.
-REQUIRED = ("stream", "settings", "summary", "flicker", "machine", "versions")
+REQUIRED = ("stream", "settings", "summary", "flicker", "recorded", "machine", "versions")
 PATIENCE_S = 0.5  # between two looks at what the workers did
 _worker = {}  # in a worker process: "stop", an Event, and "steps", a counter, both shared
 
@@ -72,8 +73,9 @@ def still_to_do(work, results, settings):
             **methods.relevant(settings, method),
             "classes": list(stream.classes),
             "max_frames": stream.max_frames,
+            **streams.recorded(stream),
         }
-        have = {**found["stream"], **found["settings"]}
+        have = {**found["stream"], **found["settings"], **found["recorded"]}
         different = [name for name in wanted if have.get(name) != wanted[name]]
         if different:
             raise UserError(
@@ -97,6 +99,8 @@ def _prepare(threads, stop, steps):
     import cv2
     import tensorflow as tf
 
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)  # or the first worker takes it all
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     cv2.setNumThreads(threads)
@@ -141,44 +145,71 @@ def run(pairs, settings, results, jobs):
     """
     context = multiprocessing.get_context("spawn")
     stop, steps = context.Event(), context.Value("l", 0)
-    # The oracle trains first.
-    total = sum(frames + methods.preparation(settings, method) for _, frames, method in pairs)
+    total = sum(
+        frames + methods.preparation(settings, method, frames) for _, frames, method in pairs
+    )
     threads = max(os.cpu_count() // jobs, 1)
-    errors, finished = [], 0
+    queue, running = collections.deque(pairs), {}
+    errors, bugs, finished = [], [], 0
+
+    def open_pool():
+        return concurrent.futures.ProcessPoolExecutor(
+            jobs, context, _prepare, (threads, stop, steps)
+        )
+
+    pool = open_pool()
     with (
         StopRequest() as request,
         tqdm(total=total, unit="frame", dynamic_ncols=True) as progress,
-        concurrent.futures.ProcessPoolExecutor(
-            jobs, context, _prepare, (threads, stop, steps)
-        ) as pool,
     ):
-        # The parent says when to stop: workers, which start here, inherit that Ctrl-C is blocked.
-        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        waiting = {pool.submit(_work, *pair, settings, results, jobs): pair for pair in pairs}
-        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         try:
-            while waiting:
+            while queue or running:
+                if request.made:
+                    stop.set()
+                    queue.clear()
+                while queue and len(running) < jobs:
+                    pair = queue.popleft()
+                    running[_submit(pool, *pair, settings, results, jobs)] = pair
                 done, _ = concurrent.futures.wait(
-                    waiting, PATIENCE_S, concurrent.futures.FIRST_COMPLETED
+                    running, PATIENCE_S, concurrent.futures.FIRST_COMPLETED
                 )
+                is_broken = False
                 for future in done:
-                    stream, _, method = waiting.pop(future)
+                    stream, _, method = running.pop(future)
                     try:
                         finished += future.result()
                     except (UserError, OSError) as error:
                         errors.append(f"{stream.name} {method}: {error}")
                     except concurrent.futures.BrokenExecutor:
                         errors.append(f"{stream.name} {method}: its process was killed (memory?)")
+                        is_broken = True
+                    except Exception as error:  # raised below, when the others are complete
+                        bugs.append(error)
+                if is_broken:
+                    pool.shutdown()
+                    pool = open_pool()
                 progress.set_postfix_str(f"{finished} of {len(pairs)} done", refresh=False)
                 progress.update(steps.value - progress.n)
-                if request.made:
-                    break
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
+    if bugs:
+        raise bugs[0]
     if errors:
         raise UserError(
             f"{len(errors)} of {len(pairs)} evaluations failed, the first: {errors[0]}; the same "
             "command runs them again"
         )
     return finished == len(pairs)
+
+
+def _submit(pool, *arguments):
+    """Hands a pair to a pool; the worker that may start for it inherits that Ctrl-C is blocked.
+
+    The parent says when to stop.
+    """
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        return pool.submit(_work, *arguments)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)

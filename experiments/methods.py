@@ -5,6 +5,7 @@ named for differs.
 """
 
 import dataclasses
+import pathlib
 from collections.abc import Callable
 
 from experiments import flow, oracle
@@ -12,6 +13,7 @@ from jitnet_tf import checkpoint
 from jitnet_tf.config import RunConfig
 from jitnet_tf.distiller import Distiller
 from jitnet_tf.errors import UserError
+from teacher import saved_model_folder
 
 FLOW_STRIDES = {"flow_slow": 8, "flow_fast": 16}  # §5.4
 
@@ -21,17 +23,22 @@ class Settings:
     """What holds for all rows; a result of other settings is not mixed with these.
 
     Attributes:
+      teacher: what to run live on teacher frames, so that its time is measured as well; None: the
+        stream's recording, with the time that it took when recorded.
       init: initial weights of every student; see `jitnet_tf.distill --init`.
       seed: of initial weights and batches.
-      oracle_steps: training steps of the oracle, BATCH_SIZE frames each.
+      oracle_steps, oracle_epochs: the oracle takes as many training steps of BATCH_SIZE frames as
+        the larger of the two asks for; an epoch is all of its frames once.
       fixed_stride: frames between the teacher frames of the row of that name.
       flow: 'dis' or 'pwcnet'.
       pwcnet_dense, pwcnet_small: converted weights; see `pwcnet.load_weights`.
     """
 
+    teacher: str | None = None
     init: str = "random"
     seed: int = 0
     oracle_steps: int = 500
+    oracle_epochs: int = 5
     fixed_stride: int = 16
     flow: str = "dis"
     pwcnet_dense: str | None = None
@@ -48,19 +55,23 @@ class Context:
     Attributes:
       settings: Settings.
       label_maker: a LabelMaker.
-      teacher: a Recording.
+      teacher: see `distiller.Teacher`.
+      recording: the teacher on every frame.
       frame_size: (H, W).
       frames: of the stream.
       open_source: opens the stream's video once more.
+      scratch: folder for what is needed only meanwhile.
       on_step: to call now and then during long preparations.
     """
 
     settings: Settings
     label_maker: object
     teacher: object
+    recording: object
     frame_size: tuple[int, int]
     frames: int
     open_source: Callable
+    scratch: pathlib.Path
     on_step: Callable
 
 
@@ -100,19 +111,24 @@ def _never_adapted(context):
 
 
 def _oracle(context):
-    student, config = _distiller(context).student, RunConfig("", "", "")
+    student, settings = _distiller(context).student, context.settings
     with (
         context.open_source() as source,
         oracle.TrainingFrames(
-            source, context.teacher, context.label_maker, context.frames
+            source,
+            context.recording,
+            context.label_maker,
+            context.frames,
+            context.scratch,
+            context.on_step,
         ) as frames,
     ):
         oracle.train(
             student,
             frames,
-            context.settings.oracle_steps,
-            config.learning_rate,
-            context.settings.seed,
+            oracle_steps(settings, context.frames),
+            RunConfig("", "", "").learning_rate,
+            settings.seed,
             context.on_step,
         )
     return _frozen(student, context)
@@ -134,6 +150,7 @@ def _flow(stride, dis_preset, pwcnet_kind):
 
 
 STUDENT = ("init", "seed")
+TAUGHT = ("teacher", *STUDENT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,28 +162,40 @@ class Method:
       make: Context → what has step(frame) and `index`.
       settings: the Settings that bear on it.
       stages: of FrameResult.seconds that make up inference.
+      has_speedup: whether what it costs is all in the run.
     """
 
     title: str
     make: Callable
     settings: tuple[str, ...] = STUDENT
     stages: tuple[str, ...] = ("infer",)
+    has_speedup: bool = True
+
+    @property
+    def asks_teacher(self):
+        """Whether there are teacher frames."""
+        return "teacher" in self.settings
 
 
 def _flow_method(title, stride, dis_preset, pwcnet_kind):
     make = _flow(stride, dis_preset, pwcnet_kind)
-    return Method(title, make, ("flow", f"pwcnet_{pwcnet_kind}"), ("flow", "warp"))
+    return Method(title, make, ("teacher", "flow", f"pwcnet_{pwcnet_kind}"), ("flow", "warp"))
 
 
 METHODS = {
     "never_adapted": Method("Never adapted", _never_adapted),
-    "oracle": Method("Offline oracle", _oracle, (*STUDENT, "oracle_steps")),
+    "oracle": Method(
+        "Offline oracle",
+        _oracle,
+        (*STUDENT, "oracle_steps", "oracle_epochs"),
+        has_speedup=False,
+    ),
     "flow_slow": _flow_method("Flow slow", FLOW_STRIDES["flow_slow"], "medium", "dense"),
     "flow_fast": _flow_method("Flow fast", FLOW_STRIDES["flow_fast"], "ultrafast", "small"),
-    "fixed_stride": Method("Fixed stride", _fixed_stride, (*STUDENT, "fixed_stride")),
-    "jitnet_0.7": Method("JITNet 0.7", _jitnet(0.7)),
-    "jitnet_0.8": Method("JITNet 0.8", _jitnet(0.8)),
-    "jitnet_0.9": Method("JITNet 0.9", _jitnet(0.9)),
+    "fixed_stride": Method("Fixed stride, 0.8", _fixed_stride, (*TAUGHT, "fixed_stride")),
+    "jitnet_0.7": Method("JITNet 0.7", _jitnet(0.7), TAUGHT),
+    "jitnet_0.8": Method("JITNet 0.8", _jitnet(0.8), TAUGHT),
+    "jitnet_0.9": Method("JITNet 0.9", _jitnet(0.9), TAUGHT),
 }
 
 
@@ -175,15 +204,23 @@ def relevant(settings, method):
     return {name: getattr(settings, name) for name in METHODS[method].settings}
 
 
-def preparation(settings, method):
-    """How many steps a method takes before its first frame."""
-    return settings.oracle_steps if method == "oracle" else 0
+def preparation(settings, method, frames):
+    """How many steps a method takes before its first frame, on a stream of so many frames."""
+    return frames + oracle_steps(settings, frames) if method == "oracle" else 0
+
+
+def oracle_steps(settings, frames):
+    """The oracle's training steps on a stream of so many frames."""
+    epoch = frames / oracle.FRAME_DISTANCE / oracle.BATCH_SIZE
+    return max(settings.oracle_steps, round(settings.oracle_epochs * epoch))
 
 
 def check(settings, names):
     """UserError where the methods `names` cannot run: no checkpoint in init, no weights of flow."""
     if settings.init != "random":
         checkpoint.load(settings.init)
+    if settings.teacher and any(METHODS[name].asks_teacher for name in names):
+        saved_model_folder(settings.teacher)
     if settings.flow == "pwcnet":
         from experiments.pwcnet import check_weights
 

@@ -6,6 +6,7 @@ frames that it has not seen.
 
 import math
 import pathlib
+import shutil
 import tempfile
 
 import cv2
@@ -16,6 +17,7 @@ from jitnet_tf.errors import UserError
 # The paper's 20 %: every fifth frame.
 FRAME_DISTANCE = 5
 BATCH_SIZE = 4
+PREFIX = "oracle-"
 
 
 class TrainingFrames:
@@ -29,23 +31,28 @@ class TrainingFrames:
       teacher: a Recording.
       label_maker: a LabelMaker.
       frames: how many frames of the source the stream has.
+      scratch: folder to keep them in until the end; what a killed process left there is removed.
+      on_step: called after each frame of the source.
 
     Raises:
       UserError: no space on the disk.
     """
 
-    def __init__(self, source, teacher, label_maker, frames):
+    def __init__(self, source, teacher, label_maker, frames, scratch, on_step=lambda: None):
         self._teacher = teacher
         self._label_maker = label_maker
-        self._folder = tempfile.TemporaryDirectory(prefix="oracle-")
+        for left in pathlib.Path(scratch).glob(f"{PREFIX}*"):
+            shutil.rmtree(left)
+        self._folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=scratch)
         self.count = 0
         for index, frame in zip(range(frames), source, strict=False):
+            on_step()
             if index % FRAME_DISTANCE == 0:
                 fast = [cv2.IMWRITE_PNG_COMPRESSION, 1]
                 if not cv2.imwrite(self._path(self.count), frame[..., ::-1], fast):
                     raise UserError(
                         f"{self._folder.name} cannot be written: the oracle's frames need free "
-                        "space there; TMPDIR names another place"
+                        "space there"
                     )
                 self.count += 1
 
@@ -59,7 +66,10 @@ class TrainingFrames:
         """
         rows = []
         for number in map(int, numbers):  # SQLite finds nothing by numpy's integers
-            frame = np.ascontiguousarray(cv2.imread(self._path(number))[..., ::-1])
+            frame = cv2.imread(self._path(number))
+            if frame is None:
+                raise UserError(f"{self._path(number)} is gone: the same command starts again")
+            frame = np.ascontiguousarray(frame[..., ::-1])
             instances = self._teacher(frame, number * FRAME_DISTANCE)
             make, size = self._label_maker, frame.shape[:2]
             rows.append((frame, make.labels(instances, size), make.weights(instances, size)))

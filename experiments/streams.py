@@ -140,10 +140,11 @@ def check(stream):
         )
     with Recording(stream.recording) as recording:
         with video.open_source(stream.video, recording.frame_size) as source:
+            recording(next(source), 0)  # or it is of another video
             frames = min(source.announced_frames or len(recording), stream.max_frames or 1 << 62)
             if len(recording) < frames or source.announced_frames is None:
                 # Headers may promise too much.
-                frames = source.skip(min(frames + 1, stream.max_frames or frames + 1))
+                frames = 1 + source.skip(min(frames, (stream.max_frames or frames + 1) - 1))
         if len(recording) < frames:
             raise UserError(
                 f"stream {stream.name}: recording {stream.recording!r} has {len(recording)} "
@@ -159,6 +160,16 @@ def check(stream):
         f"stream {stream.name}: class {min(missing)!r} never occurs in {stream.recording!r}: take "
         "it out of the list"
     )
+
+
+def recorded(stream):
+    """What a stream's recording was made of: frame size, teacher and its digest."""
+    with Recording(stream.recording) as recording:
+        return {
+            "recorded_teacher": recording.header.get("teacher"),
+            "recorded_teacher_sha256": recording.header.get("teacher_sha256"),
+            "frame_size": list(recording.frame_size),
+        }
 
 
 def frame_classes(recording, frames):

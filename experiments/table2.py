@@ -32,9 +32,18 @@ def define_flags():
     flags.DEFINE_list("only", [], "Names of methods and streams to evaluate. Default: all.")
     flags.DEFINE_integer("jobs", 1, "Evaluations to run side by side.", lower_bound=1)
     flags.DEFINE_string("print", None, "Folder of results to print the tables of; runs nothing.")
+    flags.DEFINE_string(
+        "teacher",
+        d.teacher,
+        "SavedModel folder or zoo:NAME to run live on teacher frames, so that its time is measured "
+        "in the run. Default: the recordings, with the time that they hold.",
+    )
     flags.DEFINE_string("init", d.init, "Initial weights of all students; see jitnet_tf.distill.")
     flags.DEFINE_integer("seed", d.seed, "Of initial weights and batches.", lower_bound=0)
-    flags.DEFINE_integer("oracle_steps", d.oracle_steps, "Steps of the oracle.", lower_bound=1)
+    flags.DEFINE_integer("oracle_steps", d.oracle_steps, "Least steps of the oracle.", 1)
+    flags.DEFINE_integer(
+        "oracle_epochs", d.oracle_epochs, "Its least epochs, of 20 % of frames.", 0
+    )
     flags.DEFINE_integer(
         "fixed_stride", d.fixed_stride, "Stride of the row with a fixed one.", lower_bound=1
     )
@@ -70,7 +79,9 @@ def main(argv):
     if not complete:
         print(f"stopped early; the same command goes on ({FLAGS.results})")
         sys.exit(cli.EXIT_INTERRUPTED)
-    text = table2_report.report(jobs.load_all(FLAGS.results))
+    names = {stream.name for stream in listed}
+    found = [r for r in jobs.load_all(FLAGS.results) if r["stream"]["name"] in names]
+    text = table2_report.report(found)
     table = pathlib.Path(FLAGS.results, TABLE)
     checkpoint.write_text(table, text + "\n")
     print(text)

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from materials import square_scene, write_square_stream
 
-from experiments import flow, oracle, stability
-from experiments.evaluation import KEPT_DISTANCE, Timeline, evaluate
-from experiments.methods import Settings
+from experiments import evaluation, flow, oracle, stability
+from experiments.evaluation import KEPT_DISTANCE, Timeline, evaluate, frame_accuracy
+from experiments.methods import Settings, preparation
 from jitnet_tf import metrics, video
 from jitnet_tf.config import RunConfig
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import class_groups
 from jitnet_tf.student import make_student
+from teacher.recorded import Recording
 
 COUNT = 24
 
@@ -35,7 +36,7 @@ def evaluated(stream, method, folder, frames=COUNT, **settings):
     """The result, as it reads back from JSON, and the kept predictions by frame."""
     steps = []
     result = evaluate(stream, frames, method, Settings(**settings), folder, lambda: steps.append(1))
-    assert len(steps) == frames + (settings["oracle_steps"] if method == "oracle" else 0)
+    assert len(steps) == frames + preparation(Settings(**settings), method, frames)
     kept = {int(p.stem): cv2.imread(str(p), cv2.IMREAD_UNCHANGED) for p in folder.glob("*.png")}
     assert sorted(kept) == list(range(0, frames, KEPT_DISTANCE))
     back = json.loads(json.dumps(result))
@@ -47,9 +48,50 @@ def evaluated(stream, method, folder, frames=COUNT, **settings):
     assert tp / (tp + fp + fn) == pytest.approx(summary["mean_iou"])
     labels = square_scene(COUNT, (0, 0) if stream.name == "still" else (1, 1))[1]
     for index, prediction in kept.items():
-        expected = metrics.mean_iou(metrics.confusion(labels[index], prediction, 9))
+        expected = metrics.class_iou(metrics.confusion(labels[index], prediction, 9))[1]
         assert back["frame_iou"][str(index)] == pytest.approx(expected, abs=5e-5)
     return back, kept
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([[9, 0, 0], [0, 0, 0], [0, 0, 0]], None),  # nothing to see
+        ([[5, 4, 0], [0, 0, 0], [0, 0, 0]], None),  # nor here, whatever the prediction
+        ([[5, 0, 0], [1, 3, 0], [0, 0, 0]], 0.75),
+        ([[5, 2, 0], [0, 0, 0], [1, 0, 1]], 0.25),  # a class that only the prediction has: 0
+        ([[5, 0, 3], [0, 4, 0], [0, 0, 0]], 1.0),  # over the classes evaluated alone
+    ],
+)
+def test_accuracy_of_a_frame(counts, expected):
+    ids = [1] if expected == 1.0 else [1, 2]
+    assert frame_accuracy(np.array(counts), ids) == expected
+
+
+def test_a_live_teacher_is_timed_in_the_run(still, tmp_path, monkeypatch):
+    """Its answers are those recorded, its time is its own; the recording says half a second."""
+    asked = []
+
+    class Live:
+        def __init__(self, spec):
+            assert spec == "live"
+            self._recording = Recording(still.recording)
+
+        def __call__(self, frame, index):
+            asked.append(index)
+            return self._recording(frame, index)
+
+    monkeypatch.setattr(evaluation, "open_teacher", Live)
+    result, _ = evaluated(still, "flow_slow", tmp_path / "live", teacher="live")
+    assert asked == [0, 0, 8, 16]  # once to warm up
+    assert result["summary"]["mean_iou"] == 1
+    assert result["summary"]["teacher_time"] == "measured"
+    assert result["summary"]["teacher_seconds_per_frame"] < 0.5
+    result, _ = evaluated(still, "flow_slow", tmp_path / "recorded")
+    assert result["summary"]["teacher_seconds_per_frame"] == 0.5
+    asked.clear()
+    evaluated(still, "never_adapted", tmp_path / "never", teacher="live")
+    assert asked == []
 
 
 # Seconds
@@ -108,7 +150,8 @@ def test_flow_of_a_scene_at_rest_is_perfect(still, tmp_path, method, stride):
     assert result["flicker"] == {"prediction": 0, "teacher": 0}
     assert set(result["frame_iou"].values()) == {1}
     assert result["timeline"] == [{"tp": [COUNT * 28 * 28], "fp": [0], "fn": [0], "updates": 0}]
-    assert (result["fps"], result["frame_size"], result["problems"]) == (25, [64, 96], [])
+    assert (result["fps"], result["frames"], result["problems"]) == (25, COUNT, [])
+    assert result["recorded"]["frame_size"] == [64, 96]
     assert result["stream"]["classes"] == ["person"]
     assert set(kept[20].ravel()) == {0, 1}
     assert json.loads((tmp_path / "classes.json").read_text())["1"] == "person"

@@ -22,6 +22,17 @@ RESULT = {
 }
 
 
+RECORDED = {"recorded_teacher": "t", "recorded_teacher_sha256": "0", "frame_size": [48, 64]}
+
+
+@pytest.fixture(autouse=True)
+def recorded(monkeypatch):
+    """What the recordings of all streams here are made of."""
+    made_of = dict(RECORDED)
+    monkeypatch.setattr(jobs.streams, "recorded", lambda stream: made_of)
+    return made_of
+
+
 def stream(name="a", **changes):
     values = {"category": "c", "classes": ("person", "dog"), "video": "v", "recording": "r"}
     return Stream(name, **{**values, "max_frames": None, **changes})
@@ -31,7 +42,7 @@ def write_result(results, made_of, method, settings=None):
     path = jobs.folder(results, made_of.name, method) / jobs.RESULT
     path.parent.mkdir(parents=True)
     values = {"method": method, "stream": vars(made_of), "settings": vars(settings or Settings())}
-    path.write_text(json.dumps({**RESULT, **values}))
+    path.write_text(json.dumps({**RESULT, **values, "recorded": RECORDED}))
     return path
 
 
@@ -131,6 +142,14 @@ def test_results_of_another_stream(tmp_path, changes, different):
         return
     with pytest.raises(UserError, match=f"was made with another {different}"):
         jobs.still_to_do(work, tmp_path, Settings())
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_results_of_another_recording(tmp_path, recorded, name):
+    write_result(tmp_path, stream(), "flow_slow")
+    recorded[name] = "other"
+    with pytest.raises(UserError, match=f"was made with another {name}"):
+        jobs.still_to_do([(stream(), "flow_slow")], tmp_path, Settings())
 
 
 # Running, with threads of this process for workers; test_table2 has real ones

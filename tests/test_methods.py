@@ -47,7 +47,9 @@ def made(monkeypatch):
 
     def make(name, **settings):
         configs.clear()
-        context = Context(Settings(**settings), MAKER, "teacher", (64, 96), 9, None, None)
+        context = Context(
+            Settings(**settings), MAKER, "teacher", "recording", (64, 96), 9, None, None, None
+        )
         segmenter = METHODS[name].make(context)
         return (configs or [None])[0], segmenter
 
@@ -118,15 +120,30 @@ def test_flow(made, monkeypatch, name, preset, stride):
 
 
 def test_settings_that_bear_on_a_method():
-    settings = Settings(init="x", seed=3, oracle_steps=5, fixed_stride=9, pwcnet_small="w")
-    assert relevant(settings, "jitnet_0.8") == {"init": "x", "seed": 3}
-    assert relevant(settings, "never_adapted") == {"init": "x", "seed": 3}
-    assert relevant(settings, "oracle") == {"init": "x", "seed": 3, "oracle_steps": 5}
-    assert relevant(settings, "fixed_stride") == {"init": "x", "seed": 3, "fixed_stride": 9}
-    assert relevant(settings, "flow_fast") == {"flow": "dis", "pwcnet_small": "w"}
-    assert relevant(settings, "flow_slow") == {"flow": "dis", "pwcnet_dense": None}
-    assert methods.preparation(settings, "oracle") == 5
-    assert methods.preparation(settings, "jitnet_0.8") == 0
+    settings = Settings("t", init="x", seed=3, oracle_steps=5, fixed_stride=9, pwcnet_small="w")
+    student = {"init": "x", "seed": 3}
+    assert relevant(settings, "jitnet_0.8") == {"teacher": "t", **student}
+    assert relevant(settings, "never_adapted") == student
+    assert relevant(settings, "oracle") == {**student, "oracle_steps": 5, "oracle_epochs": 5}
+    assert relevant(settings, "fixed_stride") == {"teacher": "t", **student, "fixed_stride": 9}
+    assert relevant(settings, "flow_fast") == {"teacher": "t", "flow": "dis", "pwcnet_small": "w"}
+    assert relevant(settings, "flow_slow") == {"teacher": "t", "flow": "dis", "pwcnet_dense": None}
+
+
+@pytest.mark.parametrize(
+    ("frames", "least", "epochs", "steps"),
+    [
+        (120, 500, 5, 500),  # 24 frames: 6 batches an epoch
+        (30_000, 500, 5, 7500),  # the paper's streams: 6,000 frames
+        (30_000, 500, 0, 500),
+        (120, 1, 5, 30),
+    ],
+)
+def test_the_oracles_steps(frames, least, epochs, steps):
+    settings = Settings(oracle_steps=least, oracle_epochs=epochs)
+    assert methods.oracle_steps(settings, frames) == steps
+    assert methods.preparation(settings, "oracle", frames) == frames + steps
+    assert methods.preparation(settings, "jitnet_0.8", frames) == 0
 
 
 def test_select():

@@ -3,7 +3,6 @@
 import gc
 import itertools
 import math
-import pathlib
 
 import numpy as np
 import pytest
@@ -33,16 +32,16 @@ def opened(stream):
         yield source, recording
 
 
-def folders():
-    return {path.name for path in pathlib.Path(oracle.tempfile.gettempdir()).glob("oracle-*")}
+def folders(scratch):
+    return [path.name for path in scratch.iterdir()]
 
 
-def test_every_fifth_frame_as_it_was(stream, opened):
+def test_every_fifth_frame_as_it_was(stream, opened, tmp_path):
     source, recording = opened
     labels = square_scene(12)[1]
     with video.open_source(stream.video) as again:
         shown = list(again)
-    with TrainingFrames(source, recording, MAKER, 12) as frames:
+    with TrainingFrames(source, recording, MAKER, 12, tmp_path) as frames:
         assert frames.count == 3
         pictures, classes, weights = frames.batch([2, 0, 1, 0])
     for pixels, kind in ((pictures, np.uint8), (classes, np.uint8), (weights, np.float32)):
@@ -56,25 +55,23 @@ def test_every_fifth_frame_as_it_was(stream, opened):
 
 
 @pytest.mark.parametrize(("frames", "count"), [(1, 1), (5, 1), (6, 2), (11, 3), (99, 3)])
-def test_no_more_frames_than_the_stream_has(opened, frames, count):
-    with TrainingFrames(*opened, MAKER, frames) as training:
+def test_no_more_frames_than_the_stream_has(opened, frames, count, tmp_path):
+    with TrainingFrames(*opened, MAKER, frames, tmp_path) as training:
         assert training.count == count
 
 
-def test_nothing_stays_on_disk(opened):
-    before = folders()
-    with TrainingFrames(*opened, MAKER, 12):
-        assert len(folders() - before) == 1
-    assert folders() == before
+def test_nothing_stays_on_disk(opened, tmp_path):
+    with TrainingFrames(*opened, MAKER, 12, tmp_path):
+        assert len(folders(tmp_path)) == 1
+    assert folders(tmp_path) == []
 
 
-def test_full_disk(opened, monkeypatch):
-    before = folders()
+def test_full_disk(opened, monkeypatch, tmp_path):
     monkeypatch.setattr(oracle.cv2, "imwrite", lambda *_: False)
-    with pytest.raises(UserError, match=r"oracle-.* cannot be written: .* TMPDIR names another"):
-        TrainingFrames(*opened, MAKER, 12)
+    with pytest.raises(UserError, match=r"oracle-.* cannot be written"):
+        TrainingFrames(*opened, MAKER, 12, tmp_path)
     gc.collect()
-    assert folders() == before
+    assert folders(tmp_path) == []
 
 
 @given(st.integers(1, 40), st.integers(0, 40), st.integers(0, 5))
@@ -108,7 +105,7 @@ def test_learning_rate_never_rises_nor_ends(steps, peak):
     assert all(a >= b > 0 for a, b in itertools.pairwise(rates))
 
 
-def test_training(opened):
+def test_training(opened, tmp_path):
     """A student that notes what it is trained on, in which order."""
     log = []
 
@@ -120,7 +117,7 @@ def test_training(opened):
             log.append((frames, labels, weights))
             return 1.0
 
-    with TrainingFrames(*opened, MAKER, 12) as frames:
+    with TrainingFrames(*opened, MAKER, 12, tmp_path) as frames:
         oracle.train(Student(), frames, 6, 0.01, 3, lambda: log.append("step"))
         for step, numbers in enumerate(random_batches(3, 6, 3)):
             rate, batch, end = log[3 * step : 3 * step + 3]

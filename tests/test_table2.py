@@ -17,6 +17,7 @@ from commands import run_command
 from materials import write_square_stream
 
 from experiments import jobs, methods, streams, table2, table2_report
+from jitnet_tf.errors import UserError
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 LONG = 160  # frames
@@ -168,7 +169,7 @@ def made_result(name, method, iou=0.5, **changes):
         },
         "method": method,
         "settings": {**vars(methods.Settings()), **changes.pop("settings", {})},
-        "teacher": "a teacher",
+        "recorded": changes.pop("recorded", {"recorded_teacher": "a teacher"}),
         "summary": summary,
         "flicker": {"prediction": 0.125, "teacher": 0.25},
         "machine": {"cpu": "a CPU", "cores": 2, "gpus": []},
@@ -238,11 +239,14 @@ def test_averages_are_means_over_streams(report):
     # In the table's order, and only methods that have results.
     assert list(rows["overall"]) == ["Never adapted", "Flow slow", "JITNet 0.8"]
     column = {name: row["JITNet 0.8"] for name, row in rows.items()}
-    assert column["overall"] == "60.0 (20.0, 3)"
-    assert column["fixed"] == "75.0 (20.0, 3)"
-    assert column["traffic"] == column["c (person)"] == "30.0 (20.0, 3)"
-    assert column["*the paper, overall*"] == "78.6 (13.5×, 4.7 %)"
-    assert rows["fixed"]["Flow slow"] == "75.0 (20.0, 0)"
+    assert column["overall"] == "60.0 (20.0)"
+    assert column["fixed"] == "75.0 (20.0)"
+    assert column["traffic"] == column["c (person)"] == "30.0 (20.0)"
+    assert column["*the paper, overall*"] == "78.6 (4.7)"
+    assert rows["fixed"]["Flow slow"] == "75.0 (20.0)"
+    updates = table_named(report, "Updates")
+    assert {row["JITNet 0.8"] for row in updates.values()} == {"3"}
+    assert updates["fixed"]["Flow slow"] == "0"
 
 
 def test_what_is_missing_is_a_dash(report):
@@ -252,7 +256,7 @@ def test_what_is_missing_is_a_dash(report):
     assert rows["a (person)"]["Never adapted"] == "–"
     assert rows["c (person)"]["Never adapted"] == "5.0"  # without a teacher there is no fraction
     assert rows["*the paper, overall*"]["Never adapted"] == "–"
-    assert table_named(report, "Flicker")["c"]["Flow slow"] == "–"
+    assert table_named(report, "Flicker")["c (person)"]["Flow slow"] == "–"
 
 
 def test_frames_that_the_teacher_did_not_see(report):
@@ -262,7 +266,7 @@ def test_frames_that_the_teacher_did_not_see(report):
 
 
 def test_speedups(report):
-    rows = table_named(report, "Cost")
+    rows = table_named(report, "Speedup")
     jitnet = list(rows["JITNet 0.8"].values())
     # Here: .5 s for the teacher, 1.3 s for ten frames and three updates, .2 s for an update.
     assert jitnet == [
@@ -270,6 +274,8 @@ def test_speedups(report):
         f"{10 * 0.5 / (8 * 0.1 + 2 * 0.5 + 3 * 0.2):.2f}×",
         f"{10 * 300 / (8 * 7 + 2 * 300 + 3 * 30):.2f}×",
         f"{10 * 1390 / (8 * 15.2 + 2 * 1390 + 3 * 42):.2f}×",
+        "13.5×",  # the paper's own
+        "–",
     ]
     # .8 s for eight frames; the paper states no cost of flow alone.
     assert list(rows["Flow slow"].values()) == [
@@ -277,18 +283,41 @@ def test_speedups(report):
         f"{10 * 0.5 / (0.8 + 2 * 0.5):.2f}×",
         "–",
         "–",
+        "2.2×",
+        "–",
     ]
+
+
+def test_the_oracle_has_no_speedup():
+    """Its training and its labels are not in the run."""
+    text = table2_report.report([made_result("a", "oracle")])
+    assert list(table_named(text, "Speedup")["Offline oracle"].values()) == ["–"] * 6
+
+
+def test_the_paper_in_its_own_terms():
+    """Without training and teacher frames a student saves what one inference does."""
+    never = {"teacher_frames": 0, "teacher_fraction": 0.0, "updates": 0}
+    text = table2_report.report([made_result("a", "never_adapted", summary=never)])
+    row = list(table_named(text, "Speedup")["Never adapted"].values())
+    assert row[2:] == [f"{300 / 7:.2f}×", f"{1390 / 15.2:.2f}×", "–", "–"]
 
 
 def test_milliseconds(report):
     rows = table_named(report, "Milliseconds")
-    assert list(rows["JITNet 0.8"].values()) == ["500.0", "100.0", "200.0"]
-    assert list(rows["Flow slow"].values()) == ["500.0", "100.0", "–"]
+    assert list(rows["JITNet 0.8"].values())[:3] == ["500.0", "100.0", "200.0"]
+    assert list(rows["Flow slow"].values())[:3] == ["500.0", "100.0", "–"]
+    by_frame = {name: cell for name, cell in rows["JITNet 0.8"].items() if "by frame" in name}
+    assert by_frame == {
+        "infer, by frame": "130.0",
+        "update, by frame": "60.0",
+        "flow, by frame": "–",
+        "warp, by frame": "–",
+    }
 
 
 def test_flicker(report):
     rows = table_named(report, "Flicker")
-    assert rows["a"] == {
+    assert rows["a (person)"] == {
         "Teacher": "25.0",
         "Never adapted": "–",
         "Flow slow": "12.5",
@@ -305,8 +334,8 @@ def test_what_is_unknown_is_a_dash():
         ]
     )
     assert table_named(text, "all frames")["overall"]["JITNet 0.8"] == "–"
-    assert list(table_named(text, "Cost")["JITNet 0.8"].values())[:2] == ["–", "–"]
-    assert table_named(text, "Flicker")["b"] == {"Teacher": "–", "JITNet 0.8": "–"}
+    assert list(table_named(text, "Speedup")["JITNet 0.8"].values())[:2] == ["–", "–"]
+    assert table_named(text, "Flicker")["b (person)"] == {"Teacher": "–", "JITNet 0.8": "–"}
     assert list(table_named(text, "all frames")) == [  # one category is the same as all
         "overall",
         "a (person)",
@@ -318,17 +347,20 @@ def test_what_is_unknown_is_a_dash():
 def test_origin(report):
     rows = table_named(report, "Made with")
     values = {name: next(iter(row.values())) for name, row in rows.items()}
-    assert values["teacher"] == "a teacher"
+    assert values["recorded teacher"] == "a teacher"
     assert "a CPU" in values["machine"]
     assert values["versions"] == "tensorflow 2"
     assert (values["init"], values["seed"], values["flow"]) == ("random", "0", "dis")
     assert "oracle_steps" not in values  # no oracle is among the results
 
 
-def test_settings_that_differ_are_told():
+def test_settings_that_differ_are_refused():
     made = [made_result(n, "oracle", settings={"oracle_steps": int(n)}) for n in ("7", "900")]
-    steps = table_named(table2_report.report(made), "Made with")["oracle_steps"]
-    assert next(iter(steps.values())) == "7; 900"
+    with pytest.raises(UserError, match="results of oracle were made with different oracle_steps"):
+        table2_report.report(made)
+    # Those that do not bear on a method may differ.
+    made = [made_result(n, "flow_slow", settings={"oracle_steps": int(n)}) for n in ("7", "900")]
+    assert "oracle_steps" not in table2_report.report(made)
 
 
 def test_print_makes_tables_of_results_alone(tmp_path, capsys):
@@ -336,7 +368,7 @@ def test_print_makes_tables_of_results_alone(tmp_path, capsys):
     before = files(tmp_path)
     assert run_command(table2, f"--print={tmp_path}") == 0
     rows = table_named(capsys.readouterr().out, "all frames")
-    assert rows["a (person)"]["JITNet 0.8"] == "75.0 (20.0, 3)"
+    assert rows["a (person)"]["JITNet 0.8"] == "75.0 (20.0)"
     assert files(tmp_path) == before
 
 
