@@ -222,11 +222,11 @@ def check(settings, names):
     if settings.teacher and any(METHODS[name].asks_teacher for name in names):
         saved_model_folder(settings.teacher)
     if settings.flow == "pwcnet":
-        from experiments.pwcnet import check_weights
+        from experiments.pwcnet import PWCNet  # imports TensorFlow
 
         for kind in ("dense", "small"):
             if any(f"pwcnet_{kind}" in METHODS[name].settings for name in names):
-                check_weights(kind, getattr(settings, f"pwcnet_{kind}"))
+                PWCNet(kind, getattr(settings, f"pwcnet_{kind}"), (64, 64))
 
 
 def select(names, streams):

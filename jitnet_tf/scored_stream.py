@@ -24,7 +24,7 @@ class ScoredStream:
     def next_result(self):
         """The next frame's FrameResult with its scores, None at the end.
 
-        After a UserError, segmenter and scores are as they were before the frame.
+        After a UserError other than DivergedError the segmenter is as it was before the frame.
         """
         watch = Stopwatch()
         with watch("decode"):

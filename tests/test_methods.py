@@ -167,6 +167,23 @@ def test_select_both():
     select(["a"], streams("a", "oracle"))
 
 
+def test_check_of_flow(tmp_path):
+    settings = Settings(flow="pwcnet")
+    check(settings, ["jitnet_0.8", "oracle"])  # which have no flow
+    with pytest.raises(UserError, match=r"PWC-Net \(small\) has no weights: .* --flow=dis"):
+        check(settings, ["jitnet_0.8", "flow_fast"])
+    settings = Settings(flow="pwcnet", pwcnet_dense=str(tmp_path / "none.npz"))
+    with pytest.raises(UserError, match="does not exist"):
+        check(settings, ["flow_slow"])
+
+
+def test_check_of_a_live_teacher(tmp_path):
+    settings = Settings(teacher=str(tmp_path / "none"))
+    check(settings, ["never_adapted", "oracle"])  # which ask none
+    with pytest.raises(UserError, match="is not a folder"):
+        check(settings, ["jitnet_0.8"])
+
+
 def test_check(tmp_path):
     check(Settings(), list(METHODS))
     with pytest.raises(UserError, match="'nowhere' does not exist: give a run directory"):
