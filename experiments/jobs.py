@@ -157,7 +157,7 @@ def run(pairs, settings, results, jobs):
             jobs, context, _prepare, (threads, stop, steps)
         )
 
-    pool = open_pool()
+    pool, is_broken = open_pool(), False
     with (
         StopRequest() as request,
         tqdm(total=total, unit="frame", dynamic_ncols=True) as progress,
@@ -167,13 +167,15 @@ def run(pairs, settings, results, jobs):
                 if request.made:
                     stop.set()
                     queue.clear()
-                while queue and len(running) < jobs:
+                if is_broken and not running:  # all that ran in it have ended
+                    pool.shutdown()
+                    pool, is_broken = open_pool(), False
+                while queue and len(running) < jobs and not is_broken:
                     pair = queue.popleft()
                     running[_submit(pool, *pair, settings, results, jobs)] = pair
                 done, _ = concurrent.futures.wait(
                     running, PATIENCE_S, concurrent.futures.FIRST_COMPLETED
                 )
-                is_broken = False
                 for future in done:
                     stream, _, method = running.pop(future)
                     try:
@@ -185,9 +187,6 @@ def run(pairs, settings, results, jobs):
                         is_broken = True
                     except Exception as error:  # raised below, when the others are complete
                         bugs.append(error)
-                if is_broken:
-                    pool.shutdown()
-                    pool = open_pool()
                 progress.set_postfix_str(f"{finished} of {len(pairs)} done", refresh=False)
                 progress.update(steps.value - progress.n)
         finally:

@@ -230,6 +230,34 @@ def test_a_bug_keeps_its_traceback(run, tmp_path):
     assert results(tmp_path) == ["one"]
 
 
+def test_one_killed_worker_takes_one_pool_along(run, tmp_path, monkeypatch):
+    """Its neighbours' pairs are told of a little later; the next begin in a new pool, once."""
+    pools = []
+
+    class Counted(Threads):
+        def __init__(self, *arguments):
+            pools.append(self)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", Counted)
+    first_told, other = threading.Event(), threading.Event()
+
+    def evaluate(method, on_step):
+        if method == "killed":
+            first_told.set()
+            raise concurrent.futures.BrokenExecutor
+        if method == "neighbour":
+            first_told.wait()
+            other.wait(0.1)
+            raise concurrent.futures.BrokenExecutor
+        assert len(pools) == 2
+
+    with pytest.raises(UserError, match="2 of 4 evaluations failed"):
+        run(evaluate, "killed", "neighbour", "one", "two", count=2)
+    assert results(tmp_path) == ["one", "two"]
+    assert len(pools) == 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_by_a_signal(run, tmp_path, number):
     """What runs ends at its next step without a result, and what waits does not begin."""
