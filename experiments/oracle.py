@@ -12,6 +12,7 @@ import tempfile
 import cv2
 import numpy as np
 
+from jitnet_tf.distiller import DivergedError
 from jitnet_tf.errors import UserError
 
 # The paper's 20 %: every fifth frame.
@@ -104,9 +105,13 @@ def train(student, frames, steps, peak, seed, on_step=lambda: None):
 
     The loss, the optimizer and the initial weights are those of the online student; only the
     learning rate falls, from `peak`, which an average over many batches needs to settle.
-    on_step: called after each.
+    on_step: called after each. DivergedError where the loss is no number any more.
     """
     for step, numbers in enumerate(random_batches(frames.count, steps, seed)):
         student.set_learning_rate(learning_rate(step, steps, peak))
-        student.train(*frames.batch(numbers))
+        loss = student.train(*frames.batch(numbers))
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the oracle diverged at step {step} (loss {loss}): try another --seed"
+            )
         on_step()

@@ -141,15 +141,16 @@ def check(stream):
     with Recording(stream.recording) as recording:
         with video.open_source(stream.video, recording.frame_size) as source:
             recording(next(source), 0)  # or it is of another video
-            frames = min(source.announced_frames or len(recording), stream.max_frames or 1 << 62)
-            if len(recording) < frames or source.announced_frames is None:
-                # Headers may promise too much.
-                frames = 1 + source.skip(min(frames, (stream.max_frames or frames + 1) - 1))
+            frames = min(len(recording), stream.max_frames or len(recording))
+            announced = source.announced_frames
+            # The recording was made by decoding; a header may promise too much, or too little.
+            if frames != stream.max_frames and announced != frames:
+                frames = 1 + source.skip(frames)
         if len(recording) < frames:
             raise UserError(
                 f"stream {stream.name}: recording {stream.recording!r} has {len(recording)} "
-                f"frames, the video {frames} or more: the same teacher.record command records the "
-                f"rest; or give max_frames={len(recording)} in the list"
+                "frames, the video more: the same teacher.record command records the rest; or give "
+                f"max_frames={len(recording)} in the list"
             )
         missing = set(stream.classes)
         for present in frame_classes(recording, frames):

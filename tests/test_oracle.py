@@ -3,6 +3,7 @@
 import gc
 import itertools
 import math
+import types
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from materials import square_scene, write_square_stream
 from experiments import oracle
 from experiments.oracle import BATCH_SIZE, TrainingFrames, random_batches
 from jitnet_tf import video
+from jitnet_tf.distiller import DivergedError
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
 from teacher.recorded import Recording
@@ -126,3 +128,14 @@ def test_training(opened, tmp_path):
                 np.testing.assert_array_equal(array, expected)
             assert end == "step"
     assert len(log) == 18
+
+
+def test_divergence(opened, tmp_path):
+    student = types.SimpleNamespace(
+        set_learning_rate=lambda rate: None, train=lambda *batch: float("nan")
+    )
+    with (
+        TrainingFrames(*opened, MAKER, 12, tmp_path) as frames,
+        pytest.raises(DivergedError, match="the oracle diverged at step 0"),
+    ):
+        oracle.train(student, frames, 6, 0.01, 3)
