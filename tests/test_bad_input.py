@@ -80,7 +80,10 @@ def distil_arguments(material, **changes):
         ({"video": "nowhere.mp4"}, "nowhere.mp4: check the path"),
         ({"video": "97"}, "camera 97 cannot be opened"),
         ({"video": "rtsp://me:secret@127.0.0.1:9/x"}, "rtsp://127.0.0.1:9/x cannot be opened"),
-        ({"teacher": "nowhere"}, "give a SavedModel's folder, recorded:FILE, lvs:FOLDER or zoo:NAME"),
+        (
+            {"teacher": "nowhere"},
+            "give a SavedModel's folder, recorded:FILE, lvs:FOLDER or zoo:NAME",
+        ),
         ({"teacher": "recorded:nowhere"}, "'nowhere' does not exist"),
         ({"teacher": "zoo:mask_rcnn"}, "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"),
         ({"reference": "nowhere"}, "'nowhere' does not exist"),
