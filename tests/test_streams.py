@@ -15,7 +15,7 @@ from experiments import streams
 from experiments.streams import Stream, check, frame_classes, propose, read_list, to_csv
 from jitnet_tf import labels
 from jitnet_tf.errors import UserError
-from teacher.instances import from_box_masks
+from teacher.instances import Instances, from_box_masks
 from teacher.recorded import Recorder, Recording
 
 LISTS = pathlib.Path(streams.__file__).parent / "streams"
@@ -426,3 +426,26 @@ def test_command_refuses(material, tmp_path, monkeypatch, capsys, arguments, sai
     assert said in captured.err.splitlines()[-1]
     assert captured.out == ""
     assert not pathlib.Path("list.csv").exists()
+
+
+def test_a_sequence_of_davis(shared, tmp_path):
+    """The real folder as it is released: proposed, read back and checked."""
+    folder = shared("davis/JPEGImages/480p")
+    with streams.video.open_source(str(folder / "blackswan")) as source:
+        assert (source.size, source.announced_frames) == ((480, 854), 50)
+        header = {"teacher": "t", "video": "v", "height": 480, "width": 854, "min_score": 0.05}
+        recorder = Recorder(tmp_path / "blackswan.recording", header)
+        swan = Instances(
+            np.float32([[0.2, 0.3, 0.8, 0.7]]),
+            np.int32([16]),
+            np.float32([0.9]),
+            (np.ones((9, 9), bool),),
+            np.int32([[200, 400]]),
+        )
+        for frame in source:
+            recorder.append(frame, swan, 0.1)
+        recorder.close()
+    arguments = [f"--videos={folder}", f"--recordings={tmp_path}", f"--output={tmp_path}/l.csv"]
+    assert run_command(streams, *arguments) == 0
+    [found] = streams.read_list(tmp_path / "l.csv", folder, tmp_path)
+    assert (found.name, found.classes, streams.check(found)) == ("blackswan", ("bird",), 50)
