@@ -373,7 +373,7 @@ def test_frames_are_resized_and_the_flow_scaled_back(tmp_path):
 # Training
 
 
-STEPS, BATCH = 150, 4
+STEPS, BATCH = 200, 4
 LEVEL_WEIGHTS = (1, 0.1, 0.01, 0.01, 0.01)  # of the losses at strides 4, 8, … 64
 
 
