@@ -146,7 +146,13 @@ class Run:
             )
             if saved:
                 self.distiller.set_state(student_arrays(arrays), progress)
-                self.statistics.set_state(progress["statistics"])
+                try:
+                    self.statistics.set_state(progress["statistics"])
+                except KeyError as error:
+                    raise UserError(
+                        f"--resume: the run in {config.logdir!r} was made by another version of "
+                        f"jitnet_tf, which counted no {error}: start it again with --overwrite"
+                    ) from None
                 checkpoint.cut_back(config.logdir, progress["file_sizes"])
             else:
                 run_directory.start(self.config, versions())

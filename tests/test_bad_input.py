@@ -12,7 +12,7 @@ import tensorflow as tf
 from commands import run_command
 from materials import SIZE, frames, write_video
 
-from jitnet_tf import distill, export, video
+from jitnet_tf import checkpoint, distill, export, video
 from teacher import record, zoo
 from teacher.instances import from_box_masks
 from teacher.recorded import Recorder
@@ -197,6 +197,19 @@ def test_other_peoples_files_are_left_alone(refused, material, tmp_path, name, f
     before = files(tmp_path)
     assert said in refused(distill, *distil_arguments(material), flag, "--overwrite")
     assert files(tmp_path) == before
+
+
+def test_run_of_another_version_cannot_be_resumed(refused, material, tmp_path, capsys):
+    """One that did not count all that is counted now."""
+    arguments = distil_arguments(material, output="none", max_frames=2, logdir=tmp_path / "run")
+    assert run_command(distill, *arguments) == 0
+    capsys.readouterr()
+    (tmp_path / "run" / "summary.json").unlink()  # as if interrupted
+    arrays, progress = checkpoint.load(tmp_path / "run")
+    del progress["statistics"]["scored_teacher_frames"]
+    checkpoint.save(tmp_path / "run", arrays, progress)
+    message = refused(distill, "--resume", f"--logdir={tmp_path / 'run'}", "--max_frames=4")
+    assert "was made by another version of jitnet_tf" in message
 
 
 def test_logdir_without_run_cannot_be_resumed(refused):
