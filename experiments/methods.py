@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Callable
 
 from experiments import flow, oracle
-from jitnet_tf import checkpoint
+from jitnet_tf import initial
 from jitnet_tf.config import RunConfig
 from jitnet_tf.distiller import Distiller
 from jitnet_tf.errors import UserError
@@ -35,7 +35,7 @@ class Settings:
     """
 
     teacher: str | None = None
-    init: str = "random"
+    init: str = initial.PRETRAINED
     seed: int = 0
     oracle_steps: int = 500
     oracle_epochs: int = 5
@@ -217,8 +217,8 @@ def oracle_steps(settings, frames):
 
 def check(settings, names):
     """UserError where the methods `names` cannot run: no checkpoint in init, no weights of flow."""
-    if settings.init != "random":
-        checkpoint.load(settings.init)
+    if settings.init != initial.RANDOM:
+        initial.load(settings.init)
     if settings.teacher and any(METHODS[name].asks_teacher for name in names):
         saved_model_folder(settings.teacher)
     if settings.flow == "pwcnet":

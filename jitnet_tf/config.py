@@ -21,78 +21,33 @@ class StudentConfig:
     precision: str = "float32"
 
 
-@dataclasses.dataclass(frozen=True)
-class RunConfig:
-    """One run of online distillation; the flags of `jitnet_tf.distill` under the same names.
+class Config:
+    """What the commands' configurations share: frozen dataclasses with a field `student`."""
 
-    Attributes are explained by their flags' help texts and, where the paper and the released code
-    differ, by the classes they are handed to.
-    """
-
-    video: str
-    teacher: str
-    logdir: str
-    reference: str | None = None
-    output: str | None = None
-    masks: str | None = None
-    frame_size: tuple[int, int] | None = None
-    max_frames: int | None = None
-    init: str = "random"
-    seed: int = 0
-    class_groups: str = "lvs"
-    evaluated_classes: tuple[str, ...] = ()
-    score_threshold: float = 0.5
-    box_weight: float = 5.0
-    box_dilation: float = 0.15
-    accuracy_threshold: float = 0.8
-    max_updates: int = 8
-    min_stride: int = 8
-    max_stride: int = 64
-    learning_rate: float = 0.01
-    momentum: float = 0.9
-    xla: str = "auto"
-    checkpoint_every: int = 500
-    image_every: int = 200
-    student: StudentConfig = StudentConfig()
-
-    def __post_init__(self):
-        """Checks what flags alone cannot; UserError names the flags."""
-        # A list comes from JSON.
-        for name in ("frame_size", "evaluated_classes"):
-            value = getattr(self, name)
-            object.__setattr__(self, name, value if value is None else tuple(value))
-        for name in ("accuracy_threshold", "score_threshold"):
+    def check_unit_interval(self, *names):
+        """UserError where a field is outside 0…1."""
+        for name in names:
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"--{name}={getattr(self, name)} is outside 0…1")
+
+    def check_positive(self, *names):
+        """UserError where a field is neither None nor at least 1."""
+        for name in names:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UserError(f"--{name}={getattr(self, name)} is below 1")
+
+    def check_labels_and_student(self):
+        """UserError where the fields about labels or the student make no sense."""
         if self.score_threshold < MIN_SCORE:
             raise UserError(
                 f"--score_threshold={self.score_threshold} is below {MIN_SCORE}, under which "
                 "nothing is kept of what a teacher says"
             )
-        if self.min_stride < 1 or self.max_stride < self.min_stride:
-            raise UserError(
-                f"--min_stride={self.min_stride} --max_stride={self.max_stride}: strides are at "
-                "least 1, and the minimum not above the maximum"
-            )
-        for name in ("checkpoint_every", "image_every", "max_frames"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise UserError(f"--{name}={getattr(self, name)} is below 1")
-        if self.max_updates < 0:
-            raise UserError(f"--max_updates={self.max_updates} is negative")
         # Written so that NaN, which compares as false, is refused too.
         if not (0 < self.box_weight < math.inf and 0 <= self.box_dilation < math.inf):
             raise UserError("--box_weight has to be above 0 and --box_dilation at least 0")
-        if not (0 <= self.learning_rate < math.inf and 0 <= self.momentum < 1):
-            raise UserError("--learning_rate has to be at least 0 and --momentum in 0…1, below 1")
         if not 0 < self.student.width < math.inf or self.student.units < 1:
             raise UserError("--width has to be above 0 and finite, and --units at least 1")
-
-    @property
-    def overlay_path(self):
-        """Where the overlay video goes: `output`; by default into logdir; None for 'none'."""
-        if self.output is None:
-            return os.path.join(self.logdir, "overlay.mp4")
-        return None if self.output == "none" else self.output
 
     def to_json(self):
         """The configuration as JSON text."""
@@ -121,3 +76,126 @@ class RunConfig:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         student = dataclasses.asdict(values.pop("student"))
         return {**values, **student}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig(Config):
+    """One run of online distillation; the flags of `jitnet_tf.distill` under the same names.
+
+    Attributes are explained by their flags' help texts and, where the paper and the released code
+    differ, by the classes they are handed to.
+    """
+
+    video: str
+    teacher: str
+    logdir: str
+    reference: str | None = None
+    output: str | None = None
+    masks: str | None = None
+    frame_size: tuple[int, int] | None = None
+    max_frames: int | None = None
+    init: str = "pretrained"
+    seed: int = 0
+    class_groups: str = "lvs"
+    evaluated_classes: tuple[str, ...] = ()
+    score_threshold: float = 0.5
+    box_weight: float = 5.0
+    box_dilation: float = 0.15
+    accuracy_threshold: float = 0.8
+    max_updates: int = 8
+    min_stride: int = 8
+    max_stride: int = 64
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    xla: str = "auto"
+    checkpoint_every: int = 500
+    image_every: int = 200
+    student: StudentConfig = StudentConfig()
+
+    def __post_init__(self):
+        """Checks what flags alone cannot; UserError names the flags."""
+        # A list comes from JSON.
+        for name in ("frame_size", "evaluated_classes"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, value if value is None else tuple(value))
+        self.check_unit_interval("accuracy_threshold", "score_threshold")
+        self.check_labels_and_student()
+        if self.min_stride < 1 or self.max_stride < self.min_stride:
+            raise UserError(
+                f"--min_stride={self.min_stride} --max_stride={self.max_stride}: strides are at "
+                "least 1, and the minimum not above the maximum"
+            )
+        self.check_positive("checkpoint_every", "image_every", "max_frames")
+        if self.max_updates < 0:
+            raise UserError(f"--max_updates={self.max_updates} is negative")
+        # Written so that NaN, which compares as false, is refused too.
+        if not (0 <= self.learning_rate < math.inf and 0 <= self.momentum < 1):
+            raise UserError("--learning_rate has to be at least 0 and --momentum in 0…1, below 1")
+
+    @property
+    def overlay_path(self):
+        """Where the overlay video goes: `output`; by default into logdir; None for 'none'."""
+        if self.output is None:
+            return os.path.join(self.logdir, "overlay.mp4")
+        return None if self.output == "none" else self.output
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig(Config):
+    """One pretraining; the flags of `jitnet_tf.pretrain` under the same names."""
+
+    logdir: str
+    annotations: str | None = None
+    images: str | None = None
+    photographs: str | None = None
+    teacher: str | None = None
+    photographs_rate: float = 0.5
+    holdout: float = 0.0
+    validation_annotations: str | None = None
+    validation_images: str | None = None
+    init: str = "random"
+    seed: int = 0
+    class_groups: str = "lvs"
+    score_threshold: float = 0.5
+    box_weight: float = 5.0
+    box_dilation: float = 0.15
+    steps: int = 100_000
+    batch_size: int = 16
+    crop: int = 256
+    min_scale: float = 0.5
+    max_scale: float = 2.0
+    stretch: float = 1.25
+    flip: bool = True
+    colour: float = 0.4
+    half_size_loss: bool = True
+    learning_rate: float = 0.003
+    epsilon: float = 1e-7
+    weight_decay: float = 0.01
+    warmup: int = 500
+    decay: float = 0.2
+    average: float = 0.999
+    xla: str = "auto"
+    checkpoint_every: int = 500
+    validate_every: int = 5000
+    student: StudentConfig = StudentConfig()
+
+    def __post_init__(self):
+        """Checks what flags alone cannot; UserError names the flags."""
+        self.check_unit_interval("score_threshold", "photographs_rate", "holdout", "decay")
+        self.check_labels_and_student()
+        self.check_positive("steps", "batch_size", "checkpoint_every", "validate_every")
+        if self.crop < 32:
+            raise UserError(f"--crop={self.crop} is below 32, the student's greatest stride")
+        if not 0 < self.min_scale <= self.max_scale < math.inf:
+            raise UserError(
+                f"--min_scale={self.min_scale} --max_scale={self.max_scale}: scales are above 0, "
+                "and the minimum not above the maximum"
+            )
+        if not (1 <= self.stretch < math.inf and 0 <= self.colour < 1):
+            raise UserError("--stretch has to be at least 1 and --colour in 0…1, below 1")
+        if not (0 <= self.learning_rate < math.inf and 0 < self.epsilon < math.inf):
+            raise UserError("--learning_rate has to be at least 0, and --epsilon above 0")
+        if not (0 <= self.weight_decay < math.inf and 0 <= self.average < 1 and self.warmup >= 0):
+            raise UserError(
+                "--weight_decay and --warmup have to be at least 0, and --average in 0…1, below 1"
+            )

@@ -10,30 +10,26 @@ checkpoint. Interrupted, `--resume --logdir=…` goes on. Defaults are the paper
 
 import dataclasses
 import itertools
-import os
 import pathlib
 import sys
 
 from absl import flags
 
-from jitnet_tf import cli, run_directory, statistics, video
-from jitnet_tf.config import RunConfig, StudentConfig
+from jitnet_tf import cli, initial, statistics, video
+from jitnet_tf.config import RunConfig
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import PRESETS
-from teacher import split_spec
 
 FLAGS = flags.FLAGS
-STUDENT_FIELDS = [field.name for field in dataclasses.fields(StudentConfig)]
-FIELDS = [f.name for f in dataclasses.fields(RunConfig) if f.name != "student"] + STUDENT_FIELDS
 PATHS = ("video", "teacher", "reference", "init", "class_groups")
-WORDS = ("sample", "random", *PRESETS)
+WORDS = ("sample", initial.RANDOM, initial.PRETRAINED, *PRESETS)
 SAMPLE = "sample"
 SAMPLE_RECORDING = pathlib.Path(__file__).parent / "data" / "sample.recording"
 
 
 def define_flags():
     """Defines this command's flags; their names are the fields of RunConfig and StudentConfig."""
-    d, s = RunConfig("", "", ""), StudentConfig()
+    d = RunConfig("", "", "")
     # What goes in and out.
     flags.DEFINE_string(
         "video",
@@ -55,9 +51,6 @@ def define_flags():
     flags.DEFINE_string("masks", None, "Folder for class-id PNGs, one a frame. Default: none.")
     flags.DEFINE_string("frame_size", None, "HxW to resize frames to. Default: native size.")
     flags.DEFINE_integer("max_frames", None, "Stop after so many frames.", lower_bound=1)
-    flags.DEFINE_string(
-        "init", d.init, "Initial weights: 'random', an earlier run's folder, or a checkpoint file."
-    )
     flags.DEFINE_bool("resume", False, "Go on with the run in --logdir from its checkpoint.")
     flags.DEFINE_bool("overwrite", False, "Replace the run in --logdir and existing outputs.")
     flags.DEFINE_integer(
@@ -66,27 +59,12 @@ def define_flags():
     flags.DEFINE_integer(
         "image_every", d.image_every, "Frames between pictures in TensorBoard.", lower_bound=1
     )
-    flags.DEFINE_integer("seed", d.seed, "Seed of the random initial weights.", lower_bound=0)
-    # Labels.
-    flags.DEFINE_string(
-        "class_groups",
-        d.class_groups,
-        "Classes: 'lvs' (the paper's eight), 'coco' (all 80), or a file of lines such as "
-        "'auto = car, bus, truck'.",
-    )
+    cli.define_label_flags(d)
+    cli.define_student_flags(d)
     flags.DEFINE_list(
         "evaluated_classes",
         d.evaluated_classes,
         "Classes that mean IoU against --reference is taken over. Default: those that occur.",
-    )
-    flags.DEFINE_float(
-        "score_threshold", d.score_threshold, "Confidence from which an instance is a label."
-    )
-    flags.DEFINE_float("box_weight", d.box_weight, "Loss weight inside boxes (EastGit0: 10).")
-    flags.DEFINE_float(
-        "box_dilation",
-        d.box_dilation,
-        "Part of its size that a box grows by on every side (ShadowTutor: .075).",
     )
     # Algorithm 1.
     flags.DEFINE_float(
@@ -97,24 +75,6 @@ def define_flags():
     flags.DEFINE_integer("max_stride", d.max_stride, "Most frames between teacher frames.")
     flags.DEFINE_float("learning_rate", d.learning_rate, "Of the SGD that updates the student.")
     flags.DEFINE_float("momentum", d.momentum, "Of the same.")
-    # The student and how it is computed.
-    flags.DEFINE_float("width", s.width, "Channel multiplier of the student.")
-    flags.DEFINE_integer("units", s.units, "Residual units in each of its blocks.")
-    flags.DEFINE_bool("skip", s.skip, "Skip connections from encoder to decoder.")
-    flags.DEFINE_bool("separable", s.separable, "Depthwise separable 3×3 convolutions.")
-    flags.DEFINE_enum(
-        "normalization",
-        s.normalization,
-        ["frame", "moving"],
-        "Normalise by each frame's own statistics, or by moving averages.",
-    )
-    flags.DEFINE_enum(
-        "precision",
-        s.precision,
-        ["float32", "bfloat16", "auto"],
-        "Arithmetic between weights and logits; auto: bfloat16 where the hardware has it.",
-    )
-    flags.DEFINE_enum("xla", d.xla, ["auto", "on", "off"], "Compile by XLA; auto: on a GPU.")
 
 
 def given(name, value):
@@ -124,9 +84,7 @@ def given(name, value):
     # A word that a flag knows, or a camera's index, is that also where a file has its name.
     is_word = value in WORDS or str(value).isdigit()
     if name in PATHS and value and not is_word:
-        prefix, path = split_spec(value)
-        if os.path.exists(path):  # a resumed run finds its files from any folder
-            return prefix + os.path.abspath(path)
+        return cli.absolute(value)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -141,7 +99,7 @@ def free_logdir(name):
 
 def new_config():
     """The RunConfig that the flags describe; UserError where they cannot be meant so."""
-    values = {name: given(name, FLAGS[name].value) for name in FIELDS}
+    values = cli.values(RunConfig, given)
     if not values["video"]:
         raise UserError("--video is missing: give a file, a folder, a camera, a URL, or 'sample'")
     if values["video"] == SAMPLE and not values["teacher"]:
@@ -152,30 +110,18 @@ def new_config():
             "--teacher is missing: give a SavedModel folder, recorded:FILE, lvs:FOLDER or zoo:NAME"
         )
     values["logdir"] = values["logdir"] or free_logdir(values["video"])
-    student = {name: values.pop(name) for name in STUDENT_FIELDS}
-    return RunConfig(**values, student=StudentConfig(**student))
+    return RunConfig(**values)
 
 
 def resumed_config():
     """The RunConfig of the run in --logdir; UserError for a flag that contradicts it."""
-    if FLAGS.overwrite:
-        raise UserError("--resume and --overwrite exclude each other")
-    if not FLAGS.logdir:
-        raise UserError("--resume needs the run's --logdir")
-    config = run_directory.load_config(FLAGS.logdir)
-    known = {**config.flat(), "logdir": FLAGS.logdir}
-    for name in FIELDS:
-        # How long a run goes on does not bear on what it did so far.
-        if not FLAGS[name].present or name == "max_frames":
-            continue
-        value = given(name, FLAGS[name].value)
-        if name == "video":
-            value = video.without_credentials(value)
-        if value != known[name]:
-            raise UserError(
-                f"--resume: the run in {FLAGS.logdir!r} has --{name}={known[name]}, not "
-                f"{value}: leave the flag out, or start another run"
-            )
+    config = cli.config_to_resume(RunConfig)
+
+    def comparable(name, value):
+        value = given(name, value)
+        return video.without_credentials(value) if name == "video" else value
+
+    cli.check_unchanged(config, comparable, "max_frames")
     if not FLAGS.video and "***" in config.video:
         raise UserError(f"--resume: give --video={config.video} again, with what *** stands for")
     return dataclasses.replace(

@@ -22,6 +22,7 @@ from absl import flags
 
 from jitnet_tf import checkpoint, cli, compat, metrics, run_directory, video
 from jitnet_tf.errors import UserError
+from jitnet_tf.labels import ClassGroups
 from jitnet_tf.student import make_student
 
 FLAGS = flags.FLAGS
@@ -52,8 +53,9 @@ def load_student(directory):
     _, progress = checkpoint.load(directory)
     # What is exported is made for any machine, whatever the run computed in.
     network = dataclasses.replace(config.student, precision="float32")
+    groups = ClassGroups({name: tuple(members) for name, members in progress["groups"].items()})
     config = dataclasses.replace(config, init=str(directory), student=network, xla="off")
-    student = make_student(config, progress["classes"], tuple(progress["frame_size"]))
+    student = make_student(config, groups, tuple(progress["frame_size"]))
     return student, config, progress
 
 

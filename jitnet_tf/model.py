@@ -209,3 +209,15 @@ def build_jitnet(
     x = conv(x, num_classes, 1, "logits")
     logits = keras.layers.Activation("linear", dtype="float32", name="logits_float32")(x)
     return keras.Model(frames, logits, name="jitnet")
+
+
+def at_half_size(model):
+    """The same network without its last resizing: logits of every second row and column.
+
+    `build_jitnet`'s logits come from a 1×1 convolution, which commutes with resizing: logits at
+    full size are these, resized. The layers, and so the weights, are the same.
+    """
+    x = model.get_layer("head2_relu").output
+    for name in ("logits", "logits_float32"):
+        x = model.get_layer(name)(x)
+    return keras.Model(model.input, x, name="jitnet_half_size")

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import pathlib
 import platform
+import shutil
 import time
 
 import av
@@ -15,7 +16,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 import jitnet_tf
-from jitnet_tf import checkpoint, metrics, run_directory, sinks, video
+from jitnet_tf import checkpoint, initial, metrics, run_directory, sinks, video
 from jitnet_tf.distiller import Distiller, DivergedError, Stopwatch
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
@@ -44,7 +45,7 @@ def make_distiller(config, label_maker, teacher, frame_size):
     schedule = Schedule(
         config.accuracy_threshold, config.max_updates, config.min_stride, config.max_stride
     )
-    student = make_student(config, label_maker.groups.names, frame_size)
+    student = make_student(config, label_maker.groups, frame_size)
     return Distiller(student, teacher, label_maker, schedule)
 
 
@@ -105,14 +106,13 @@ class Run:
                 raise UserError(
                     f"--evaluated_classes: {name!r} is not among {', '.join(groups.names[1:])}"
                 )
-        self._members = {name: list(members) for name, members in groups.groups.items()}
         if saved:
-            if progress["groups"] != self._members:
+            if progress["groups"] != initial.describe(groups, config.student)["groups"]:
                 raise UserError(
                     f"--resume: the class groups in {config.class_groups!r} are not those of the "
                     "run any more; start another run"
                 )
-            config = dataclasses.replace(config, init="random")  # the checkpoint has it all
+            config = dataclasses.replace(config, init=initial.RANDOM)  # the checkpoint has it all
         self._label_maker = LabelMaker(
             groups, config.score_threshold, config.box_weight, config.box_dilation
         )
@@ -156,6 +156,9 @@ class Run:
                 checkpoint.cut_back(config.logdir, progress["file_sizes"])
             else:
                 run_directory.start(self.config, versions())
+                if not config.overlay_path:  # an earlier run's, which nothing else replaces
+                    parts = pathlib.Path(config.logdir) / run_directory.VIDEO_PARTS
+                    shutil.rmtree(parts, ignore_errors=True)
             # From here on files are written.
             self._overlay = Overlay(groups.names, self.source.size)
             resume_at = progress["frames"] if resume else None
@@ -283,8 +286,7 @@ class Run:
             "frame_size": self.source.size,
             "thumbnail": self._thumbnail,
             "stride": self.distiller.schedule.stride,
-            "classes": list(self._label_maker.groups.names),
-            "groups": self._members,
+            **initial.describe(self._label_maker.groups, self.config.student),
             "statistics": self.statistics.get_state(),
             "file_sizes": checkpoint.growing_files(self.config.logdir),
         }

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import shutil
 
 from jitnet_tf import checkpoint
 from jitnet_tf.config import RunConfig
@@ -17,11 +16,11 @@ SUMMARY = "summary.json"
 VIDEO_PARTS = "video_parts"
 
 
-def load_config(logdir):
-    """The configuration of the run in `logdir`; UserError where there is none."""
+def load_config(logdir, kind=RunConfig):
+    """The configuration, a `kind`, of the run in `logdir`; UserError where there is none."""
     path = pathlib.Path(logdir) / CONFIG
     try:
-        return RunConfig.from_json(path.read_text(encoding="utf-8"))
+        return kind.from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{str(logdir)!r} holds no run: no {CONFIG} in it") from None
     except (OSError, TypeError, ValueError, AttributeError) as error:
@@ -37,7 +36,7 @@ def find_checkpoint(config, resume, overwrite):
     """
     logdir = pathlib.Path(config.logdir)
     if (logdir / CONFIG).is_file():
-        load_config(logdir)  # or it is not ours
+        load_config(logdir, type(config))  # or it is not ours
         if not (resume or overwrite):
             raise UserError(
                 f"--logdir={logdir} holds another run: give --resume to go on with it, "
@@ -103,8 +102,6 @@ def start(config, versions):
             (logdir / name).unlink(missing_ok=True)
         for name in checkpoint.growing_files(logdir):
             (logdir / name).unlink()
-        if not config.overlay_path:
-            shutil.rmtree(logdir / VIDEO_PARTS, ignore_errors=True)
         checkpoint.write_text(logdir / FLAGFILE, config.to_flagfile())
         checkpoint.write_text(logdir / VERSIONS, json.dumps(versions, indent=2) + "\n")
         checkpoint.write_text(logdir / CONFIG, config.to_json())

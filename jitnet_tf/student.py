@@ -7,8 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from jitnet_tf import checkpoint, compat, losses
-from jitnet_tf.errors import UserError
+from jitnet_tf import initial, losses, parameters
 from jitnet_tf.model import build_jitnet
 
 
@@ -39,6 +38,13 @@ def dtype_policy(precision):
     if precision == "auto":
         precision = "bfloat16" if computes_bfloat16_fast() else "float32"
     return {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
+
+
+def network_options(config):
+    """A StudentConfig as keyword arguments of `build_jitnet`."""
+    options = dataclasses.asdict(config)
+    policy = dtype_policy(options.pop("precision"))
+    return {**options, "dtype": policy}
 
 
 class Student:
@@ -118,47 +124,23 @@ class Student:
 
     def get_state(self):
         """Everything that training changes, as {name: array}: see `set_state`."""
-        return {name: variable.numpy() for name, variable in self._variables().items()}
+        return parameters.arrays(self._variables())
 
     def set_state(self, state):
         """Restores `get_state`'s arrays. KeyError or ValueError where names or shapes differ."""
-        _assign(self._variables(), state)
-
-    def load_weights(self, state):
-        """Takes the weights, not the momentum, of another student's state. Raises as set_state."""
-        weights = {name: value for name, value in state.items() if name.startswith("weights/")}
-        _assign(self._weights(), weights)
-
-    def _weights(self):
-        weights = {}
-        for layer in self.model.layers:
-            for variable in layer.weights:
-                name = f"weights/{layer.name}/{compat.weight_name(variable)}"
-                while name in weights:  # a network as a layer has many a kernel
-                    name += "'"
-                weights[name] = variable
-        return weights
+        parameters.assign(self._variables(), state)
 
     def _variables(self):
         momentum = {
             f"momentum/{i:03d}": variable for i, variable in enumerate(self.optimizer.momentums)
         }
-        return {**self._weights(), **momentum}
+        return {**parameters.named(self.model), **momentum}
 
 
-def _assign(variables, state):
-    if different := sorted(variables.keys() ^ state.keys()):
-        raise KeyError(f"{different[0]} and {len(different) - 1} more are only on one side")
-    arrays = {name: np.asarray(array) for name, array in state.items()}
-    for name, variable in variables.items():  # all or nothing
-        if arrays[name].shape != tuple(variable.shape):
-            raise ValueError(f"{name} has shape {arrays[name].shape}, not {tuple(variable.shape)}")
-    for name, variable in variables.items():
-        variable.assign(arrays[name])
+def make_student(config, groups, frame_size):
+    """The student that a RunConfig describes.
 
-
-def make_student(config, class_names, frame_size):
-    """The student that a RunConfig describes, for frames of frame_size (H, W).
+    groups: ClassGroups, the classes that it tells apart. frame_size: (H, W) of the frames.
 
     Raises:
       UserError: the weights to start from do not fit.
@@ -166,10 +148,10 @@ def make_student(config, class_names, frame_size):
     keras.utils.set_random_seed(config.seed)
     if not has_gpu():  # where it would cost much, and reject kernels
         tf.config.experimental.enable_op_determinism()
-    options = dataclasses.asdict(config.student)
-    policy = dtype_policy(options.pop("precision"))
     xla = use_xla(config.xla)
-    model = build_jitnet(len(class_names), **options, dtype=policy, frame_size=frame_size, xla=xla)
+    model = build_jitnet(
+        len(groups.names), **network_options(config.student), frame_size=frame_size, xla=xla
+    )
     student = Student(
         model,
         frame_size,
@@ -177,15 +159,5 @@ def make_student(config, class_names, frame_size):
         momentum=config.momentum,
         xla=xla,
     )
-    if config.init != "random":
-        arrays, progress = checkpoint.load(config.init)
-        try:
-            if progress["classes"] != list(class_names):
-                raise ValueError(f"its classes are {', '.join(progress['classes'])}")
-            student.load_weights(arrays)
-        except (KeyError, ValueError) as error:
-            raise UserError(
-                f"--init={config.init} holds a student of other classes or options than this run "
-                f"({' '.join(str(error).split())[:200]})"
-            ) from None
+    initial.start(parameters.named(model), config.init, groups, config.student)
     return student

@@ -5,14 +5,22 @@ import os
 from jitnet_tf.errors import UserError
 from teacher.instances import MIN_SCORE
 
-__all__ = ["LOOKED_UP", "MIN_SCORE", "open_teacher", "saved_model_folder", "split_spec"]
+__all__ = [
+    "ANNOTATED",
+    "LOOKED_UP",
+    "MIN_SCORE",
+    "open_teacher",
+    "saved_model_folder",
+    "split_spec",
+]
 
 LOOKED_UP = ("recorded:", "lvs:")  # teachers that were run before, and now need no TensorFlow
+ANNOTATED = "annotated:"  # one that labelled photographs before: see `teacher.annotate`
 
 
 def split_spec(spec):
     """A teacher's prefix, such as 'recorded:', or '', and what follows it: a path, for these."""
-    for prefix in LOOKED_UP:
+    for prefix in (*LOOKED_UP, ANNOTATED):
         if spec.startswith(prefix):
             return prefix, spec.removeprefix(prefix)
     return "", spec

@@ -1,0 +1,113 @@
+"""Where a student's weights come from: `--init`."""
+
+import dataclasses
+import hashlib
+import pathlib
+
+import numpy as np
+
+from jitnet_tf import checkpoint, parameters
+from jitnet_tf.errors import UserError
+
+RANDOM, PRETRAINED = "random", "pretrained"
+# MODEL_CARD.md beside them says what they were trained on.
+PRETRAINED_FILE = pathlib.Path(__file__).parent / "data" / "pretrained.npz"
+PRETRAINED_SHA256 = ""
+CLASS_LAYER = "logits"
+
+
+def load(init):
+    """Reads the weights that 'pretrained', a folder or a file names: see `checkpoint.load`."""
+    if init != PRETRAINED:
+        return checkpoint.load(init)
+    try:
+        found = hashlib.sha256(PRETRAINED_FILE.read_bytes()).hexdigest()
+    except OSError as error:
+        found = error.strerror
+    if found != PRETRAINED_SHA256:
+        raise UserError(
+            f"the weights that come with jitnet_tf are damaged ({PRETRAINED_FILE}: {found}): "
+            "install it again, or give --init=random"
+        )
+    return checkpoint.load(PRETRAINED_FILE)
+
+
+def describe(groups, student):
+    """What a checkpoint says of its student, for whoever starts from it: plain values.
+
+    groups: ClassGroups. student: a StudentConfig.
+    """
+    return {
+        "classes": list(groups.names),
+        "groups": {name: list(members) for name, members in groups.groups.items()},
+        "student": dataclasses.asdict(student),
+    }
+
+
+def start(variables, init, groups, student):
+    """Sets a network's weights to what `init` names; 'random' leaves them.
+
+    Where the classes are others, classes of the same name and members (background is one) keep
+    their part of the last layer, and the others' stays random. A network's number of classes
+    also bears on how wide its last layers are at least: they keep the channels that both have.
+
+    Args:
+      variables: the network's, see `parameters.named`.
+      init: see `load`; or 'random'.
+      groups: the network's ClassGroups.
+      student: its StudentConfig.
+
+    Raises:
+      UserError: there are no such weights, or they are of a network of other options.
+    """
+    if init == RANDOM:
+        return
+    arrays, progress = load(init)
+    wanted = describe(groups, student)
+    _check_options(init, progress.get("student"), wanted["student"])
+    taken = {name: value for name, value in arrays.items() if name.startswith(parameters.PREFIX)}
+    try:
+        if any(progress[what] != wanted[what] for what in ("classes", "groups")):
+            taken = _adapted(variables, taken, _common_classes(progress, wanted))
+        parameters.assign(variables, taken)
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(
+            f"--init={init} holds no student of this network ({' '.join(str(error).split())[:200]})"
+        ) from None
+
+
+def _check_options(init, found, wanted):
+    """UserError naming the options that differ; found: None in checkpoints that do not say."""
+    for name, value in (found or {}).items():
+        if name != "precision" and value != wanted.get(name):
+            option = f"--{name}={value}"
+            if isinstance(value, bool):
+                option = f"--{name}" if value else f"--no{name}"
+            raise UserError(
+                f"--init={init} holds a student of {option}, not {wanted.get(name)}: give "
+                f"{option}, --init=random, or weights that jitnet_tf.pretrain made so"
+            )
+
+
+def _common_classes(progress, wanted):
+    """Class ids of the same classes there and here: pairs (old, new)."""
+    same = [(0, 0)]
+    for new, name in enumerate(wanted["classes"]):
+        if new and progress["groups"].get(name) == wanted["groups"][name]:
+            same.append((progress["classes"].index(name), new))
+    return np.array(same)
+
+
+def _adapted(variables, arrays, common):
+    """Weights of a network of other classes, made to fit `variables`."""
+    adapted = {}
+    for name, variable in variables.items():
+        value, old = variable.numpy(), arrays[name]
+        overlap = tuple(map(slice, map(min, zip(value.shape, old.shape, strict=True))))
+        if name.startswith(f"{parameters.PREFIX}{CLASS_LAYER}/"):
+            inputs = overlap[:-1]
+            value[(*inputs, common[:, 1])] = old[(*inputs, common[:, 0])]
+        else:
+            value[overlap] = old[overlap]
+        adapted[name] = value
+    return adapted

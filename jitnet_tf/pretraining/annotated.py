@@ -1,0 +1,224 @@
+"""Photographs with instances in COCO's format, as what a student is trained on."""
+
+import contextlib
+import copy
+import io
+import pathlib
+
+import numpy as np
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from jitnet_tf.errors import UserError
+from teacher import coco, photographs
+from teacher.instances import Instances
+
+# More than this part of the photographs missing or unreadable is a mistake, not an accident.
+MAX_LOST = 0.1
+
+
+class Annotated:
+    """The photographs of one annotation file.
+
+    Annotations of categories in no group are left out, as they are online.
+
+    Args:
+      file: annotations, JSON in the format of COCO's instances_*.json.
+      folder: of the photographs that they name.
+      label_maker: a LabelMaker; annotations without a score count as certain.
+
+    Attributes:
+      names: file names, in the order of their numbers.
+      lost: what could not be read, a text each: files that are not there, and damaged ones as
+        they are met.
+
+    Raises:
+      UserError: the file is not in COCO's format, nothing in it is of any group, or too many
+        photographs are missing.
+    """
+
+    def __init__(self, file, folder, label_maker):
+        self.file = str(file)
+        self._folder = pathlib.Path(folder)
+        self._label_maker = label_maker
+        self.lost = {}
+        data = _load(file)
+        try:
+            self._read(data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"annotation file {self.file!r} is not in COCO's instances format "
+                f"({type(error).__name__}: {error})"
+            ) from error
+        self._announced = len(self._images)
+        if not self._folder.is_dir():
+            raise UserError(
+                f"{str(folder)!r} is not a folder: give the photographs of {self.file!r}"
+            )
+        there = []
+        for image in self._images:
+            if (self._folder / image["file_name"]).is_file():
+                there.append(image)
+            else:
+                self._lose(image["file_name"], f"{self._folder / image['file_name']} (missing)")
+        self._images = there
+        self.check_lost()
+
+    def _read(self, data):
+        self._images = sorted(data.loadImgs(data.getImgIds()), key=lambda image: image["id"])
+        for image in self._images:
+            image["height"], image["width"] = int(image["height"]), int(image["width"])
+            image["file_name"] = str(image["file_name"])
+        if not self._images:
+            raise ValueError("no images")
+        names = {number: category["name"] for number, category in data.cats.items()}
+        self.unknown = sorted(set(names.values()) - set(coco.IDS))
+        class_ids = self._label_maker.groups.class_ids()
+        ids = {
+            number: coco.IDS[name]
+            for number, name in names.items()
+            if name in coco.IDS and class_ids[coco.IDS[name]]
+        }
+        self._annotations = {}
+        found = set()
+        for image in self._images:
+            rows = []
+            for row in data.imgToAnns.get(image["id"], ()):
+                if row["category_id"] in ids and row.get("segmentation"):
+                    number = ids[row["category_id"]]
+                    found.add(class_ids[number])
+                    rows.append(
+                        (
+                            number,
+                            row["segmentation"],
+                            tuple(map(float, row["bbox"])),
+                            float(row.get("score", 1.0)),
+                            bool(row.get("iscrowd", 0)),
+                        )
+                    )
+            self._annotations[image["id"]] = rows
+        classes = self._label_maker.groups.names
+        if not found:
+            raise UserError(
+                f"annotation file {self.file!r} holds no mask of any of the classes "
+                f"{', '.join(classes[1:])}: choose other --class_groups"
+            )
+        self.absent = [name for i, name in enumerate(classes) if i and i not in found]
+
+    @property
+    def names(self):
+        """File names, in the order of their numbers."""
+        return [image["file_name"] for image in self._images]
+
+    def __len__(self):
+        return len(self._images)
+
+    def keep(self, numbers):
+        """Forgets all photographs but those of these numbers, which are numbered anew."""
+        self._images = [self._images[number] for number in numbers]
+
+    def subset(self, numbers):
+        """Another Annotated with the photographs of these numbers alone."""
+        part = copy.copy(self)
+        part.lost = {}
+        part.keep(numbers)
+        return part
+
+    def _lose(self, name, problem):
+        self.lost[name] = problem
+
+    def check_lost(self):
+        """UserError where more photographs were lost than could be by accident."""
+        if len(self.lost) > MAX_LOST * self._announced:
+            example = next(iter(self.lost.values()))
+            raise UserError(
+                f"{len(self.lost)} of the {self._announced} photographs of {self.file!r} are "
+                f"missing or damaged, such as {example}: check the folder of the photographs"
+            )
+
+    def path(self, number):
+        """Where a photograph is."""
+        return self._folder / self._images[number]["file_name"]
+
+    def read(self, number):
+        """A photograph and what to learn from it.
+
+        Returns:
+          uint8 RGB [H, W, 3]; labels uint8 [H, W]; weights float32 [H, W], 0 in regions that are
+          annotated as a crowd.
+
+        Raises:
+          UnreadableError: it is damaged; also noted in `lost`.
+        """
+        image = self._images[number]
+        size = (image["height"], image["width"])
+        try:
+            frame = photographs.read(self._folder / image["file_name"], size)
+            labels, weights = self._targets(self._annotations[image["id"]], size)
+        except photographs.UnreadableError as error:
+            self._lose(image["file_name"], str(error))
+            raise
+        return frame, labels, weights
+
+    def _targets(self, rows, size):
+        objects = [row for row in rows if not row[4]]
+        masks = [decode(row[1], size) for row in objects]
+        H, W = size
+        x, y, w, h = np.reshape([row[2] for row in objects], (-1, 4)).T
+        instances = Instances(
+            (np.stack([y, x, y + h, x + w], axis=1) / (H, W, H, W)).astype(np.float32),
+            np.array([row[0] for row in objects], np.int32),
+            np.array([row[3] for row in objects], np.float32),
+            tuple(mask for mask, _ in masks),
+            np.array([origin for _, origin in masks], np.int32).reshape(-1, 2),
+        )
+        labels = self._label_maker.labels(instances, size)
+        weights = self._label_maker.weights(instances, size)
+        for row in rows:
+            if row[4]:
+                mask, (y, x) = decode(row[1], size)
+                window = np.s_[y : y + mask.shape[0], x : x + mask.shape[1]]
+                weights[window][mask & (labels[window] == 0)] = 0
+        return labels, weights
+
+
+def _load(file):
+    path = pathlib.Path(file)
+    if not path.is_file():
+        raise UserError(f"annotation file {str(file)!r} does not exist")
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints how long it took
+            data = COCO(str(path))
+        if not all(isinstance(data.dataset.get(part), list) for part in ("images", "categories")):
+            raise ValueError("no images or no categories")
+    except Exception as error:  # of many kinds, for one user-visible fact
+        raise UserError(
+            f"annotation file {str(file)!r} is not in COCO's instances format "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    return data
+
+
+def decode(segmentation, size):
+    """An annotation's mask: (boolean array, (y, x) of its first pixel), cut to what it covers.
+
+    segmentation: polygons, or run lengths as numbers or as text, of a picture of size (H, W).
+
+    Raises:
+      UnreadableError: it is of another size, or nothing that COCO's format knows.
+    """
+    H, W = size
+    try:
+        if isinstance(segmentation, list):
+            rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, H, W))
+        elif isinstance(segmentation["counts"], list):
+            rle = coco_mask.frPyObjects(segmentation, H, W)
+        else:
+            rle = segmentation
+        if tuple(rle["size"]) != (H, W):
+            raise ValueError("a mask of another size")
+        x, y, w, h = coco_mask.toBbox(rle).astype(int)
+        mask = coco_mask.decode(rle)[y : y + h, x : x + w]
+    except Exception as error:  # pycocotools raises even Exception itself
+        raise photographs.UnreadableError(f"an annotation ({error})") from None
+    return mask.astype(bool), (y, x)

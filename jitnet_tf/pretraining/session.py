@@ -1,0 +1,204 @@
+"""A pretraining: photographs in, student out, everything on disk, resumable."""
+
+import itertools
+import pathlib
+import time
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from jitnet_tf import checkpoint, initial, run_directory
+from jitnet_tf.errors import UserError
+from jitnet_tf.labels import LabelMaker, class_groups
+from jitnet_tf.pretraining import sets, training, validation
+from jitnet_tf.pretraining.augmentation import Augmentation
+from jitnet_tf.pretraining.pictures import Pictures
+from jitnet_tf.pretraining.pipeline import Samples
+from jitnet_tf.run import versions
+from jitnet_tf.stop_request import StopRequest
+from jitnet_tf.student import network_options, use_xla
+
+LOGGED_EVERY = 20  # steps; a curve a person can read, and no waiting for each step
+
+
+class Pretraining:
+    """A pretraining, opened.
+
+    What a user can have got wrong is found on construction, before the first step. Ctrl-C ends it
+    between steps with a checkpoint, from which `resume` goes on as if it had not been interrupted.
+
+    Args:
+      config: a PretrainConfig.
+      resume: go on with what is in config.logdir.
+      overwrite: replace what is in config.logdir.
+
+    Raises:
+      UserError: whatever the user can mend.
+    """
+
+    def __init__(self, config, *, resume=False, overwrite=False):
+        self.config = config
+        saved = run_directory.find_checkpoint(config, resume, overwrite)
+        self._groups = class_groups(config.class_groups)
+        label_maker = LabelMaker(
+            self._groups, config.score_threshold, config.box_weight, config.box_dilation
+        )
+        arrays, progress = saved or ({}, {"step": 0, "seconds": 0.0})
+        if not resume:
+            run_directory.start(config, versions())
+        self.photographs = sets.open_sets(config, label_maker)
+        self._check_same(progress, resume)
+        strategy = training.devices_strategy()
+        if config.batch_size % strategy.num_replicas_in_sync:
+            raise UserError(
+                f"--batch_size={config.batch_size} cannot be divided among "
+                f"{strategy.num_replicas_in_sync} devices: give a multiple of that"
+            )
+        tf.keras.utils.set_random_seed(config.seed)
+        names = self._groups.names
+        options = network_options(config.student)
+        self._trainer = training.Trainer(config, len(names), options, strategy, use_xla(config.xla))
+        if saved:
+            self._trainer.set_state(arrays)
+            checkpoint.cut_back(config.logdir, progress["file_sizes"])
+        else:
+            self._trainer.start_from(config.init, self._groups)
+        self.step, self.seconds = progress["step"], progress["seconds"]
+        self._samples = Samples(
+            self.photographs.training,
+            config.photographs_rate,
+            Augmentation(
+                config.crop,
+                config.min_scale,
+                config.max_scale,
+                config.stretch,
+                config.flip,
+                config.colour,
+            ),
+            config.seed,
+        )
+        self._writer = tf.summary.create_file_writer(config.logdir)
+        self._segment = validation.segmenter(self._trainer.averaged)
+        self._pictures = Pictures(names, self.photographs.validation)
+
+    def _check_same(self, progress, resume):
+        """Where a resumed pretraining goes on has to be what it was."""
+        if not resume or not progress["step"]:
+            return
+        now = {
+            "groups": initial.describe(self._groups, self.config.student)["groups"],
+            "photographs": self.photographs.digest,
+            "versions": versions()["keras"],
+        }
+        for what, value in now.items():
+            if progress[what] != value:
+                raise UserError(
+                    f"--resume: the {what} are not those that the training in "
+                    f"{self.config.logdir!r} was begun with ({progress[what]}, now {value}): "
+                    "restore them, or start another with --init"
+                )
+
+    def execute(self):
+        """Trains to the last step, showing progress; returns the summary."""
+        config = self.config
+        progress = tqdm(total=config.steps, initial=self.step, unit="step", dynamic_ncols=True)
+        with StopRequest() as stop, progress:
+            try:
+                self._loop(stop, progress)
+            except tf.errors.OpError:
+                if not self._samples.failure:
+                    raise
+                self._save()
+                raise self._samples.failure from None
+            self._save()
+            complete = self.step == config.steps
+            summary = {"complete": complete, "steps": self.step, "seconds": self.seconds}
+            if complete and self.photographs.validation:
+                summary["validation"] = self._validate()
+            summary["problems"] = self.photographs.problems()
+            self._writer.close()
+            run_directory.write_summary(config.logdir, summary)
+        return summary
+
+    def _loop(self, stop, progress):
+        config = self.config
+        batches = self._trainer.distributed(self._samples.batches(config.batch_size, self.step))
+        losses, start = [], time.perf_counter()
+        for batch in itertools.islice(batches, config.steps - self.step):
+            losses.append(self._trainer.train(batch, self.step))
+            self.step += 1
+            progress.update()
+            if self.step % LOGGED_EVERY == 0 or self.step == config.steps or stop.made:
+                start, losses = self._log(losses, start, progress), []
+            if stop.made:
+                return
+            if self.step % config.checkpoint_every == 0:
+                self._save()
+            if self.step % config.validate_every == 0 and self.step < config.steps:
+                if self.photographs.validation:
+                    self._validate()
+                start = time.perf_counter()
+
+    def _log(self, losses, start, progress):
+        """Notes the mean loss since the last call; returns the time."""
+        loss = float(np.mean([loss.numpy() for loss in losses]))  # waits for the steps
+        now = time.perf_counter()
+        self.seconds += now - start
+        if not np.isfinite(loss):
+            raise UserError(
+                f"training diverged: the loss was not finite at step {self.step}; lower "
+                "--learning_rate, or start from other --init"
+            )
+        rate = len(losses) * self.config.batch_size / (now - start)
+        with self._writer.as_default(step=self.step):
+            tf.summary.scalar("loss", loss)
+            tf.summary.scalar("learning rate", training.learning_rate(self.step, self.config))
+            tf.summary.scalar("photographs per second", rate)
+        progress.set_postfix_str(f"loss {loss:.3f}, {rate:.0f} photographs/s", refresh=False)
+        return now
+
+    def _validate(self):
+        """Scores the averaged student on the held-out photographs, into TensorBoard."""
+        names, sets = self._groups.names, self.photographs.validation
+        total = sum(map(len, sets))
+        with tqdm(total=total, desc="validating", leave=False, dynamic_ncols=True) as progress:
+            counts = [
+                validation.evaluate(self._segment, annotated, len(names), progress)
+                for annotated in sets
+            ]
+        result = validation.scores(sum(counts), names)
+        result["sets"] = {
+            pathlib.PurePath(annotated.file).name: validation.scores(of_set, names)
+            for annotated, of_set in zip(sets, counts, strict=True)
+        }
+        with self._writer.as_default(step=self.step):
+            tf.summary.scalar("validation/mean IoU", result["mean_iou"])
+            for name, iou in result["class_iou"].items():
+                tf.summary.scalar(f"validation IoU/{name}", iou)
+            self._pictures.write(self._segment)
+        tqdm.write(f"step {self.step}: validation mean IoU {100 * result['mean_iou']:.1f} %")
+        return result
+
+    def _save(self):
+        self._writer.flush()
+        progress = {
+            "step": self.step,
+            "seconds": self.seconds,
+            **initial.describe(self._groups, self.config.student),
+            "photographs": self.photographs.digest,
+            "versions": versions()["keras"],
+            "file_sizes": checkpoint.growing_files(self.config.logdir),
+        }
+        checkpoint.save(self.config.logdir, self._trainer.get_state(), progress)
+
+
+def run(config, *, resume=False, overwrite=False):
+    """Pretrains a student; see `Pretraining`. Returns the summary as in summary.json."""
+    try:
+        return Pretraining(config, resume=resume, overwrite=overwrite).execute()
+    except OSError as error:  # a full disk, say
+        raise UserError(
+            f"the training stopped ({error}): mend that, then --resume goes on from the last "
+            "checkpoint"
+        ) from error

@@ -1,0 +1,125 @@
+"""Which photographs a pretraining learns from, and which it is judged on."""
+
+import hashlib
+import pathlib
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from jitnet_tf.errors import UserError
+from jitnet_tf.pretraining.annotated import Annotated
+from teacher import ANNOTATED, split_spec
+
+LABELS = "photographs.json"  # the teacher's, in the run directory
+BITS = 64
+SAME_BITS = 6  # in which fingerprints of the same picture may differ: sizes, compression
+
+
+class Photographs:
+    """The photographs of a pretraining.
+
+    Attributes:
+      training: one or two Annotated.
+      validation: what it is judged on: a list of Annotated, empty for none.
+      digest: tells them from others.
+    """
+
+    def __init__(self, training, validation):
+        self.training = training
+        self.validation = validation
+        digest = hashlib.sha256()
+        for annotated in (*training, *validation):
+            digest.update("\n".join([*annotated.names, ""]).encode())
+        self.digest = digest.hexdigest()[:16]
+
+    def problems(self):
+        """What was skipped, a text each."""
+        return [text for a in (*self.training, *self.validation) for text in a.lost.values()]
+
+
+def open_sets(config, label_maker):
+    """Opens what a PretrainConfig names, labelling by the teacher what has no labels.
+
+    Raises:
+      UserError: nothing to learn from, or see `Annotated`.
+    """
+    training = []
+    if config.annotations:
+        training.append(Annotated(config.annotations, config.images, label_maker))
+    if config.photographs:
+        training.append(Annotated(_labels_of_photographs(config), config.photographs, label_maker))
+    validation = []
+    if config.validation_annotations:
+        validation.append(
+            Annotated(config.validation_annotations, config.validation_images, label_maker)
+        )
+    if config.holdout:
+        validation += hold_out(training, config.holdout)
+    for annotated in training:
+        if not len(annotated):
+            raise UserError(
+                f"--holdout={config.holdout} leaves none of the photographs of {annotated.file!r}"
+            )
+    return Photographs(training, validation)
+
+
+def _labels_of_photographs(config):
+    prefix, path = split_spec(config.teacher)
+    if prefix == ANNOTATED:
+        return path
+    from teacher import annotate, open_teacher
+    from teacher.record import describe_live
+
+    labels = pathlib.Path(config.logdir) / LABELS
+    described = describe_live(config.teacher)
+    if labels.exists():  # made before the training was interrupted, or by the run it replaces
+        annotate.check_same(labels, config.photographs, described)
+    else:
+        annotate.annotate(config.photographs, open_teacher(config.teacher), described, labels)
+    return labels
+
+
+def hold_out(training, part):
+    """Takes a part of the photographs of each set out of it, and drops what looks like them.
+
+    The choice depends on the file names alone, so it stays when photographs are added. Nothing that
+    is left in `training` looks like what is held out (see `fingerprints`).
+
+    Returns:
+      The held-out sets.
+    """
+    held = []
+    for annotated in training:
+        ranks = np.array([_rank(name) for name in annotated.names])
+        held.append(annotated.subset(np.flatnonzero(ranks < part)))
+        annotated.keep(np.flatnonzero(ranks >= part))
+    total = sum(map(len, (*training, *held)))
+    with tqdm(total=total, desc="comparing photographs", leave=False) as progress:
+        judged = np.concatenate([fingerprints(annotated, progress) for annotated in held])
+        for annotated in training:
+            likeness = fingerprints(annotated, progress) @ judged.T
+            differing = (BITS - likeness.max(axis=1, initial=-BITS)) / 2
+            annotated.keep(np.flatnonzero(differing > SAME_BITS))
+    return [annotated for annotated in held if len(annotated)]
+
+
+def _rank(name):
+    """A number in 0…1 that a file name always has, evenly spread."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+
+
+def fingerprints(annotated, progress):
+    """What tells pictures that look alike: float32 [N, 64] of ±1, zeros where unreadable.
+
+    Whether each of 8 × 8 patches is brighter than its right-hand neighbour ("dHash": Krawetz 2013,
+    "Kind of like that"). Crops and mirrored pictures are not found.
+    """
+    rows = np.zeros((len(annotated), BITS), np.float32)
+    for number in range(len(annotated)):
+        grey = cv2.imread(str(annotated.path(number)), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+        if grey is not None:
+            small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
+            rows[number] = np.where(small[:, 1:] > small[:, :-1], 1, -1).ravel()
+        progress.update()
+    return rows

@@ -1,0 +1,148 @@
+"""The training of a student on batches of photographs: its step, on however many devices."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+
+from jitnet_tf import initial, losses, parameters
+from jitnet_tf.model import at_half_size, build_jitnet
+
+TRAINED = "trained/"  # prefixes of names in checkpoints
+OPTIMIZER = "optimizer/"
+
+
+def devices_strategy():
+    """MirroredStrategy over all GPUs, or without any over all CPU devices, of which there is one.
+
+    (Tests split the one into several.)
+    """
+    kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    return tf.distribute.MirroredStrategy([d.name for d in tf.config.list_logical_devices(kind)])
+
+
+def learning_rate(step, config):
+    """The learning rate at a step: it rises over the first steps, holds, and falls to 0 at the end.
+
+    ("Warmup–stable–decay", Hägele et al. 2024: as good as a cosine, and the steps can be made more
+    when it is resumed before it falls.)
+
+    config: a PretrainConfig; `decay` is the part of the steps over which it falls.
+    """
+    rising = (step + 1) / (config.warmup + 1)
+    falling = (config.steps - step) / (config.decay * config.steps) if config.decay else math.inf
+    return config.learning_rate * min(1.0, rising, falling)
+
+
+class Trainer:
+    """A student that learns from batches, each divided among the devices.
+
+    With `normalization` 'frame' no photograph's result depends on others of the batch, so the
+    number of devices changes nothing but rounding.
+
+    Args:
+      config: a PretrainConfig.
+      num_classes: classes including background.
+      student: keyword arguments of `build_jitnet`.
+      strategy: a tf.distribute.Strategy.
+      xla: compile by XLA.
+
+    Attributes:
+      averaged: the student with the average of its weights over the last steps, for frames of any
+        size: what the training is for.
+    """
+
+    def __init__(self, config, num_classes, student, strategy, xla=False):
+        self._config = config
+        self._strategy = strategy
+        size = (config.crop, config.crop)
+        with strategy.scope():
+            self._model = build_jitnet(num_classes, **student, frame_size=size, xla=xla)
+            self.averaged = build_jitnet(num_classes, **student)
+            self._learner = at_half_size(self._model) if config.half_size_loss else self._model
+            self._optimizer = keras.optimizers.AdamW(
+                config.learning_rate, weight_decay=config.weight_decay, epsilon=config.epsilon
+            )
+            # Biases and scales are few and not what overfits.
+            self._optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+            self._optimizer.build(self._model.trainable_variables)
+        self._start_average()
+        self._gradients = tf.function(self._replica_gradients, jit_compile=xla)
+        self._compiled = tf.function(self._step)
+
+    def train(self, batch, step):
+        """Takes one step of gradient descent; returns the loss before it, a scalar tensor.
+
+        batch: (frames uint8 [B, S, S, 3], labels uint8 [B, S, S], weights float32 [B, S, S]), as
+        `distributed` hands it out. step: its number, from 0.
+        """
+        self._optimizer.learning_rate.assign(learning_rate(step, self._config))
+        # While there are few steps to average over, over those.
+        decay = min(self._config.average, (1 + step) / (10 + step))
+        return self._compiled(batch, tf.constant(decay, tf.float32))
+
+    def distributed(self, batches):
+        """A tf.data.Dataset of batches with each divided among the devices."""
+        return self._strategy.experimental_distribute_dataset(batches)
+
+    def _step(self, batch, decay):
+        replica_losses = self._strategy.run(self._replica_step, batch)
+        for average, variable in zip(self.averaged.weights, self._model.weights, strict=True):
+            average.assign(decay * average + (1 - decay) * variable)
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, replica_losses, axis=None)
+
+    def _replica_step(self, frames, labels, weights):
+        loss, gradients = self._gradients(frames, labels, weights)
+        variables = self._model.trainable_variables
+        # Sums the gradients over the devices.
+        self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return loss
+
+    def _replica_gradients(self, frames, labels, weights):
+        with tf.GradientTape() as tape:
+            logits = self._learner(frames, training=True)
+            if self._config.half_size_loss:
+                labels, weights = (_subsample(a, logits.shape[1:3]) for a in (labels, weights))
+            loss = losses.weighted_cross_entropy(labels, logits, weights)
+            loss /= self._strategy.num_replicas_in_sync
+        return loss, tape.gradient(loss, self._model.trainable_variables)
+
+    def start_from(self, init, groups):
+        """Starts from the weights that `init` names; see `initial.start`."""
+        variables = parameters.named(self._model)
+        initial.start(variables, init, groups, self._config.student)
+        self._start_average()
+
+    def _start_average(self):
+        named = parameters.arrays(parameters.named(self._model))
+        parameters.assign(parameters.named(self.averaged), named)
+
+    def get_state(self):
+        """Everything that training changes: {name: array}.
+
+        'weights/…' are the averaged ones, so that whatever starts from a checkpoint gets them.
+        """
+        return parameters.arrays(self._variables())
+
+    def set_state(self, state):
+        """Restores `get_state`'s arrays. Raises as `parameters.assign`."""
+        parameters.assign(self._variables(), state)
+
+    def _variables(self):
+        trained = {
+            f"{TRAINED}{name}": variable for name, variable in parameters.named(self._model).items()
+        }
+        optimizer = {
+            f"{OPTIMIZER}{i:04d}": variable for i, variable in enumerate(self._optimizer.variables)
+        }
+        return {**parameters.named(self.averaged), **trained, **optimizer}
+
+
+def _subsample(pixels, size):
+    """[B, H, W] at the nearest of `size` places whose first and last are the corners."""
+    rows, columns = (
+        np.rint(np.linspace(0, have - 1, want)).astype(int)
+        for have, want in zip(pixels.shape[1:], size, strict=True)
+    )
+    return tf.gather(tf.gather(pixels, rows, axis=1), columns, axis=2)

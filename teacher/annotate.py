@@ -1,0 +1,195 @@
+"""Labels a folder of photographs by a teacher, in COCO's format.
+
+    python -m teacher.annotate --images=photos --teacher=path/to/saved_model --output=photos.json
+
+The file serves as `--annotations=photos.json --images=photos` of `jitnet_tf.pretrain`, and of
+anything else that reads COCO's instances. Interrupted, the same command goes on where it stopped.
+"""
+
+import json
+import os
+import pathlib
+
+import numpy as np
+from absl import flags
+from pycocotools import mask as coco_mask
+from tqdm import tqdm
+
+from jitnet_tf import cli
+from jitnet_tf.checkpoint import write_text
+from jitnet_tf.errors import UserError
+from teacher import coco, photographs
+
+FLAGS = flags.FLAGS
+PARTIAL = ".partial"  # what is known so far, a line of JSON a photograph
+
+
+def define_flags():
+    """Defines this command's flags."""
+    flags.DEFINE_string("images", None, "Folder of photographs, with subfolders.", required=True)
+    flags.DEFINE_string("teacher", None, "SavedModel folder, or zoo:NAME.", required=True)
+    flags.DEFINE_string("output", None, "The annotation file to write, .json.", required=True)
+
+
+def annotations(instances, frame_size):
+    """Instances as COCO's annotations, without ids: masks as compressed RLE, boxes in pixels."""
+    H, W = frame_size
+    rows = []
+    for box, number, score, mask, (y, x) in zip(
+        instances.boxes.astype(float),
+        instances.classes.tolist(),
+        instances.scores.tolist(),
+        instances.masks,
+        instances.origins,
+        strict=True,
+    ):
+        if number not in coco.NAMES or not mask.any():
+            continue
+        whole = np.zeros(frame_size, np.uint8, order="F")
+        whole[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
+        rle = coco_mask.encode(whole)
+        y0, x0, y1, x1 = (box * (H, W, H, W)).tolist()
+        rows.append(
+            {
+                "category_id": number,
+                "segmentation": {"size": [H, W], "counts": rle["counts"].decode()},
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "area": int(mask.sum()),
+                "iscrowd": 0,
+                "score": score,
+            }
+        )
+    return rows
+
+
+def annotate(folder, teacher, described, output):
+    """Writes the annotation file `output`, or goes on with what there is of it.
+
+    Args:
+      folder: of the photographs.
+      teacher: callable (frame, index) → Instances.
+      described: what tells the teacher from others, plain values; goes into the file's "info".
+      output: path of the file.
+
+    Returns:
+      The photographs that could not be read, a text each.
+
+    Raises:
+      UserError: the file exists, or its part is of other photographs or of another teacher; none
+        of the photographs can be read.
+    """
+    output = pathlib.Path(output)
+    if output.exists():
+        raise UserError(f"{str(output)!r} exists already: delete it, or choose another --output")
+    names = photographs.names(folder)
+    partial = output.with_name(output.name + PARTIAL)
+    info = {**described, "photographs": len(names)}
+    done = _read_partial(partial, info, names)
+    try:
+        with open(partial, "a", encoding="utf-8") as file:
+            if not done:
+                file.truncate(0)
+                print(json.dumps(info), file=file)
+            progress = tqdm(names[len(done) :], "labelling", len(names), initial=len(done))
+            for name in progress:
+                done.append(_annotate_one(pathlib.Path(folder), name, teacher))
+                print(json.dumps(done[-1]), file=file)
+                file.flush()
+        write_text(output, json.dumps(_dataset(done, info)))
+    except OSError as error:  # a full disk, say
+        raise UserError(
+            f"{str(output)!r} cannot be written ({error}); mend that and repeat"
+        ) from error
+    partial.unlink()
+    unread = [entry["problem"] for entry in done if "problem" in entry]
+    if len(unread) == len(done):
+        output.unlink()
+        raise UserError(f"none of the photographs in {str(folder)!r} can be read: {unread[0]}, …")
+    return unread
+
+
+def check_same(path, folder, described):
+    """UserError unless an annotation file is of these photographs, by this teacher."""
+    try:
+        found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))["info"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = None
+    if found != {**described, "photographs": len(photographs.names(folder))}:
+        raise UserError(
+            f"{str(path)!r} holds labels of other photographs or of another teacher: delete it, or "
+            "choose another folder"
+        )
+
+
+def _annotate_one(folder, name, teacher):
+    try:
+        frame = photographs.read(folder / name)
+    except photographs.UnreadableError as error:
+        return {"file_name": name, "problem": str(error)}
+    height, width = frame.shape[:2]
+    return {
+        "file_name": name,
+        "height": height,
+        "width": width,
+        "annotations": annotations(teacher(frame, 0), (height, width)),
+    }
+
+
+def _read_partial(path, info, names):
+    """The entries of an interrupted call, cut back to whole lines."""
+    if not path.exists():
+        return []
+    data = path.read_bytes()
+    data = data[: data.rfind(b"\n") + 1]
+    try:
+        found, *done = map(json.loads, data.decode().splitlines() or ["null"])
+        same = not data or found == info
+        same = same and [entry["file_name"] for entry in done] == names[: len(done)]
+    except (ValueError, KeyError, TypeError):
+        same = False
+    if not same:
+        raise UserError(
+            f"{str(path)!r} is part of a file of other photographs or of another teacher: delete "
+            "it, or choose another --output"
+        )
+    os.truncate(path, len(data) if done else 0)
+    return done
+
+
+def _dataset(entries, info):
+    images, rows = [], []
+    for entry in entries:
+        if "problem" in entry:
+            continue
+        image = {name: entry[name] for name in ("file_name", "height", "width")}
+        images.append({"id": len(images) + 1, **image})
+        for row in entry["annotations"]:
+            rows.append({"id": len(rows) + 1, "image_id": images[-1]["id"], **row})
+    categories = [{"id": number, "name": name} for number, name in coco.NAMES.items()]
+    return {"info": info, "images": images, "annotations": rows, "categories": categories}
+
+
+def main(argv):
+    """See the module."""
+    del argv
+    photographs.names(FLAGS.images)  # before TensorFlow, which takes seconds
+    cli.import_tensorflow()
+    from teacher import open_teacher
+    from teacher.record import describe_live
+
+    if FLAGS.teacher.partition(":")[0] in ("recorded", "lvs"):
+        raise UserError(
+            f"--teacher={FLAGS.teacher} is of a video: photographs take a SavedModel or zoo:NAME"
+        )
+    teacher = open_teacher(FLAGS.teacher)
+    unread = annotate(FLAGS.images, teacher, describe_live(FLAGS.teacher), FLAGS.output)
+    for problem in unread[:10]:
+        print(f"skipped {problem}")
+    if unread:
+        print(f"{len(unread)} photographs skipped, which cannot be read")
+    print(f"{FLAGS.output}: written")
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.main(main)
