@@ -18,7 +18,7 @@ from tqdm import tqdm
 from jitnet_tf import cli
 from jitnet_tf.checkpoint import write_text
 from jitnet_tf.errors import UserError
-from teacher import coco, photographs
+from teacher import LOOKED_UP, coco, photographs
 
 FLAGS = flags.FLAGS
 PARTIAL = ".partial"  # what is known so far, a line of JSON a photograph
@@ -86,6 +86,7 @@ def annotate(folder, teacher, described, output):
     info = {**described, "photographs": len(names)}
     done = _read_partial(partial, info, names)
     try:
+        output.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "a", encoding="utf-8") as file:
             if not done:
                 file.truncate(0)
@@ -110,11 +111,14 @@ def annotate(folder, teacher, described, output):
 
 def check_same(path, folder, described):
     """UserError unless an annotation file is of these photographs, by this teacher."""
+    names = photographs.names(folder)
     try:
-        found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))["info"]
+        found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        same = found["info"] == {**described, "photographs": len(names)}
+        same = same and {image["file_name"] for image in found["images"]} <= set(names)
     except (OSError, ValueError, KeyError, TypeError):
-        found = None
-    if found != {**described, "photographs": len(photographs.names(folder))}:
+        same = False
+    if not same:
         raise UserError(
             f"{str(path)!r} holds labels of other photographs or of another teacher: delete it, or "
             "choose another folder"
@@ -143,7 +147,7 @@ def _read_partial(path, info, names):
     data = data[: data.rfind(b"\n") + 1]
     try:
         found, *done = map(json.loads, data.decode().splitlines() or ["null"])
-        same = not data or found == info
+        same = not done or found == info
         same = same and [entry["file_name"] for entry in done] == names[: len(done)]
     except (ValueError, KeyError, TypeError):
         same = False
@@ -157,30 +161,43 @@ def _read_partial(path, info, names):
 
 
 def _dataset(entries, info):
-    images, rows = [], []
+    images, rows, unread = [], [], {}
     for entry in entries:
         if "problem" in entry:
+            unread[entry["file_name"]] = entry["problem"]
             continue
         image = {name: entry[name] for name in ("file_name", "height", "width")}
         images.append({"id": len(images) + 1, **image})
         for row in entry["annotations"]:
             rows.append({"id": len(rows) + 1, "image_id": images[-1]["id"], **row})
     categories = [{"id": number, "name": name} for number, name in coco.NAMES.items()]
-    return {"info": info, "images": images, "annotations": rows, "categories": categories}
+    return {
+        "info": info,
+        "images": images,
+        "annotations": rows,
+        "categories": categories,
+        photographs.UNREAD: unread,
+    }
+
+
+def check_takes_photographs(spec):
+    """UserError for a teacher that says what was said of a video."""
+    if spec.startswith(LOOKED_UP):
+        raise UserError(
+            f"--teacher={spec} is of a video: photographs take a SavedModel or zoo:NAME"
+        )
 
 
 def main(argv):
     """See the module."""
     del argv
-    photographs.names(FLAGS.images)  # before TensorFlow, which takes seconds
+    # Before TensorFlow, which takes seconds.
+    check_takes_photographs(FLAGS.teacher)
+    photographs.names(FLAGS.images)
     cli.import_tensorflow()
     from teacher import open_teacher
     from teacher.record import describe_live
 
-    if FLAGS.teacher.partition(":")[0] in ("recorded", "lvs"):
-        raise UserError(
-            f"--teacher={FLAGS.teacher} is of a video: photographs take a SavedModel or zoo:NAME"
-        )
     teacher = open_teacher(FLAGS.teacher)
     unread = annotate(FLAGS.images, teacher, describe_live(FLAGS.teacher), FLAGS.output)
     for problem in unread[:10]:

@@ -8,6 +8,8 @@ import numpy as np
 from jitnet_tf.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+# In an annotation file: what could not be read when it was made, a text by file name.
+UNREAD = "unread"
 
 
 class UnreadableError(Exception):

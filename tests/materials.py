@@ -1,5 +1,7 @@
 """Small real files that several test modules work on."""
 
+import json
+
 import av
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ from teacher.recorded import Recorder
 
 SIZE = (48, 64)
 SQUARE = 28  # pixels, the side of `square_scene`'s
+PHOTOGRAPH_SIZES = ((96, 128), (120, 96), (104, 136))
 
 
 def frames(count, size=SIZE, seed=0):
@@ -97,3 +100,51 @@ def write_square_stream(folder, name, count, speed=(1, 1), seconds=0.5):
         recorder.append(picture, person, seconds)
     recorder.close()
     return Stream(name, "squares", ("person",), str(path), str(recording), None)
+
+
+def write_photographs(folder, count):
+    """Photographs and what people say of them: (annotation file in COCO's format, their folder).
+
+    JPEG and PNG by turns, every other one in a subfolder, in each of PHOTOGRAPH_SIZES. Each has a
+    person in two parts, polygons, and a car, run lengths, over the second; a crowd of people over
+    the car's right half and beyond, run lengths; a chair, which is in no group of lvs, and a lamp,
+    which is no category of COCO's. The categories' ids are not COCO's.
+    """
+    pictures = folder / "pictures"
+    (pictures / "more").mkdir(parents=True)
+    images, annotations = [], []
+    for i in range(count):
+        height, width = size = PHOTOGRAPH_SIZES[i % len(PHOTOGRAPH_SIZES)]
+        name = f"{'more/' if i % 2 else ''}{i:03d}.{'png' if i % 4 > 1 else 'jpg'}"
+        picture = texture(size, i)
+        parts = [[5, 5, 30, 8, 25, 40, 8, 36], [40.5, 10.2, 70, 10, 70, 50, 40, 50]]
+        cv2.fillPoly(picture, [np.int32(part).reshape(-1, 2) for part in parts], (250, 40, 40))
+        picture[30:60, 50:80] = (40, 40, 250)
+        cv2.imwrite(str(pictures / name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        images.append({"id": 3 * i + 5, "file_name": name, "height": height, "width": width})
+        for category, segmentation, (x, y, w, h), is_crowd in (
+            (7, parts, (5, 5, 65, 45), 0),
+            (1, run_lengths(size, np.s_[30:60, 50:80]), (50, 30, 30, 30), 0),
+            (7, run_lengths(size, np.s_[40:90, 65:95]), (65, 40, 30, 50), 1),
+            (3, [[10, 70, 30, 70, 30, 90, 10, 90]], (10, 70, 20, 20), 0),
+            (2, [[40, 70, 50, 70, 50, 90, 40, 90]], (40, 70, 10, 20), 0),
+        ):
+            number = len(annotations) + 1
+            annotation = {"id": number, "image_id": images[-1]["id"], "category_id": category}
+            shape = {"segmentation": segmentation, "bbox": [x, y, w, h], "area": w * h}
+            annotations.append({**annotation, **shape, "iscrowd": is_crowd})
+    names = {7: "person", 1: "car", 3: "chair", 2: "lamp"}
+    categories = [{"id": number, "name": name} for number, name in names.items()]
+    data = {"images": images, "annotations": annotations, "categories": categories}
+    file = folder / "instances.json"
+    file.write_text(json.dumps(data))
+    return file, pictures
+
+
+def run_lengths(size, window):
+    """COCO's run lengths, as numbers, of a mask that covers a window."""
+    mask = np.zeros(size, bool)
+    mask[window] = True
+    changes = np.flatnonzero(np.diff(mask.ravel(order="F"))) + 1
+    counts = np.diff([0, *changes, mask.size]).tolist()
+    return {"size": list(size), "counts": [0, *counts] if mask[0, 0] else counts}

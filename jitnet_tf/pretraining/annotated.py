@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import io
+import math
 import pathlib
 
 import numpy as np
@@ -12,9 +13,11 @@ from pycocotools.coco import COCO
 from jitnet_tf.errors import UserError
 from teacher import coco, photographs
 from teacher.instances import Instances
+from teacher.recorded import RUN_LENGTHS
 
 # More than this part of the photographs missing or unreadable is a mistake, not an accident.
 MAX_LOST = 0.1
+MAX_REACH = 10  # times the picture's longer side, of polygons: some do reach outside
 
 
 class Annotated:
@@ -29,8 +32,8 @@ class Annotated:
 
     Attributes:
       names: file names, in the order of their numbers.
-      lost: what could not be read, a text each: files that are not there, and damaged ones as
-        they are met.
+      lost: what could not be read, a text by file name: what `teacher.annotate` could not read,
+        files that are not there, and damaged ones as they are met.
 
     Raises:
       UserError: the file is not in COCO's format, nothing in it is of any group, or too many
@@ -45,12 +48,13 @@ class Annotated:
         data = _load(file)
         try:
             self._read(data)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise UserError(
                 f"annotation file {self.file!r} is not in COCO's instances format "
                 f"({type(error).__name__}: {error})"
             ) from error
-        self._announced = len(self._images)
+        self._announced = len(self._images) + len(self.lost)
+        self._may_lose = MAX_LOST * self._announced
         if not self._folder.is_dir():
             raise UserError(
                 f"{str(folder)!r} is not a folder: give the photographs of {self.file!r}"
@@ -71,6 +75,8 @@ class Annotated:
             image["file_name"] = str(image["file_name"])
         if not self._images:
             raise ValueError("no images")
+        for name, problem in data.dataset.get(photographs.UNREAD, {}).items():
+            self._lose(name, str(problem))
         names = {number: category["name"] for number, category in data.cats.items()}
         self.unknown = sorted(set(names.values()) - set(coco.IDS))
         class_ids = self._label_maker.groups.class_ids()
@@ -91,7 +97,7 @@ class Annotated:
                         (
                             number,
                             row["segmentation"],
-                            tuple(map(float, row["bbox"])),
+                            _box(row["bbox"]),
                             float(row.get("score", 1.0)),
                             bool(row.get("iscrowd", 0)),
                         )
@@ -116,6 +122,8 @@ class Annotated:
     def keep(self, numbers):
         """Forgets all photographs but those of these numbers, which are numbered anew."""
         self._images = [self._images[number] for number in numbers]
+        self._announced = len(self.lost) + len(self._images)
+        self._may_lose = len(self.lost) + MAX_LOST * len(self._images)
 
     def subset(self, numbers):
         """Another Annotated with the photographs of these numbers alone."""
@@ -129,7 +137,7 @@ class Annotated:
 
     def check_lost(self):
         """UserError where more photographs were lost than could be by accident."""
-        if len(self.lost) > MAX_LOST * self._announced:
+        if len(self.lost) > self._may_lose:
             example = next(iter(self.lost.values()))
             raise UserError(
                 f"{len(self.lost)} of the {self._announced} photographs of {self.file!r} are "
@@ -152,9 +160,13 @@ class Annotated:
         """
         image = self._images[number]
         size = (image["height"], image["width"])
+        path = self._folder / image["file_name"]
         try:
-            frame = photographs.read(self._folder / image["file_name"], size)
-            labels, weights = self._targets(self._annotations[image["id"]], size)
+            frame = photographs.read(path, size)
+            try:
+                labels, weights = self._targets(self._annotations[image["id"]], size)
+            except ValueError as error:
+                raise photographs.UnreadableError(f"{path} ({error})") from None
         except photographs.UnreadableError as error:
             self._lose(image["file_name"], str(error))
             raise
@@ -199,26 +211,73 @@ def _load(file):
     return data
 
 
+def _box(numbers):
+    """A box as (x, y, width, height); ValueError where it is not four finite numbers."""
+    box = tuple(map(float, numbers))
+    if len(box) != 4 or not all(map(math.isfinite, box)):
+        raise ValueError(f"a box {numbers}")
+    return box
+
+
 def decode(segmentation, size):
     """An annotation's mask: (boolean array, (y, x) of its first pixel), cut to what it covers.
 
-    segmentation: polygons, or run lengths as numbers or as text, of a picture of size (H, W).
+    segmentation: polygons, or run lengths as numbers or as pycocotools' text, of a picture of size
+      (H, W).
 
     Raises:
-      UnreadableError: it is of another size, or nothing that COCO's format knows.
+      ValueError: it is of another size, or nothing that COCO's format knows.
     """
-    H, W = size
     try:
         if isinstance(segmentation, list):
-            rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, H, W))
+            rle = _fill(segmentation, size)
+        elif tuple(segmentation["size"]) != tuple(size):
+            raise ValueError("a mask of another size")
         elif isinstance(segmentation["counts"], list):
-            rle = coco_mask.frPyObjects(segmentation, H, W)
+            rle = _pack(segmentation)
         else:
             rle = segmentation
-        if tuple(rle["size"]) != (H, W):
-            raise ValueError("a mask of another size")
+        mask = _unpack(rle)
         x, y, w, h = coco_mask.toBbox(rle).astype(int)
-        mask = coco_mask.decode(rle)[y : y + h, x : x + w]
     except Exception as error:  # pycocotools raises even Exception itself
-        raise photographs.UnreadableError(f"an annotation ({error})") from None
-    return mask.astype(bool), (y, x)
+        raise ValueError(f"annotation: {error}") from None
+    return mask[y : y + h, x : x + w].astype(bool), (y, x)
+
+
+# pycocotools reads and writes past its memory, or leaves it as it was, where polygons or run
+# lengths are none. What follows lets only such through as are, and raises anything for others.
+
+
+def _fill(polygons, size):
+    """Polygons, [x, y, x, y, …] each, as run lengths."""
+    polygons = [np.array(polygon, np.float64) for polygon in polygons]
+    for polygon in polygons:
+        if polygon.ndim != 1 or len(polygon) % 2:
+            raise ValueError("a polygon with half a corner")
+        if not (np.abs(polygon) <= MAX_REACH * max(size)).all():
+            raise ValueError("a polygon far outside")
+    # Points and lines cover nothing, and four numbers would be taken for a box.
+    polygons = [polygon for polygon in polygons if len(polygon) >= 6]
+    if not polygons:
+        return coco_mask.encode(np.zeros(size, np.uint8, order="F"))
+    return coco_mask.merge(coco_mask.frPyObjects(polygons, *size))
+
+
+def _pack(segmentation):
+    """Run lengths that are numbers as packed ones."""
+    H, W = segmentation["size"]
+    counts = np.array(segmentation["counts"])
+    if counts.dtype.kind != "i" or counts.min() < 0 or counts.sum() != H * W:
+        raise ValueError("run lengths that do not cover the picture")
+    return coco_mask.frPyObjects(segmentation, H, W)
+
+
+def _unpack(rle):
+    """Packed run lengths as a mask, uint8 [H, W]."""
+    is_text = isinstance(rle["counts"], str)
+    if is_text and not RUN_LENGTHS.fullmatch(rle["counts"]):
+        raise ValueError("run lengths that are none")
+    mask = coco_mask.decode(rle)
+    if is_text and coco_mask.encode(mask)["counts"] != rle["counts"].encode():
+        raise ValueError("run lengths that do not cover the picture")
+    return mask

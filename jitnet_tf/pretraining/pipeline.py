@@ -1,7 +1,6 @@
 """From annotated photographs to batches, in tf.data."""
 
 import math
-import threading
 
 import numpy as np
 import tensorflow as tf
@@ -52,7 +51,6 @@ class Samples:
         self._rate = rate
         self._augment = augmentation
         self._seed = seed
-        self._lock = threading.Lock()
         self.failure = None
 
     def batches(self, batch_size, step):

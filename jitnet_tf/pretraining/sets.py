@@ -1,6 +1,7 @@
 """Which photographs a pretraining learns from, and which it is judged on."""
 
 import hashlib
+import os
 import pathlib
 
 import cv2
@@ -13,6 +14,7 @@ from teacher import ANNOTATED, split_spec
 
 LABELS = "photographs.json"  # the teacher's, in the run directory
 BITS = 64
+COMPARED = 1000  # fingerprints at a time, which bounds the memory
 SAME_BITS = 6  # in which fingerprints of the same picture may differ: sizes, compression
 
 
@@ -30,7 +32,7 @@ class Photographs:
         self.validation = validation
         digest = hashlib.sha256()
         for annotated in (*training, *validation):
-            digest.update("\n".join([*annotated.names, ""]).encode())
+            digest.update(os.fsencode("\n".join([*annotated.names, ""])))
         self.digest = digest.hexdigest()[:16]
 
     def problems(self):
@@ -71,11 +73,13 @@ def _labels_of_photographs(config):
     from teacher import annotate, open_teacher
     from teacher.record import describe_live
 
+    annotate.check_takes_photographs(config.teacher)
     labels = pathlib.Path(config.logdir) / LABELS
     described = describe_live(config.teacher)
     if labels.exists():  # made before the training was interrupted, or by the run it replaces
         annotate.check_same(labels, config.photographs, described)
     else:
+        labels.parent.mkdir(parents=True, exist_ok=True)
         annotate.annotate(config.photographs, open_teacher(config.teacher), described, labels)
     return labels
 
@@ -98,15 +102,17 @@ def hold_out(training, part):
     with tqdm(total=total, desc="comparing photographs", leave=False) as progress:
         judged = np.concatenate([fingerprints(annotated, progress) for annotated in held])
         for annotated in training:
-            likeness = fingerprints(annotated, progress) @ judged.T
-            differing = (BITS - likeness.max(axis=1, initial=-BITS)) / 2
+            rows = fingerprints(annotated, progress)
+            parts = np.array_split(rows, len(rows) // COMPARED + 1)
+            likeness = [(part @ judged.T).max(axis=1, initial=-BITS) for part in parts]
+            differing = (BITS - np.concatenate(likeness)) / 2
             annotated.keep(np.flatnonzero(differing > SAME_BITS))
     return [annotated for annotated in held if len(annotated)]
 
 
 def _rank(name):
     """A number in 0…1 that a file name always has, evenly spread."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big") / 2**64
 
 
 def fingerprints(annotated, progress):
@@ -117,7 +123,11 @@ def fingerprints(annotated, progress):
     """
     rows = np.zeros((len(annotated), BITS), np.float32)
     for number in range(len(annotated)):
-        grey = cv2.imread(str(annotated.path(number)), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+        try:
+            data = np.fromfile(annotated.path(number), np.uint8)
+            grey = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
+        except (OSError, cv2.error):  # gone, empty, or smaller than 8 × 8
+            grey = None
         if grey is not None:
             small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
             rows[number] = np.where(small[:, 1:] > small[:, :-1], 1, -1).ravel()
