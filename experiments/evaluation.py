@@ -23,6 +23,7 @@ from teacher.recorded import Recording
 
 # Predictions are kept of every fourth frame, for the figures: figure 5 shows frames so far apart.
 KEPT_DISTANCE = 4
+START_FRAMES = 100  # what a start from better weights should show in
 
 
 class Timeline:
@@ -119,12 +120,14 @@ def evaluate(stream, frames, method, settings, masks, on_step=lambda: None):
         timeline = Timeline(source.fps, class_ids)
         flicker = stability.Flicker(len(groups.names))
         writer = MaskWriter(masks, groups.names, overwrite=True)
-        frame_iou = {}
+        frame_iou, start_iou = {}, None
         start = time.perf_counter()
         for result in ScoredStream(shown, segmenter, label_maker, recording):
             statistics.add(result)
             timeline.add(result)
             flicker.add(result)
+            if result.index < START_FRAMES:
+                start_iou = statistics.score.mean()
             if result.index % KEPT_DISTANCE == 0:
                 writer.write(result.index, result.prediction)
                 accuracy = frame_accuracy(result.reference_confusion, class_ids)
@@ -146,6 +149,7 @@ def evaluate(stream, frames, method, settings, masks, on_step=lambda: None):
         },
         "timeline": timeline.to_json(),
         "frame_iou": frame_iou,
+        "start_iou": start_iou,  # mean IoU over the first START_FRAMES
         "problems": source.problems,
         "machine": machine.describe(),
         "versions": _versions(),

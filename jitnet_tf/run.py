@@ -28,7 +28,7 @@ from jitnet_tf.stop_request import StopRequest
 from jitnet_tf.student import make_student
 from jitnet_tf.summaries import TensorBoard
 from jitnet_tf.writers import MaskWriter, VideoWriter
-from teacher import open_teacher
+from teacher import open_teacher, split_spec
 from teacher.recorded import Recording, is_like, thumbnail
 
 PACKAGES = (jitnet_tf, tf, keras, np, cv2, av)
@@ -97,7 +97,15 @@ class Run:
     def __init__(self, config, *, resume=False, overwrite=False):
         # What is written down has no credentials.
         self.config = dataclasses.replace(config, video=video.without_credentials(config.video))
-        run_directory.check_apart(config)
+        run_directory.check_apart(
+            {
+                "video": config.video,
+                "teacher": split_spec(config.teacher)[1],
+                "reference": config.reference,
+                "init": config.init,
+            },
+            {"logdir": config.logdir, "output": config.overlay_path, "masks": config.masks},
+        )
         saved = run_directory.find_checkpoint(config, resume, overwrite)
         arrays, progress = saved or ({}, {"frames": 0})
         groups = class_groups(config.class_groups)

@@ -7,7 +7,6 @@ import pathlib
 from jitnet_tf import checkpoint
 from jitnet_tf.config import RunConfig
 from jitnet_tf.errors import UserError
-from teacher import split_spec
 
 CONFIG = "config.json"
 FLAGFILE = "resolved.flags"
@@ -60,15 +59,11 @@ def find_checkpoint(config, resume, overwrite):
     return checkpoint.load(logdir) if resume and (logdir / checkpoint.NAME).is_file() else None
 
 
-def check_apart(config):
-    """UserError where an output of the run is also one of its inputs."""
-    inputs = {
-        "video": config.video,
-        "teacher": split_spec(config.teacher)[1],
-        "reference": config.reference,
-        "init": config.init,
-    }
-    outputs = {"logdir": config.logdir, "output": config.overlay_path, "masks": config.masks}
+def check_apart(inputs, outputs):
+    """UserError where something that is written is also read.
+
+    inputs, outputs: flag → path, or what may be none, or None.
+    """
     for written, path in outputs.items():
         for read, source in inputs.items():
             if path and source and os.path.exists(source) and _same_place(path, source):

@@ -47,6 +47,13 @@ def network_options(config):
     return {**options, "dtype": policy}
 
 
+def make_repeatable(seed):
+    """Seeds all that is random, and has a CPU compute the same to the last bit each time."""
+    keras.utils.set_random_seed(seed)
+    if not has_gpu():  # where it would cost much, and reject kernels
+        tf.config.experimental.enable_op_determinism()
+
+
 class Student:
     """Segments frames of one size and learns from labels.
 
@@ -145,9 +152,7 @@ def make_student(config, groups, frame_size):
     Raises:
       UserError: the weights to start from do not fit.
     """
-    keras.utils.set_random_seed(config.seed)
-    if not has_gpu():  # where it would cost much, and reject kernels
-        tf.config.experimental.enable_op_determinism()
+    make_repeatable(config.seed)
     xla = use_xla(config.xla)
     model = build_jitnet(
         len(groups.names), **network_options(config.student), frame_size=frame_size, xla=xla

@@ -5,16 +5,16 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from jitnet_tf import checkpoint, student
+from jitnet_tf import checkpoint, initial, student
 from jitnet_tf.config import RunConfig, StudentConfig
-from jitnet_tf.errors import UserError
+from jitnet_tf.labels import ClassGroups
 from jitnet_tf.losses import weighted_cross_entropy
 from jitnet_tf.model import build_jitnet
 from jitnet_tf.student import Student, make_student
 
 SIZE = (64, 96)
 CLASSES = 3
-NAMES = ["background", "red", "blue"]
+GROUPS = ClassGroups({"red": ("dog",), "blue": ("cat",)})
 
 
 def scene(shift=0):
@@ -407,8 +407,8 @@ def config(network, **values):
 
 
 def test_a_configurations_student():
-    wanted = config({"skip": False}, learning_rate=0.25, momentum=0.5, seed=5)
-    made = make_student(wanted, NAMES, SIZE)
+    wanted = config({"skip": False}, init="random", learning_rate=0.25, momentum=0.5, seed=5)
+    made = make_student(wanted, GROUPS, SIZE)
     assert float(made.optimizer.learning_rate) == 0.25
     assert made.optimizer.momentum == 0.5
     assert made.frame_size == SIZE
@@ -420,24 +420,11 @@ def test_a_configurations_student():
 
 
 def test_initial_weights_from_a_run(tmp_path, moving):
+    """Weights to the last bit; no momentum."""
     state = moving.get_state()
-    checkpoint.save(tmp_path, state, {"classes": NAMES})
+    options = StudentConfig(width=0.25, normalization="moving")
+    checkpoint.save(tmp_path, state, initial.describe(GROUPS, options))
     wanted = config({"normalization": "moving"}, init=str(tmp_path))
-    made = make_student(wanted, NAMES, SIZE).get_state()
+    made = make_student(wanted, GROUPS, SIZE).get_state()
     for name, value in made.items():
         np.testing.assert_array_equal(value, state[name] if name.startswith("weights/") else 0)
-
-
-def test_initial_weights_of_another_network(tmp_path, moving):
-    checkpoint.save(tmp_path, moving.get_state(), {"classes": NAMES})
-    with pytest.raises(UserError, match="student of other classes or options") as error:
-        make_student(config({}, init=str(tmp_path)), NAMES, SIZE)
-    assert str(tmp_path) in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-def test_initial_weights_of_other_classes(tmp_path, moving):
-    checkpoint.save(tmp_path, moving.get_state(), {"classes": ["background", "dog", "cat"]})
-    wanted = config({"normalization": "moving"}, init=str(tmp_path))
-    with pytest.raises(UserError, match="its classes are background, dog, cat"):
-        make_student(wanted, NAMES, SIZE)

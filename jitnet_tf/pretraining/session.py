@@ -17,7 +17,7 @@ from jitnet_tf.pretraining.pictures import Pictures
 from jitnet_tf.pretraining.pipeline import Samples
 from jitnet_tf.run import versions
 from jitnet_tf.stop_request import StopRequest
-from jitnet_tf.student import network_options, use_xla
+from jitnet_tf.student import make_repeatable, network_options, use_xla
 
 LOGGED_EVERY = 20  # steps; a curve a person can read, and no waiting for each step
 
@@ -39,32 +39,39 @@ class Pretraining:
 
     def __init__(self, config, *, resume=False, overwrite=False):
         self.config = config
+        run_directory.check_apart(
+            {name: getattr(config, name) for name in ("init", "images", "photographs")},
+            {"logdir": config.logdir},
+        )
         saved = run_directory.find_checkpoint(config, resume, overwrite)
+        arrays, progress = saved or ({}, {"step": 0, "seconds": 0.0})
+        self.step, self.seconds = progress["step"], progress["seconds"]
+        if config.steps < self.step:
+            raise UserError(f"--steps={config.steps}: {self.step} are done already")
         self._groups = class_groups(config.class_groups)
+        self._described = initial.describe(self._groups, config.student)
         label_maker = LabelMaker(
             self._groups, config.score_threshold, config.box_weight, config.box_dilation
         )
-        arrays, progress = saved or ({}, {"step": 0, "seconds": 0.0})
-        if not resume:
-            run_directory.start(config, versions())
-        self.photographs = sets.open_sets(config, label_maker)
-        self._check_same(progress, resume)
         strategy = training.devices_strategy()
         if config.batch_size % strategy.num_replicas_in_sync:
             raise UserError(
                 f"--batch_size={config.batch_size} cannot be divided among "
                 f"{strategy.num_replicas_in_sync} devices: give a multiple of that"
             )
-        tf.keras.utils.set_random_seed(config.seed)
+        make_repeatable(config.seed)
         names = self._groups.names
         options = network_options(config.student)
         self._trainer = training.Trainer(config, len(names), options, strategy, use_xla(config.xla))
+        if not saved:
+            self._trainer.start_from(config.init, self._groups)
+        self.photographs = sets.open_sets(config, label_maker)
         if saved:
+            self._check_same(progress)
             self._trainer.set_state(arrays)
             checkpoint.cut_back(config.logdir, progress["file_sizes"])
         else:
-            self._trainer.start_from(config.init, self._groups)
-        self.step, self.seconds = progress["step"], progress["seconds"]
+            run_directory.start(config, versions())
         self._samples = Samples(
             self.photographs.training,
             config.photographs_rate,
@@ -82,22 +89,30 @@ class Pretraining:
         self._segment = validation.segmenter(self._trainer.averaged)
         self._pictures = Pictures(names, self.photographs.validation)
 
-    def _check_same(self, progress, resume):
-        """Where a resumed pretraining goes on has to be what it was."""
-        if not resume or not progress["step"]:
-            return
+    def _check_same(self, progress):
+        """UserError where a pretraining to go on with would not be what it was."""
         now = {
-            "groups": initial.describe(self._groups, self.config.student)["groups"],
-            "photographs": self.photographs.digest,
-            "versions": versions()["keras"],
+            "groups": (self._described["groups"], "the class groups are"),
+            "photographs": (self.photographs.digest, "the photographs are"),
+            "keras": (versions()["keras"], "Keras is"),
         }
-        for what, value in now.items():
-            if progress[what] != value:
+        for name, (value, what) in now.items():
+            if progress[name] != value:
+                those = "those" if what.endswith("are") else "the one"
                 raise UserError(
-                    f"--resume: the {what} are not those that the training in "
-                    f"{self.config.logdir!r} was begun with ({progress[what]}, now {value}): "
-                    "restore them, or start another with --init"
+                    f"--resume: {what} not {those} that the training in {self.config.logdir!r} was "
+                    f"begun with: restore that, or start another with --init={self.config.logdir}"
                 )
+
+    def batches(self):
+        """The batches from this step on, divided among the devices."""
+        return self._trainer.distributed(self._samples.batches(self.config.batch_size, self.step))
+
+    def step_on(self, batch):
+        """Trains a step on a batch; returns the loss before it, a scalar tensor."""
+        loss = self._trainer.train(batch, self.step)
+        self.step += 1
+        return loss
 
     def execute(self):
         """Trains to the last step, showing progress; returns the summary."""
@@ -123,11 +138,9 @@ class Pretraining:
 
     def _loop(self, stop, progress):
         config = self.config
-        batches = self._trainer.distributed(self._samples.batches(config.batch_size, self.step))
         losses, start = [], time.perf_counter()
-        for batch in itertools.islice(batches, config.steps - self.step):
-            losses.append(self._trainer.train(batch, self.step))
-            self.step += 1
+        for batch in itertools.islice(self.batches(), config.steps - self.step):
+            losses.append(self.step_on(batch))
             progress.update()
             if self.step % LOGGED_EVERY == 0 or self.step == config.steps or stop.made:
                 start, losses = self._log(losses, start, progress), []
@@ -185,9 +198,9 @@ class Pretraining:
         progress = {
             "step": self.step,
             "seconds": self.seconds,
-            **initial.describe(self._groups, self.config.student),
+            **self._described,
             "photographs": self.photographs.digest,
-            "versions": versions()["keras"],
+            "keras": versions()["keras"],
             "file_sizes": checkpoint.growing_files(self.config.logdir),
         }
         checkpoint.save(self.config.logdir, self._trainer.get_state(), progress)
@@ -197,7 +210,7 @@ def run(config, *, resume=False, overwrite=False):
     """Pretrains a student; see `Pretraining`. Returns the summary as in summary.json."""
     try:
         return Pretraining(config, resume=resume, overwrite=overwrite).execute()
-    except OSError as error:  # a full disk, say
+    except (OSError, tf.errors.OpError) as error:  # a full disk, say
         raise UserError(
             f"the training stopped ({error}): mend that, then --resume goes on from the last "
             "checkpoint"

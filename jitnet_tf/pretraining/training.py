@@ -103,7 +103,7 @@ class Trainer:
         with tf.GradientTape() as tape:
             logits = self._learner(frames, training=True)
             if self._config.half_size_loss:
-                labels, weights = (_subsample(a, logits.shape[1:3]) for a in (labels, weights))
+                labels, weights = (subsample(a, logits.shape[1:3]) for a in (labels, weights))
             loss = losses.weighted_cross_entropy(labels, logits, weights)
             loss /= self._strategy.num_replicas_in_sync
         return loss, tape.gradient(loss, self._model.trainable_variables)
@@ -139,7 +139,7 @@ class Trainer:
         return {**parameters.named(self.averaged), **trained, **optimizer}
 
 
-def _subsample(pixels, size):
+def subsample(pixels, size):
     """[B, H, W] at the nearest of `size` places whose first and last are the corners."""
     rows, columns = (
         np.rint(np.linspace(0, have - 1, want)).astype(int)
