@@ -16,7 +16,7 @@ import sys
 
 from absl import flags
 
-from jitnet_tf import cli, initial
+from jitnet_tf import cli, initial, statistics
 from jitnet_tf.config import PretrainConfig
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import PRESETS
@@ -132,8 +132,13 @@ def report(summary):
     lines = [f"{summary['steps']} steps in {summary['seconds']:.0f} s"]
     if "validation" in summary:
         validation = summary["validation"]
-        lines.append(f"mean IoU on held-out photographs  {100 * validation['mean_iou']:.1f} %")
-        lines += [f"  {name:<32}{100 * iou:.1f}" for name, iou in validation["class_iou"].items()]
+        lines.append(
+            f"mean IoU on held-out photographs  {statistics.percent(validation['mean_iou'])}"
+        )
+        lines += [
+            f"  {name:<32}{statistics.percent(iou)}"
+            for name, iou in validation["class_iou"].items()
+        ]
     problems = summary["problems"]
     lines += [f"skipped {problem}" for problem in problems[:SHOWN_PROBLEMS]]
     if problems:

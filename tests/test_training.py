@@ -64,7 +64,7 @@ def test_more_steps_change_nothing_before_it_falls():
 
 
 def test_a_step_is_adamw():
-    """Loshchilov & Hutter 2019, with ε where Kingma & Ba 2015, §2, have it at last, as TensorFlow."""
+    """Loshchilov & Hutter 2019, with ε where Kingma & Ba 2015 have it at the end of their §2."""
     values = {"learning_rate": 0.01, "weight_decay": 0.1, "epsilon": 1e-3}
     made = trainer(**values, half_size_loss=False)
     reference = build_jitnet(CLASSES, **SMALL, frame_size=(CROP, CROP))
@@ -93,11 +93,12 @@ def test_a_step_is_adamw():
         np.testing.assert_allclose(trained, variable.numpy(), atol=2e-5, err_msg=name)
 
 
-def test_weights_of_a_checkpoint_are_averages():
-    made = trainer(average=0.5)
+def test_it_learns_and_weights_of_a_checkpoint_are_averages():
+    made = trainer(average=0.5, learning_rate=0.01)
     average = {k: v for k, v in made.get_state().items() if k.startswith("weights/")}
-    for step in range(6):
-        made.train(batch(step), step)
+    losses = []
+    for step in range(20):
+        losses.append(float(made.train(batch(), step)))
         state = made.get_state()
         decay = min(0.5, (1 + step) / (10 + step))
         for name, value in average.items():
@@ -107,12 +108,7 @@ def test_weights_of_a_checkpoint_are_averages():
     averaged = parameters.arrays(parameters.named(made.averaged))
     for name, value in averaged.items():
         np.testing.assert_array_equal(value, state[name])
-
-
-def test_the_loss_falls():
-    made = trainer(learning_rate=0.01)
-    losses = [float(made.train(batch(), step)) for step in range(30)]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]  # and it learns
 
 
 # Half size
@@ -144,7 +140,7 @@ def test_labels_at_half_size_are_where_its_logits_are():
 
 
 def test_going_on_from_a_state():
-    """To the last bit: weights, averages and the optimizer's moments."""
+    """To the last bit: weights, averages, the optimizer's moments. Not from another network's."""
     one, other = trainer(), trainer(seed=1)
     one.train(batch(0), 0)
     other.train(batch(7), 0)  # its moments differ, too
@@ -153,13 +149,9 @@ def test_going_on_from_a_state():
         assert float(one.train(batch(step), step)) == float(other.train(batch(step), step))
     for name, value in one.get_state().items():
         np.testing.assert_array_equal(value, other.get_state()[name])
-
-
-def test_a_state_of_another_network():
-    state = trainer().get_state()
-    made = training.Trainer(config(), 5, SMALL, tf.distribute.get_strategy())
-    with pytest.raises(ValueError, match="has shape"):
-        made.set_state(state)
+    state = {**other.get_state(), "weights/logits/bias": np.zeros(5, np.float32)}
+    with pytest.raises(ValueError, match="weights/logits/bias has shape"):
+        one.set_state(state)
 
 
 # Devices

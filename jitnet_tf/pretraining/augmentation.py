@@ -24,9 +24,9 @@ class Augmentation:
         saturation; a quarter of it for the single channels.
     """
 
-    crop: int = 256
-    min_scale: float = 0.5
-    max_scale: float = 2.0
+    crop: int = 192
+    min_scale: float = 0.25
+    max_scale: float = 1.5
     stretch: float = 1.25
     flip: bool = True
     colour: float = 0.4

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from jitnet_tf import checkpoint, initial, run_directory
+from jitnet_tf import checkpoint, initial, run_directory, statistics
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.pretraining import sets, training, validation
@@ -117,6 +117,8 @@ class Pretraining:
     def execute(self):
         """Trains to the last step, showing progress; returns the summary."""
         config = self.config
+        for note in self.photographs.notes():
+            print(note)
         progress = tqdm(total=config.steps, initial=self.step, unit="step", dynamic_ncols=True)
         with StopRequest() as stop, progress:
             try:
@@ -186,11 +188,14 @@ class Pretraining:
             for annotated, of_set in zip(sets, counts, strict=True)
         }
         with self._writer.as_default(step=self.step):
-            tf.summary.scalar("validation/mean IoU", result["mean_iou"])
+            if result["mean_iou"] is not None:  # something is labelled
+                tf.summary.scalar("validation/mean IoU", result["mean_iou"])
             for name, iou in result["class_iou"].items():
                 tf.summary.scalar(f"validation IoU/{name}", iou)
             self._pictures.write(self._segment)
-        tqdm.write(f"step {self.step}: validation mean IoU {100 * result['mean_iou']:.1f} %")
+        tqdm.write(
+            f"step {self.step}: validation mean IoU {statistics.percent(result['mean_iou'])}"
+        )
         return result
 
     def _save(self):

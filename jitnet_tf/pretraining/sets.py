@@ -39,6 +39,20 @@ class Photographs:
         """What was skipped, a text each."""
         return [text for a in (*self.training, *self.validation) for text in a.lost.values()]
 
+    def notes(self):
+        """What is worth knowing before the training, a line each."""
+        lines = []
+        for annotated in self.training:
+            if annotated.unknown:
+                names = ", ".join(annotated.unknown)
+                lines.append(f"{annotated.file}: not COCO's, taken for background: {names}")
+        if absent := set.intersection(*(set(annotated.absent) for annotated in self.training)):
+            lines.append(f"no photograph shows {', '.join(sorted(absent))}")
+        if self.validation:
+            count = sum(map(len, self.validation))
+            lines.append(f"{sum(map(len, self.training))} photographs, {count} to judge by")
+        return lines
+
 
 def open_sets(config, label_maker):
     """Opens what a PretrainConfig names, labelling by the teacher what has no labels.
@@ -58,10 +72,16 @@ def open_sets(config, label_maker):
         )
     if config.holdout:
         validation += hold_out(training, config.holdout)
+        if not validation:
+            raise UserError(
+                f"--holdout={config.holdout} takes none of the few photographs: raise it, or give "
+                "--validation_annotations"
+            )
     for annotated in training:
         if not len(annotated):
             raise UserError(
-                f"--holdout={config.holdout} leaves none of the photographs of {annotated.file!r}"
+                f"--holdout={config.holdout} leaves none of the photographs of {annotated.file!r}: "
+                "lower it"
             )
     return Photographs(training, validation)
 
