@@ -9,6 +9,7 @@ import numpy as np
 from jitnet_tf.errors import UserError
 
 NAME = "checkpoint.npz"
+WEIGHTS = "weights.npz"  # a pretrained student alone, without what training goes on with
 # Files of a run that only ever grow; a checkpoint remembers how far.
 GROWING = ("frames.jsonl", "events.out.tfevents.*")
 _PROGRESS = "progress.json"
@@ -36,14 +37,14 @@ def write_text(path, text):
     write_atomically(path, lambda file: file.write(text.encode("utf-8")))
 
 
-def save(directory, arrays, progress):
+def save(directory, arrays, progress, name=NAME):
     """Saves a student's state and where the run stands.
 
     arrays: name → numpy array. progress: anything that JSON holds.
     """
     packed = np.frombuffer(json.dumps(progress).encode(), np.uint8)
     write_atomically(
-        pathlib.Path(directory) / NAME,
+        pathlib.Path(directory) / name,
         lambda file: np.savez(file, **arrays, **{_PROGRESS: packed}),
     )
 

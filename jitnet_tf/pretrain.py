@@ -16,7 +16,7 @@ import sys
 
 from absl import flags
 
-from jitnet_tf import cli, initial, statistics
+from jitnet_tf import checkpoint, cli, initial, statistics
 from jitnet_tf.config import PretrainConfig
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import PRESETS
@@ -120,8 +120,10 @@ def main(argv):
 
     summary = session.run(config, resume=FLAGS.resume, overwrite=FLAGS.overwrite)
     print(report(summary))
-    print(f"start from it with  --init={config.logdir}")
     print(f"watch it with       tensorboard --logdir={config.logdir}")
+    print(f"start from it with  --init={config.logdir}")
+    if summary["complete"]:
+        print(f"pass on             {config.logdir}/{checkpoint.WEIGHTS}")
     if not summary["complete"]:
         print(f"stopped early; go on with --resume --logdir={config.logdir}")
         sys.exit(cli.EXIT_INTERRUPTED)

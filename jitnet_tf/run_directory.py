@@ -93,7 +93,7 @@ def start(config, versions):
     try:
         logdir.mkdir(parents=True, exist_ok=True)
         # The checkpoint first: killed in here, no run is left that could go on without its logs.
-        for name in (checkpoint.NAME, SUMMARY):
+        for name in (checkpoint.NAME, checkpoint.WEIGHTS, SUMMARY):
             (logdir / name).unlink(missing_ok=True)
         for name in checkpoint.growing_files(logdir):
             (logdir / name).unlink()

@@ -83,7 +83,8 @@ class SavedModelTeacher:
                 h, w = self._fixed_size
                 raise UserError(
                     f"the teacher only takes frames of {h}×{w} pixels, these are "
-                    f"{frame.shape[0]}×{frame.shape[1]}; give --frame_size={h}x{w}"
+                    f"{frame.shape[0]}×{frame.shape[1]}; give --frame_size={h}x{w}, "
+                    "or for photographs a teacher that takes any size"
                 )
         outputs = self._function(**{self._input: tf.constant(frame[None])})
         boxes, scores, classes, masks = (outputs[name].numpy()[0] for name in OUTPUTS)

@@ -79,6 +79,12 @@ def test_what_a_pretraining_leaves(pretrained):
     assert {"loss", "learning rate", "photographs per second", "validation/mean IoU"} <= set(tags)
     assert {"validation IoU/person", "photograph, student, labels/0"} <= set(tags)
     assert (pretrained / run_directory.FLAGFILE).is_file()
+    weights, said = checkpoint.load(pretrained / "weights.npz")
+    whole, progress = checkpoint.load(pretrained)
+    assert weights.keys() == {name for name in whole if name.startswith("weights/")}
+    for name, array in weights.items():
+        np.testing.assert_array_equal(array, whole[name])
+    assert said == {name: progress[name] for name in ("classes", "groups", "student")}
 
 
 def test_its_report(pretrained):

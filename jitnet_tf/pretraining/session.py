@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from jitnet_tf import checkpoint, initial, run_directory, statistics
+from jitnet_tf import checkpoint, initial, parameters, run_directory, statistics
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.pretraining import sets, training, validation
@@ -131,8 +131,11 @@ class Pretraining:
             self._save()
             complete = self.step == config.steps
             summary = {"complete": complete, "steps": self.step, "seconds": self.seconds}
-            if complete and self.photographs.validation:
-                summary["validation"] = self._validate()
+            if complete:
+                weights = parameters.arrays(parameters.named(self._trainer.averaged))
+                checkpoint.save(config.logdir, weights, self._described, checkpoint.WEIGHTS)
+                if self.photographs.validation:
+                    summary["validation"] = self._validate()
             summary["problems"] = self.photographs.problems()
             self._writer.close()
             run_directory.write_summary(config.logdir, summary)
