@@ -11,6 +11,7 @@ from tqdm import tqdm
 from jitnet_tf import checkpoint, initial, parameters, run_directory, statistics
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
+from jitnet_tf.model import restore_scale
 from jitnet_tf.pretraining import sets, training, validation
 from jitnet_tf.pretraining.augmentation import Augmentation
 from jitnet_tf.pretraining.pictures import Pictures
@@ -128,8 +129,10 @@ class Pretraining:
                     raise
                 self._save()
                 raise self._samples.failure from None
-            self._save()
             complete = self.step == config.steps
+            if complete:
+                restore_scale(self._trainer.averaged)
+            self._save()
             summary = {"complete": complete, "steps": self.step, "seconds": self.seconds}
             if complete:
                 weights = parameters.arrays(parameters.named(self._trainer.averaged))
