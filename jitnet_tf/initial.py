@@ -12,7 +12,7 @@ from jitnet_tf.errors import UserError
 RANDOM, PRETRAINED = "random", "pretrained"
 # MODEL_CARD.md beside them says what they were trained on.
 PRETRAINED_FILE = pathlib.Path(__file__).parent / "data" / "pretrained.npz"
-PRETRAINED_SHA256 = ""
+PRETRAINED_SHA256 = "47656e00b94c87066ae72cb7afbf74d012c400ae4ea3275e38b5f38e9560f6ac"
 CLASS_LAYER = "logits"
 
 

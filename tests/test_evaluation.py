@@ -233,7 +233,7 @@ def test_the_oracle_knows_the_stream(moving, tmp_path, monkeypatch):
 
     oracle_train = oracle.train
     monkeypatch.setattr(oracle, "train", train)
-    result, kept = evaluated(moving, "oracle", tmp_path, oracle_steps=40)
+    result, kept = evaluated(moving, "oracle", tmp_path, oracle_steps=40, init="random")
     assert trained == [(5, (40, 0.01, 0))]
     summary = result["summary"]
     assert summary["mean_iou"] > 0.9

@@ -350,7 +350,7 @@ def test_origin(report):
     assert values["recorded teacher"] == "a teacher"
     assert "a CPU" in values["machine"]
     assert values["versions"] == "tensorflow 2"
-    assert (values["init"], values["seed"], values["flow"]) == ("random", "0", "dis")
+    assert (values["init"], values["seed"], values["flow"]) == ("pretrained", "0", "dis")
     assert "oracle_steps" not in values  # no oracle is among the results
 
 
