@@ -69,7 +69,7 @@ def _row(before, after, frozen):
     return [
         pair(lambda result: _percent(result["summary"]["mean_iou"])),
         pair(lambda result: _percent(result["summary"]["mean_iou_student_only"])),
-        pair(lambda result: _percent(result["start_iou"])),
+        pair(lambda result: _percent(result.get("start_iou"))),
         pair(lambda result: _percent(result["summary"]["teacher_fraction"])),
         pair(lambda result: result["summary"]["updates"]),
         (_percent(frozen["summary"]["mean_iou"]),),

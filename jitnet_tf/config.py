@@ -172,8 +172,8 @@ class PretrainConfig(Config):
     epsilon: float = 1e-7
     weight_decay: float = 0.01
     warmup: int = 500
-    decay: float = 0.2
-    average: float = 0.999
+    cooldown: float = 0.2
+    ema_decay: float = 0.999
     xla: str = "auto"
     checkpoint_every: int = 500
     validate_every: int = 5000
@@ -181,7 +181,7 @@ class PretrainConfig(Config):
 
     def __post_init__(self):
         """Checks what flags alone cannot; UserError names the flags."""
-        self.check_unit_interval("score_threshold", "photographs_rate", "holdout", "decay")
+        self.check_unit_interval("score_threshold", "photographs_rate", "holdout", "cooldown")
         self.check_labels_and_student()
         self.check_positive("steps", "batch_size", "checkpoint_every", "validate_every")
         if self.crop < 32:
@@ -195,7 +195,7 @@ class PretrainConfig(Config):
             raise UserError("--stretch has to be at least 1 and --colour in 0…1, below 1")
         if not (0 <= self.learning_rate < math.inf and 0 < self.epsilon < math.inf):
             raise UserError("--learning_rate has to be at least 0, and --epsilon above 0")
-        if not (0 <= self.weight_decay < math.inf and 0 <= self.average < 1 and self.warmup >= 0):
+        if not (0 <= self.weight_decay < math.inf and 0 <= self.ema_decay < 1 and self.warmup >= 0):
             raise UserError(
-                "--weight_decay and --warmup have to be at least 0, and --average in 0…1, below 1"
+                "--weight_decay and --warmup have to be at least 0, and --ema_decay in 0…1, below 1"
             )

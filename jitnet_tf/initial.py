@@ -93,7 +93,7 @@ def _common_classes(progress, wanted):
     """Class ids of the same classes there and here: pairs (old, new)."""
     same = [(0, 0)]
     for new, name in enumerate(wanted["classes"]):
-        if new and progress["groups"].get(name) == wanted["groups"][name]:
+        if new and set(progress["groups"].get(name, ())) == set(wanted["groups"][name]):
             same.append((progress["classes"].index(name), new))
     return np.array(same)
 

@@ -221,26 +221,3 @@ def at_half_size(model):
     for name in ("logits", "logits_float32"):
         x = model.get_layer(name)(x)
     return keras.Model(model.input, x, name="jitnet_half_size")
-
-
-def restore_scale(model):
-    """Scales kernels that a normalisation follows to the size that they were initialised with.
-
-    The network computes the same, but for ε. How far a step of gradient descent turns such a kernel
-    falls with the square of its size (van Laarhoven 2017, "L2 Regularization versus Batch and
-    Weight Normalization"), and pretraining makes them up to three times as large: online, at a
-    learning rate that suits freshly initialised kernels, the student would hardly move.
-    """
-    layers = {layer.name: layer for layer in model.layers}
-    for name, layer in layers.items():
-        normalization = layers.get(f"{name}_norm")
-        if normalization is None:
-            continue
-        kernel = layer.weights[-1]  # of a separable convolution the pointwise one; none has a bias
-        value = kernel.numpy()
-        initial = np.sqrt(2 / np.prod(value.shape[:-1]))  # he_normal's
-        scale = initial / np.sqrt(np.mean(value**2))
-        kernel.assign(scale * value)
-        if isinstance(normalization, keras.layers.BatchNormalization):
-            normalization.moving_mean.assign(scale * normalization.moving_mean)
-            normalization.moving_variance.assign(scale**2 * normalization.moving_variance)

@@ -39,3 +39,27 @@ def assign(variables, state):
             raise ValueError(f"{name} has shape {values[name].shape}, not {tuple(variable.shape)}")
     for name, variable in variables.items():
         variable.assign(values[name])
+
+
+def restore_scale(state):
+    """Scales kernels that a normalisation follows to the size that they were initialised with.
+
+    The network computes the same, but for ε. How far a step of gradient descent turns such a kernel
+    falls with the square of its size (van Laarhoven 2017, "L2 Regularization versus Batch and
+    Weight Normalization"), and pretraining makes them up to three times as large: online, at a
+    learning rate that suits freshly initialised kernels, the student would hardly move.
+
+    state: the arrays of `named`'s weights of a network of `model.build_jitnet`. Returns others.
+    """
+    restored = dict(state)
+    for name, value in state.items():
+        layer, _, weight = name.rpartition("/")
+        if weight not in ("kernel", "pointwise_kernel") or f"{layer}_norm/gamma" not in state:
+            continue
+        he_normal = np.sqrt(2 / np.prod(value.shape[:-1]))
+        scale = he_normal / max(np.sqrt(np.mean(np.square(value))), np.finfo(np.float32).tiny)
+        restored[name] = (scale * value).astype(value.dtype)
+        for statistic, power in (("moving_mean", 1), ("moving_variance", 2)):
+            if (moving := f"{layer}_norm/{statistic}") in state:
+                restored[moving] = (scale**power * state[moving]).astype(value.dtype)
+    return restored

@@ -28,6 +28,7 @@ PAIRS = (
     ("validation_annotations", "validation_images"),
 )
 PATHS = (*(name for pair in PAIRS for name in pair), "init", "class_groups")
+WORDS = {"init": (initial.RANDOM, initial.PRETRAINED), "class_groups": tuple(PRESETS)}
 SHOWN_PROBLEMS = 10
 
 
@@ -54,7 +55,7 @@ def define_flags():
     )
     flags.DEFINE_string("validation_annotations", None, "As --annotations, to judge it on.")
     flags.DEFINE_string("validation_images", None, "Folder of --validation_annotations.")
-    flags.DEFINE_string("logdir", None, "Folder for everything that is written.", required=True)
+    flags.DEFINE_string("logdir", None, "Folder for everything that is written.")
     flags.DEFINE_bool("resume", False, "Go on with what is in --logdir from its checkpoint.")
     flags.DEFINE_bool("overwrite", False, "Replace the pretraining in --logdir.")
     cli.define_label_flags(d)
@@ -80,26 +81,30 @@ def define_flags():
     flags.DEFINE_float("epsilon", d.epsilon, "Of AdamW.")
     flags.DEFINE_float("weight_decay", d.weight_decay, "Of AdamW.")
     flags.DEFINE_integer("warmup", d.warmup, "Steps over which the learning rate rises.")
-    flags.DEFINE_float("decay", d.decay, "Part of the steps, the last, over which it falls to 0.")
-    flags.DEFINE_float("average", d.average, "Decay of the moving average of the weights.")
+    flags.DEFINE_float(
+        "cooldown", d.cooldown, "Part of the steps, the last, over which it falls to 0."
+    )
+    flags.DEFINE_float("ema_decay", d.ema_decay, "Decay of the moving average of the weights.")
     flags.DEFINE_integer("checkpoint_every", d.checkpoint_every, "Steps between checkpoints.")
     flags.DEFINE_integer("validate_every", d.validate_every, "Steps between validations.")
 
 
 def given(name, value):
     """A flag's value as PretrainConfig holds it."""
-    is_word = value in (initial.RANDOM, initial.PRETRAINED, *PRESETS)
+    is_word = value in WORDS.get(name, ())
     return cli.absolute(value) if name in PATHS and value and not is_word else value
 
 
-def new_config():
+def new_config(logdir):
     """The PretrainConfig that the flags describe; UserError where they cannot be meant so."""
+    if not logdir:
+        raise UserError("--logdir is missing: give a folder for everything that is written")
     for one, other in PAIRS:
         if (FLAGS[one].value is None) != (FLAGS[other].value is None):
             raise UserError(f"--{one} and --{other} go together: give both, or neither")
     if FLAGS.annotations is None and FLAGS.photographs is None:
         raise UserError("nothing to learn from: give --annotations or --photographs, or both")
-    return PretrainConfig(**cli.values(PretrainConfig, given))
+    return PretrainConfig(**{**cli.values(PretrainConfig, given), "logdir": logdir})
 
 
 def resumed_config():
@@ -113,7 +118,7 @@ def resumed_config():
 def main(argv):
     """See the module."""
     del argv
-    config = resumed_config() if FLAGS.resume else new_config()
+    config = resumed_config() if FLAGS.resume else new_config(FLAGS.logdir)
     # Only now: TensorFlow takes seconds, which a mistyped flag should not.
     cli.import_tensorflow()
     from jitnet_tf.pretraining import session

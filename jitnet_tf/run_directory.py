@@ -12,6 +12,8 @@ CONFIG = "config.json"
 FLAGFILE = "resolved.flags"
 VERSIONS = "versions.json"
 SUMMARY = "summary.json"
+# The checkpoint first: killed while they are deleted, no run is left that lacks its logs.
+REPLACED = (checkpoint.NAME, checkpoint.WEIGHTS, SUMMARY)
 VIDEO_PARTS = "video_parts"
 
 
@@ -23,7 +25,10 @@ def load_config(logdir, kind=RunConfig):
     except FileNotFoundError:
         raise UserError(f"{str(logdir)!r} holds no run: no {CONFIG} in it") from None
     except (OSError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{str(path)!r} is not a run's configuration ({error})") from None
+        raise UserError(
+            f"{str(path)!r} is not a run's configuration ({error}): give a run's folder; runs and "
+            "pretrainings are not the same"
+        ) from None
 
 
 def find_checkpoint(config, resume, overwrite):
@@ -44,7 +49,7 @@ def find_checkpoint(config, resume, overwrite):
     elif resume:
         raise UserError(f"--resume: {str(logdir)!r} holds no run")
     else:
-        for name in (checkpoint.NAME, SUMMARY, *checkpoint.growing_files(logdir)):
+        for name in (*REPLACED, *checkpoint.growing_files(logdir)):
             if (logdir / name).exists():
                 raise UserError(
                     f"--logdir={logdir} holds {name}, but no run of jitnet_tf that it could belong "
@@ -66,7 +71,11 @@ def check_apart(inputs, outputs):
     """
     for written, path in outputs.items():
         for read, source in inputs.items():
-            if path and source and os.path.exists(source) and _same_place(path, source):
+            if not (path and source and os.path.exists(source)):
+                continue
+            # A file of another run in there would be deleted with it.
+            inside = read == "init" and written == "logdir" and os.path.isfile(source)
+            if _same_place(path, os.path.dirname(source) or "." if inside else source):
                 raise UserError(
                     f"--{written}={path} is also the --{read}, which would be lost: choose another"
                 )
@@ -92,16 +101,21 @@ def start(config, versions):
     logdir = pathlib.Path(config.logdir)
     try:
         logdir.mkdir(parents=True, exist_ok=True)
-        # The checkpoint first: killed in here, no run is left that could go on without its logs.
-        for name in (checkpoint.NAME, checkpoint.WEIGHTS, SUMMARY):
+        for name in REPLACED:
             (logdir / name).unlink(missing_ok=True)
         for name in checkpoint.growing_files(logdir):
             (logdir / name).unlink()
-        checkpoint.write_text(logdir / FLAGFILE, config.to_flagfile())
         checkpoint.write_text(logdir / VERSIONS, json.dumps(versions, indent=2) + "\n")
-        checkpoint.write_text(logdir / CONFIG, config.to_json())
+        write_config(config)
     except OSError as error:
         raise UserError(f"--logdir={logdir} cannot be written ({error})") from None
+
+
+def write_config(config):
+    """Writes the configuration into its run directory, for programs and for people."""
+    logdir = pathlib.Path(config.logdir)
+    checkpoint.write_text(logdir / FLAGFILE, config.to_flagfile())
+    checkpoint.write_text(logdir / CONFIG, config.to_json())
 
 
 def write_summary(logdir, summary):

@@ -445,39 +445,3 @@ def test_frame_normalisation_keeps_bfloat16_and_float32_statistics(batch):
 def test_shortcuts_keep_every_second_pixel():
     x = np.arange(2 * 5 * 6 * 3, dtype=np.float32).reshape(2, 5, 6, 3)
     np.testing.assert_array_equal(jitnet.Subsample()(x), x[:, [0, 2, 4]][:, :, [0, 2, 4]])
-
-
-# Scale
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"normalization": "moving"}, {"separable": True}, {"units": 2, "skip": False}],
-)
-def test_restored_scale(options):
-    """Kernels before a normalisation have he_normal's size again, and the network its function."""
-    keras.utils.set_random_seed(0)
-    model = build_jitnet(5, width=0.25, **options)
-    random = np.random.default_rng(0)
-    for variable in model.weights:
-        variable.assign(variable.numpy() * random.uniform(1, 4) + random.uniform(0, 0.1))
-    picture = frames(1, 64, 96)
-    before = {layer.name: layer.get_weights() for layer in model.layers}
-    logits = model(picture).numpy()
-    jitnet.restore_scale(model)
-    # ε weighs more where a kernel was larger.
-    np.testing.assert_allclose(model(picture), logits, atol=2e-3 * np.abs(logits).max())
-    scaled = set()
-    for layer in model.layers:
-        for old, new in zip(before[layer.name], layer.get_weights(), strict=True):
-            if not np.array_equal(old, new):
-                scaled.add(layer.name)
-    kernels = {name for name in scaled if not name.endswith("_norm")}
-    assert {"stem1", "stem2", "head1", "head2", "encoder1_unit1_3x3"} <= kernels
-    assert all(name.startswith(("stem", "head")) or name.endswith("_3x3") for name in kernels)
-    for name in kernels:
-        kernel = model.get_layer(name).get_weights()[-1]
-        fan_in = np.prod(kernel.shape[:-1])
-        np.testing.assert_allclose(np.sqrt(np.mean(kernel**2)), np.sqrt(2 / fan_in), rtol=1e-5)
-    scales_statistics = options.get("normalization") == "moving"
-    assert (kernels != scaled) == scales_statistics

@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import pytest
+from absl import flags
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jitnet_tf import checkpoint, distill, pretrain, run_directory
@@ -74,7 +75,7 @@ def test_what_a_pretraining_leaves(pretrained):
     assert (summary["complete"], summary["steps"], summary["problems"]) == (True, STEPS, [])
     assert summary["seconds"] > 0
     assert set(summary["validation"]["class_iou"]) == {"person", "auto"}
-    assert set(summary["validation"]["sets"]) == {"instances.json"}
+    assert [name.split("/")[-1] for name in summary["validation"]["sets"]] == ["instances.json"]
     tags = EventAccumulator(str(pretrained)).Reload().Tags()["tensors"]
     assert {"loss", "learning rate", "photographs per second", "validation/mean IoU"} <= set(tags)
     assert {"validation IoU/person", "photograph, student, labels/0"} <= set(tags)
@@ -174,6 +175,7 @@ def test_no_room_on_the_disk(photographs, tmp_path, monkeypatch, capsys):
     monkeypatch.undo()
     assert run_command(pretrain, "--resume", f"--logdir={logdir}", "--steps=6") == 0
     assert checkpoint.load(logdir)[1]["step"] == 6
+    assert "--steps=6\n" in (logdir / run_directory.FLAGFILE).read_text()  # another resume needs it
 
 
 def test_a_training_that_diverges(photographs, tmp_path, capsys):
@@ -220,10 +222,11 @@ def test_photographs_without_annotations(photographs, tmp_path, capsys):
         (("--min_scale=2", "--max_scale=1"), "--min_scale=2.0 --max_scale=1.0: scales"),
         (("--holdout=1.5",), "--holdout=1.5 is outside 0…1"),
         (("--epsilon=0",), "--epsilon above 0"),
-        (("--average=1",), "--average in 0…1, below 1"),
+        (("--ema_decay=1",), "--ema_decay in 0…1, below 1"),
         (("--stretch=.5",), "--stretch has to be at least 1"),
         (("--resume", "--overwrite"), "--resume and --overwrite exclude each other"),
         (("--resume",), "holds no run"),
+        (("--logdir=",), "--logdir is missing"),
         (("--class_groups=nothing",), "no such preset or file"),
         (("--init=nowhere",), "'nowhere' does not exist"),
         (("--holdout=1",), "--holdout=1.0 leaves none of the photographs"),
@@ -267,11 +270,11 @@ def unfinished(photographs, tmp_path, monkeypatch):
 
 
 def test_resumed_otherwise(unfinished, capsys):
-    for flags, message in (
+    for others, message in (
         (("--crop=64",), "has --crop=32, not 64: leave the flag out"),
         (("--steps=3",), "--steps=3: 6 are done already"),
     ):
-        assert run_command(pretrain, "--resume", f"--logdir={unfinished}", *flags) == 2
+        assert run_command(pretrain, "--resume", f"--logdir={unfinished}", *others) == 2
         assert message in capsys.readouterr().err
     config = json.loads((unfinished / run_directory.CONFIG).read_text())
     data = json.loads(pathlib.Path(config["annotations"]).read_text())
@@ -280,3 +283,37 @@ def test_resumed_otherwise(unfinished, capsys):
     (unfinished / run_directory.CONFIG).write_text(json.dumps(config))
     assert run_command(pretrain, "--resume", f"--logdir={unfinished}") == 2
     assert "the photographs are not those that the training" in capsys.readouterr().err
+
+
+def test_other_steps_while_the_learning_rate_falls(photographs, tmp_path, monkeypatch, capsys):
+    logdir = tmp_path / "run"
+    interrupt_at(monkeypatch, 8, lambda: signal.raise_signal(signal.SIGINT))
+    assert run_command(pretrain, *command(photographs, logdir)) == 130
+    assert run_command(pretrain, "--resume", f"--logdir={logdir}", "--steps=20") == 2
+    assert "the learning rate is falling already at step 9" in capsys.readouterr().err
+
+
+def test_weights_in_the_folder_to_write_to(pretrained, photographs, capsys):
+    """They would be deleted before they are read again."""
+    weights = pretrained / "weights.npz"
+    arguments = command(photographs, pretrained, "--overwrite", f"--init={weights}")
+    assert run_command(pretrain, *arguments) == 2
+    assert "is also the --init, which would be lost" in capsys.readouterr().err
+    assert weights.exists()
+
+
+def test_the_authors_recipe():
+    flagfile = pathlib.Path(__file__).parents[1] / "flags" / "pretrain_authors.flags"
+    before = set(flags.FLAGS)
+    pretrain.define_flags()
+    try:
+        flags.FLAGS(["pretrain", f"--flagfile={flagfile}", "--annotations=a", "--images=b"])
+        config = pretrain.new_config("runs/coco")
+    finally:
+        flags.FLAGS.unparse_flags()
+        flags.FLAGS.remove_flag_values(set(flags.FLAGS) - before)
+    assert (config.learning_rate, config.epsilon, config.weight_decay) == (0.1, 1.0, 4e-5)
+    assert (config.crop, config.batch_size, config.steps) == (768, 6, 150_000)
+    assert (config.ema_decay, config.cooldown, config.half_size_loss) == (0.9999, 0, False)
+    assert (config.student.width, config.student.units) == (1.0, 2)
+    assert config.class_groups == "coco"

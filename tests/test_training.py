@@ -20,7 +20,7 @@ SMALL = {"width": 0.125}
 
 
 def config(**values):
-    values = {"crop": CROP, "batch_size": BATCH, "warmup": 0, "decay": 0.0, **values}
+    values = {"crop": CROP, "batch_size": BATCH, "warmup": 0, "cooldown": 0.0, **values}
     return PretrainConfig("", student=StudentConfig(width=0.125), **values)
 
 
@@ -41,7 +41,7 @@ def trainer(seed=0, **values):
 
 
 def test_learning_rate_rises_holds_and_falls():
-    wanted = config(steps=100, warmup=4, decay=0.2, learning_rate=1.0)
+    wanted = config(steps=100, warmup=4, cooldown=0.2, learning_rate=1.0)
     rates = [training.learning_rate(step, wanted) for step in range(101)]
     np.testing.assert_allclose(rates[:5], [0.2, 0.4, 0.6, 0.8, 1.0])
     np.testing.assert_allclose(rates[4:81], 1)
@@ -55,7 +55,7 @@ def test_learning_rate_of_the_authors_is_constant():
 
 def test_more_steps_change_nothing_before_it_falls():
     """So training can be prolonged until then."""
-    few, many = config(steps=100, decay=0.2), config(steps=1000, decay=0.2)
+    few, many = config(steps=100, cooldown=0.2), config(steps=1000, cooldown=0.2)
     for step in range(80):
         assert training.learning_rate(step, few) == training.learning_rate(step, many)
 
@@ -69,8 +69,8 @@ def test_a_step_is_adamw():
     made = trainer(**values, half_size_loss=False)
     reference = build_jitnet(CLASSES, **SMALL, frame_size=(CROP, CROP))
     variables = parameters.named(reference)
-    start = {k: v for k, v in made.get_state().items() if k.startswith("weights/")}
-    parameters.assign(variables, start)
+    state = made.get_state()
+    parameters.assign(variables, {k: state[f"{training.TRAINED}{k}"] for k in variables})
     m = {name: 0.0 for name in variables}
     v = dict(m)
     for t in (1, 2):
@@ -94,8 +94,9 @@ def test_a_step_is_adamw():
 
 
 def test_it_learns_and_weights_of_a_checkpoint_are_averages():
-    made = trainer(average=0.5, learning_rate=0.01)
-    average = {k: v for k, v in made.get_state().items() if k.startswith("weights/")}
+    made = trainer(ema_decay=0.5, learning_rate=0.01)
+    names = parameters.named(made.averaged)
+    average = {k: made.get_state()[f"{training.AVERAGED}{k}"] for k in names}
     losses = []
     for step in range(20):
         losses.append(float(made.train(batch(), step)))
@@ -104,9 +105,9 @@ def test_it_learns_and_weights_of_a_checkpoint_are_averages():
         for name, value in average.items():
             trained = state[f"{training.TRAINED}{name}"]
             average[name] = decay * value + (1 - decay) * trained
-            np.testing.assert_allclose(state[name], average[name], atol=1e-6)
-    averaged = parameters.arrays(parameters.named(made.averaged))
-    for name, value in averaged.items():
+            averaged = state[f"{training.AVERAGED}{name}"]
+            np.testing.assert_allclose(averaged, average[name], atol=1e-6)
+    for name, value in parameters.restore_scale(parameters.arrays(names)).items():
         np.testing.assert_array_equal(value, state[name])
     assert losses[-1] < 0.9 * losses[0]  # and it learns
 
@@ -149,8 +150,8 @@ def test_going_on_from_a_state():
         assert float(one.train(batch(step), step)) == float(other.train(batch(step), step))
     for name, value in one.get_state().items():
         np.testing.assert_array_equal(value, other.get_state()[name])
-    state = {**other.get_state(), "weights/logits/bias": np.zeros(5, np.float32)}
-    with pytest.raises(ValueError, match="weights/logits/bias has shape"):
+    state = {**other.get_state(), "averaged/weights/logits/bias": np.zeros(5, np.float32)}
+    with pytest.raises(ValueError, match="averaged/weights/logits/bias has shape"):
         one.set_state(state)
 
 
@@ -199,6 +200,7 @@ def test_two_devices_train_as_one():
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     two, one, difference = json.loads(done.stdout.splitlines()[-1])

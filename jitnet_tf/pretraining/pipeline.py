@@ -72,6 +72,8 @@ class Samples:
                 self._sample,
                 [chosen, photograph, number],
                 (tf.uint8, tf.uint8, tf.float32),
+                # All follows from the number. Else, with deterministic operations, tf.data would
+                # make one sample at a time.
                 stateful=False,
             )
             frame.set_shape((side, side, 3))

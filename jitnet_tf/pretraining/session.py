@@ -1,17 +1,16 @@
 """A pretraining: photographs in, student out, everything on disk, resumable."""
 
+import dataclasses
 import itertools
-import pathlib
 import time
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from jitnet_tf import checkpoint, initial, parameters, run_directory, statistics
+from jitnet_tf import checkpoint, initial, run_directory, statistics
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
-from jitnet_tf.model import restore_scale
 from jitnet_tf.pretraining import sets, training, validation
 from jitnet_tf.pretraining.augmentation import Augmentation
 from jitnet_tf.pretraining.pictures import Pictures
@@ -47,8 +46,15 @@ class Pretraining:
         saved = run_directory.find_checkpoint(config, resume, overwrite)
         arrays, progress = saved or ({}, {"step": 0, "seconds": 0.0})
         self.step, self.seconds = progress["step"], progress["seconds"]
+        self._earlier_problems = progress.get("problems", [])
         if config.steps < self.step:
             raise UserError(f"--steps={config.steps}: {self.step} are done already")
+        before = progress.get("steps", config.steps)
+        if config.steps != before and self.step > (1 - config.cooldown) * before:
+            raise UserError(
+                f"--steps={config.steps}: of {before} steps, the learning rate is falling already "
+                f"at step {self.step}: let it end, then start another with --init"
+            )
         self._groups = class_groups(config.class_groups)
         self._described = initial.describe(self._groups, config.student)
         label_maker = LabelMaker(
@@ -58,7 +64,8 @@ class Pretraining:
         if config.batch_size % strategy.num_replicas_in_sync:
             raise UserError(
                 f"--batch_size={config.batch_size} cannot be divided among "
-                f"{strategy.num_replicas_in_sync} devices: give a multiple of that"
+                f"{strategy.num_replicas_in_sync} devices: give a multiple of that, or hide some "
+                "by CUDA_VISIBLE_DEVICES"
             )
         make_repeatable(config.seed)
         names = self._groups.names
@@ -71,18 +78,14 @@ class Pretraining:
             self._check_same(progress)
             self._trainer.set_state(arrays)
             checkpoint.cut_back(config.logdir, progress["file_sizes"])
+            run_directory.write_config(config)  # the number of steps may be another
         else:
             run_directory.start(config, versions())
         self._samples = Samples(
             self.photographs.training,
             config.photographs_rate,
             Augmentation(
-                config.crop,
-                config.min_scale,
-                config.max_scale,
-                config.stretch,
-                config.flip,
-                config.colour,
+                **{f.name: getattr(config, f.name) for f in dataclasses.fields(Augmentation)}
             ),
             config.seed,
         )
@@ -129,17 +132,15 @@ class Pretraining:
                     raise
                 self._save()
                 raise self._samples.failure from None
-            complete = self.step == config.steps
-            if complete:
-                restore_scale(self._trainer.averaged)
             self._save()
+            complete = self.step == config.steps
             summary = {"complete": complete, "steps": self.step, "seconds": self.seconds}
             if complete:
-                weights = parameters.arrays(parameters.named(self._trainer.averaged))
+                weights = self._trainer.weights()
                 checkpoint.save(config.logdir, weights, self._described, checkpoint.WEIGHTS)
                 if self.photographs.validation:
                     summary["validation"] = self._validate()
-            summary["problems"] = self.photographs.problems()
+            summary["problems"] = self._problems()
             self._writer.close()
             run_directory.write_summary(config.logdir, summary)
         return summary
@@ -150,11 +151,13 @@ class Pretraining:
         for batch in itertools.islice(self.batches(), config.steps - self.step):
             losses.append(self.step_on(batch))
             progress.update()
-            if self.step % LOGGED_EVERY == 0 or self.step == config.steps or stop.made:
+            saves = self.step % config.checkpoint_every == 0
+            # Before each checkpoint, too, which is not to hold what has diverged.
+            if saves or stop.made or self.step % LOGGED_EVERY == 0 or self.step == config.steps:
                 start, losses = self._log(losses, start, progress), []
             if stop.made:
                 return
-            if self.step % config.checkpoint_every == 0:
+            if saves:
                 self._save()
             if self.step % config.validate_every == 0 and self.step < config.steps:
                 if self.photographs.validation:
@@ -168,13 +171,13 @@ class Pretraining:
         self.seconds += now - start
         if not np.isfinite(loss):
             raise UserError(
-                f"training diverged: the loss was not finite at step {self.step}; lower "
-                "--learning_rate, or start from other --init"
+                f"training diverged: the loss was not finite at step {self.step}; start another "
+                "with a lower --learning_rate or from other --init"
             )
         rate = len(losses) * self.config.batch_size / (now - start)
         with self._writer.as_default(step=self.step):
             tf.summary.scalar("loss", loss)
-            tf.summary.scalar("learning rate", training.learning_rate(self.step, self.config))
+            tf.summary.scalar("learning rate", training.learning_rate(self.step - 1, self.config))
             tf.summary.scalar("photographs per second", rate)
         progress.set_postfix_str(f"loss {loss:.3f}, {rate:.0f} photographs/s", refresh=False)
         return now
@@ -190,7 +193,7 @@ class Pretraining:
             ]
         result = validation.scores(sum(counts), names)
         result["sets"] = {
-            pathlib.PurePath(annotated.file).name: validation.scores(of_set, names)
+            annotated.file: validation.scores(of_set, names)
             for annotated, of_set in zip(sets, counts, strict=True)
         }
         with self._writer.as_default(step=self.step):
@@ -204,14 +207,20 @@ class Pretraining:
         )
         return result
 
+    def _problems(self):
+        """What was skipped, a text each, before and after resuming."""
+        return list(dict.fromkeys([*self._earlier_problems, *self.photographs.problems()]))
+
     def _save(self):
         self._writer.flush()
         progress = {
             "step": self.step,
+            "steps": self.config.steps,
             "seconds": self.seconds,
             **self._described,
             "photographs": self.photographs.digest,
             "keras": versions()["keras"],
+            "problems": self._problems(),
             "file_sizes": checkpoint.growing_files(self.config.logdir),
         }
         checkpoint.save(self.config.logdir, self._trainer.get_state(), progress)
@@ -219,8 +228,9 @@ class Pretraining:
 
 def run(config, *, resume=False, overwrite=False):
     """Pretrains a student; see `Pretraining`. Returns the summary as in summary.json."""
+    opened = Pretraining(config, resume=resume, overwrite=overwrite)
     try:
-        return Pretraining(config, resume=resume, overwrite=overwrite).execute()
+        return opened.execute()
     except (OSError, tf.errors.OpError) as error:  # a full disk, say
         raise UserError(
             f"the training stopped ({error}): mend that, then --resume goes on from the last "

@@ -32,7 +32,8 @@ class Photographs:
         self.validation = validation
         digest = hashlib.sha256()
         for annotated in (*training, *validation):
-            digest.update(os.fsencode("\n".join([*annotated.names, ""])))
+            digest.update(pathlib.Path(annotated.file).read_bytes())
+            digest.update(os.fsencode("\n".join(["", *annotated.names, ""])))
         self.digest = digest.hexdigest()[:16]
 
     def problems(self):
@@ -100,7 +101,12 @@ def _labels_of_photographs(config):
         annotate.check_same(labels, config.photographs, described)
     else:
         labels.parent.mkdir(parents=True, exist_ok=True)
-        annotate.annotate(config.photographs, open_teacher(config.teacher), described, labels)
+        try:
+            teacher = open_teacher(config.teacher)
+            annotate.annotate(config.photographs, teacher, described, labels)
+        except KeyboardInterrupt:
+            print("labelling stopped: the same command, without --resume, goes on with it")
+            raise
     return labels
 
 

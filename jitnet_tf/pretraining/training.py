@@ -9,7 +9,7 @@ from tensorflow import keras
 from jitnet_tf import initial, losses, parameters
 from jitnet_tf.model import at_half_size, build_jitnet
 
-TRAINED = "trained/"  # prefixes of names in checkpoints
+TRAINED, AVERAGED = "trained/", "averaged/"  # prefixes of names in checkpoints
 OPTIMIZER = "optimizer/"
 
 
@@ -18,8 +18,12 @@ def devices_strategy():
 
     (Tests split the one into several.)
     """
-    kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-    return tf.distribute.MirroredStrategy([d.name for d in tf.config.list_logical_devices(kind)])
+    if gpus := tf.config.list_logical_devices("GPU"):
+        return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus])
+    cpus = [cpu.name for cpu in tf.config.list_logical_devices("CPU")]
+    # Collective operations would wait for each other on the few threads of a CPU.
+    reduction = tf.distribute.ReductionToOneDevice("CPU:0")
+    return tf.distribute.MirroredStrategy(cpus, cross_device_ops=reduction)
 
 
 def learning_rate(step, config):
@@ -28,10 +32,12 @@ def learning_rate(step, config):
     ("Warmup–stable–decay", Hägele et al. 2024: as good as a cosine, and the steps can be made more
     when it is resumed before it falls.)
 
-    config: a PretrainConfig; `decay` is the part of the steps over which it falls.
+    config: a PretrainConfig; `cooldown` is the part of the steps over which it falls.
     """
     rising = (step + 1) / (config.warmup + 1)
-    falling = (config.steps - step) / (config.decay * config.steps) if config.decay else math.inf
+    falling = (
+        (config.steps - step) / (config.cooldown * config.steps) if config.cooldown else math.inf
+    )
     return config.learning_rate * min(1.0, rising, falling)
 
 
@@ -79,7 +85,7 @@ class Trainer:
         """
         self._optimizer.learning_rate.assign(learning_rate(step, self._config))
         # While there are few steps to average over, over those.
-        decay = min(self._config.average, (1 + step) / (10 + step))
+        decay = min(self._config.ema_decay, (1 + step) / (10 + step))
         return self._compiled(batch, tf.constant(decay, tf.float32))
 
     def distributed(self, batches):
@@ -118,25 +124,29 @@ class Trainer:
         named = parameters.arrays(parameters.named(self._model))
         parameters.assign(parameters.named(self.averaged), named)
 
-    def get_state(self):
-        """Everything that training changes: {name: array}.
+    def weights(self):
+        """The student that comes out, {name: array}: what whoever starts from it takes."""
+        return parameters.restore_scale(parameters.arrays(parameters.named(self.averaged)))
 
-        'weights/…' are the averaged ones, so that whatever starts from a checkpoint gets them.
-        """
-        return parameters.arrays(self._variables())
+    def get_state(self):
+        """Everything that training changes, and `weights`: {name: array}."""
+        return {**parameters.arrays(self._variables()), **self.weights()}
 
     def set_state(self, state):
         """Restores `get_state`'s arrays. Raises as `parameters.assign`."""
-        parameters.assign(self._variables(), state)
+        changed = {k: v for k, v in state.items() if not k.startswith(parameters.PREFIX)}
+        parameters.assign(self._variables(), changed)
 
     def _variables(self):
-        trained = {
-            f"{TRAINED}{name}": variable for name, variable in parameters.named(self._model).items()
+        networks = {
+            f"{prefix}{name}": variable
+            for prefix, network in ((TRAINED, self._model), (AVERAGED, self.averaged))
+            for name, variable in parameters.named(network).items()
         }
         optimizer = {
             f"{OPTIMIZER}{i:04d}": variable for i, variable in enumerate(self._optimizer.variables)
         }
-        return {**parameters.named(self.averaged), **trained, **optimizer}
+        return {**networks, **optimizer}
 
 
 def subsample(pixels, size):
