@@ -8,6 +8,9 @@ import os
 from jitnet_tf.errors import UserError
 from teacher import MIN_SCORE
 
+# At .125, updates of one frame crash inside TensorFlow 2.15 and 2.21 with oneDNN (not without).
+MIN_WIDTH = 0.25
+
 
 @dataclasses.dataclass(frozen=True)
 class StudentConfig:
@@ -46,8 +49,10 @@ class Config:
         # Written so that NaN, which compares as false, is refused too.
         if not (0 < self.box_weight < math.inf and 0 <= self.box_dilation < math.inf):
             raise UserError("--box_weight has to be above 0 and --box_dilation at least 0")
-        if not 0 < self.student.width < math.inf or self.student.units < 1:
-            raise UserError("--width has to be above 0 and finite, and --units at least 1")
+        if not MIN_WIDTH <= self.student.width < math.inf or self.student.units < 1:
+            raise UserError(
+                f"--width has to be at least {MIN_WIDTH} and finite, and --units at least 1"
+            )
 
     def to_json(self):
         """The configuration as JSON text."""

@@ -169,6 +169,7 @@ def test_strides_at_the_edge(least, most):
         ({"momentum": 1.0}, "--momentum"),
         ({"momentum": NAN}, "--momentum"),
         ({"student": StudentConfig(width=0.0)}, "--width"),
+        ({"student": StudentConfig(width=0.125)}, "--width has to be at least 0.25"),
         ({"student": StudentConfig(width=-1.0)}, "--width"),
         ({"student": StudentConfig(width=NAN)}, "--width"),
         ({"student": StudentConfig(width=INFINITY)}, "--width"),

@@ -15,7 +15,7 @@ from jitnet_tf.pretraining.session import Pretraining
 from tests.commands import run_command
 from tests.materials import frames, write_photographs, write_teacher, write_video
 
-SMALL = ("--width=.125", "--crop=32", "--batch_size=4", "--warmup=2", "--checkpoint_every=4")
+SMALL = ("--width=.25", "--crop=32", "--batch_size=4", "--warmup=2", "--checkpoint_every=4")
 STEPS = 10
 
 
@@ -105,7 +105,7 @@ def test_a_run_starts_from_it(pretrained, tmp_path):
             f"--video={street}",
             f"--teacher={write_teacher(tmp_path / 'teacher')}",
             f"--init={pretrained}",
-            "--width=.125",
+            "--width=.25",
             "--max_updates=0",
             "--output=none",
             f"--logdir={run}",
@@ -246,9 +246,9 @@ def test_bad_flags(photographs, tmp_path, capsys, flags, message):
 
 
 def test_options_that_the_weights_do_not_have(photographs, pretrained, tmp_path, capsys):
-    flags = (*photographs, f"--init={pretrained}", "--width=.25", f"--logdir={tmp_path / 'x'}")
+    flags = (*photographs, f"--init={pretrained}", "--width=.5", f"--logdir={tmp_path / 'x'}")
     assert run_command(pretrain, *flags) == 2
-    assert "holds a student of --width=0.125, not 0.25" in capsys.readouterr().err
+    assert "holds a student of --width=0.25, not 0.5" in capsys.readouterr().err
 
 
 def test_another_pretraining_is_left_alone(photographs, pretrained, capsys):

@@ -23,7 +23,7 @@ def test_rate_is_of_all_batches(monkeypatch):
 
 def test_command(tmp_path, capsys):
     file, folder = write_photographs(tmp_path / "photographs", 12)
-    small = ("--width=.125", "--crop=32", "--batch_size=4", "--steps=100000", "--seconds=1")
+    small = ("--width=.25", "--crop=32", "--batch_size=4", "--steps=100000", "--seconds=1")
     flags = (f"--annotations={file}", f"--images={folder}")
     assert run_command(pretraining_speed, *flags, *small) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -22,7 +22,7 @@ FIRST, TESTS = COMMANDS[:2]
 # test_distill.py starts the dashboard.
 ELSEWHERE = {FIRST, TESTS, "tensorboard --logdir=runs"}
 # A pretraining takes hours; what it takes per step is no question here.
-SHORTER = {"jitnet_tf.pretrain": ["--steps=2", "--crop=32", "--batch_size=2", "--width=.125"]}
+SHORTER = {"jitnet_tf.pretrain": ["--steps=2", "--crop=32", "--batch_size=2", "--width=.25"]}
 
 
 def test_first_two_commands_are_those_of_ci():
@@ -57,7 +57,7 @@ def test_commands(tmp_path, monkeypatch):
         if "--resume" not in arguments:
             arguments += SHORTER.get(module, [])
         if "--init=runs/coco" in arguments:
-            arguments.append("--width=.125")
+            arguments.append("--width=.25")
         assert (python, dash_m) == ("python", "-m")
         assert run_command(importlib.import_module(module), *arguments) == 0, command
     assert pathlib.Path("street.tflite").stat().st_size > 1_000_000

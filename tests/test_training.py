@@ -16,12 +16,12 @@ from jitnet_tf.model import at_half_size, build_jitnet
 from jitnet_tf.pretraining import training
 
 CROP, BATCH, CLASSES = 32, 4, 3
-SMALL = {"width": 0.125}
+SMALL = {"width": 0.25}
 
 
 def config(**values):
     values = {"crop": CROP, "batch_size": BATCH, "warmup": 0, "cooldown": 0.0, **values}
-    return PretrainConfig("", student=StudentConfig(width=0.125), **values)
+    return PretrainConfig("", student=StudentConfig(width=0.25), **values)
 
 
 def batch(seed=0):
