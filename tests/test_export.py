@@ -20,7 +20,8 @@ SIZE = (272, 640)
 @pytest.fixture(scope="module")
 def trained_run(tmp_path_factory):
     logdir = tmp_path_factory.mktemp("runs") / "sample"
-    arguments = ("--video=sample", "--max_frames=41", "--output=none")
+    # int8 arithmetic does worse on a pretrained student, as README says; this is about converting.
+    arguments = ("--video=sample", "--max_frames=41", "--output=none", "--init=random")
     assert run_command(distill, *arguments, f"--logdir={logdir}") == 0
     return logdir
 
