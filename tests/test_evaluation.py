@@ -195,6 +195,18 @@ def test_flow_of_known_motion_is_perfect(moving, tmp_path, monkeypatch):
     assert result["summary"]["mean_iou"] == result["summary"]["mean_iou_student_only"] == 1
 
 
+# The start
+
+
+def test_the_start_is_scored_on_its_own(moving, tmp_path, monkeypatch):
+    """As a run over those frames alone would score it."""
+    monkeypatch.setattr(evaluation, "START_FRAMES", 3)
+    result, _ = evaluated(moving, "jitnet_0.8", tmp_path / "whole")
+    start, _ = evaluated(moving, "jitnet_0.8", tmp_path / "start", frames=3)
+    assert result["start_iou"] == start["summary"]["mean_iou"] == start["start_iou"]
+    assert result["start_iou"] != result["summary"]["mean_iou"]
+
+
 # Students
 
 
