@@ -86,19 +86,17 @@ def _mean(values):
 
 
 def _cell(values):
-    if None in values:
-        return " → ".join("–" if value is None else f"{value:.1f}" for value in values)
-    text = " → ".join(
-        f"{value:.0f}" if isinstance(value, int) else f"{value:.1f}" for value in values
-    )
-    if len(values) == 1:
+    text = " → ".join(map(_number, values))
+    if len(values) == 1 or None in values:
         return text
-    difference = values[1] - values[0]
-    return (
-        f"{text} ({difference:+d})"
-        if isinstance(difference, int)
-        else f"{text} ({difference:+.1f})"
-    )
+    before, after = values
+    return f"{text} ({_number(after - before, '+')})"
+
+
+def _number(value, sign=""):
+    if value is None:
+        return "–"
+    return format(value, f"{sign}d" if isinstance(value, int) else f"{sign}.1f")
 
 
 def main(argv):

@@ -81,7 +81,8 @@ def decode(data, frame_size):
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(classes, np.int32),
         np.array(scores, np.float32),
-        tuple(_decode_mask(size, text) for size, text in zip(sizes, counts, strict=True)),
+        # Texts of empty masks were empty, once.
+        tuple(decode_mask(size, text or "0") for size, text in zip(sizes, counts, strict=True)),
         np.array(origins, np.int32).reshape(-1, 2),
     )
 
@@ -113,8 +114,12 @@ def _check(row, frame_size):
         raise ValueError("an object that cannot be")
 
 
-def _decode_mask(size, text):
-    text = text or "0"  # an empty mask's, once
+def decode_mask(size, text):
+    """A mask, boolean [H, W], from pycocotools' text for one of size (H, W).
+
+    Raises:
+      ValueError: the text is none, or of a mask of another size.
+    """
     if not RUN_LENGTHS.fullmatch(text):
         raise ValueError("a mask that is none")
     mask = coco_mask.decode({"size": size, "counts": text})

@@ -1,5 +1,6 @@
 """Small real files that several test modules work on."""
 
+import dataclasses
 import json
 
 import av
@@ -8,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.streams import Stream
+from jitnet_tf.config import PretrainConfig
+from jitnet_tf.pretraining.augmentation import Augmentation
 from teacher.instances import Instances
 from teacher.recorded import Recorder
 
@@ -139,6 +142,12 @@ def write_photographs(folder, count):
     file = folder / "instances.json"
     file.write_text(json.dumps(data))
     return file, pictures
+
+
+def augmentation(crop, **changes):
+    """The default Augmentation, but for these fields."""
+    default = Augmentation.of(PretrainConfig(""))
+    return dataclasses.replace(default, crop=crop, **changes)
 
 
 def run_lengths(size, window):

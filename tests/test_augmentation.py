@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from materials import texture
+from materials import augmentation, texture
 
 from jitnet_tf.pretraining.augmentation import LUMA, Augmentation
 
@@ -89,7 +89,7 @@ def test_scale_and_aspect(augment, size, seed):
 def test_a_small_photograph_is_magnified_no_more_than_has_to_be(size, seed):
     """To the square, or what `stretch` makes of it, of its shorter side."""
     for stretch in (1, 1.5):
-        augment = Augmentation(100, 0.01, 0.02, stretch)
+        augment = augmentation(100, min_scale=0.01, max_scale=0.02, stretch=stretch)
         window = augment._window(np.random.default_rng(seed), size)
         h, w = (part.stop - part.start for part in window)
         assert h == size[0] or w == size[1]
@@ -99,7 +99,7 @@ def test_a_small_photograph_is_magnified_no_more_than_has_to_be(size, seed):
 
 def test_every_scale_stretch_and_place_comes():
     """Evenly: in the logarithm of the scale, and in the place where it is."""
-    augment = Augmentation(16, 0.5, 2, 1.5)
+    augment = augmentation(16, min_scale=0.5, max_scale=2, stretch=1.5)
     rng = np.random.default_rng(0)
     windows = [augment._window(rng, (400, 500)) for _ in range(4000)]
     sides = np.array([[part.stop - part.start for part in window] for window in windows])
@@ -202,7 +202,7 @@ def test_reduced_frames_are_averaged():
 @given(SIZES, SEEDS)
 def test_colours_change_no_labels(size, seed):
     contents = photograph(size)
-    plain = Augmentation(16, colour=0)
+    plain = augmentation(16, colour=0)
     vivid = dataclasses.replace(plain, colour=0.4)
     one, other = (augment(np.random.default_rng(seed), *contents) for augment in (plain, vivid))
     np.testing.assert_array_equal(one[1], other[1])

@@ -102,9 +102,12 @@ def test_other_options(tmp_path, option, text):
 
 
 def test_precision_may_differ(tmp_path):
-    save(tmp_path)
+    arrays = save(tmp_path)
     student = StudentConfig(width=0.25, precision="bfloat16")
-    initial.start(network(PETS, student), str(tmp_path), PETS, student)
+    variables = network(PETS, student)
+    initial.start(variables, str(tmp_path), PETS, student)
+    for name, variable in variables.items():
+        np.testing.assert_array_equal(variable.numpy(), arrays[name])
 
 
 def test_a_checkpoint_that_does_not_say_its_options(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from materials import write_photographs
+from materials import augmentation, write_photographs
 
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
@@ -114,7 +114,7 @@ def assert_same(one, other):
 
 def test_batches(sets):
     """Each sample is its photograph, varied by its own random numbers."""
-    augment = Augmentation(48)
+    augment = augmentation(48)
     dataset = Samples(sets, 0.3, augment, 5).batches(4, 0)
     S = augment.crop
     assert [tuple(spec.shape) for spec in dataset.element_spec] == [
@@ -132,10 +132,10 @@ def test_batches(sets):
 @pytest.mark.parametrize("step", [1, 7])
 def test_batches_from_any_step_on(sets, step):
     """As in a training that is resumed: equal bit for bit."""
-    samples = [Samples(sets, 0.3, Augmentation(40), 5) for _ in range(2)]
+    samples = [Samples(sets, 0.3, augmentation(40), 5) for _ in range(2)]
     straight = taken(samples[0].batches(3, 0), step + 4)
     assert_same(taken(samples[1].batches(3, step), 4), straight[step:])
-    other = taken(Samples(sets, 0.3, Augmentation(40), 6).batches(3, step), 4)
+    other = taken(Samples(sets, 0.3, augmentation(40), 6).batches(3, step), 4)
     assert any((a[0] != b[0]).any() for a, b in zip(other, straight[step:], strict=True))
 
 
@@ -143,13 +143,13 @@ def test_another_photograph_in_place_of_a_damaged_one(sets):
     _, annotated = sets
     number = 4
     annotated.path(number).write_bytes(b"")
-    samples = Samples([annotated], 0, Augmentation(40), 1)
+    samples = Samples([annotated], 0, augmentation(40), 1)
     batches = taken(samples.batches(5, 0), 4)  # a round
     assert samples.failure is None
     assert list(annotated.lost) == [annotated.names[number]]
     order = [photograph for _, photograph, _ in first(20, 1, [20], 0, 0)]
     at = order.index(number)
-    expected = Augmentation(40)(np.random.default_rng([1, at]), *annotated.read(number + 1))
+    expected = augmentation(40)(np.random.default_rng([1, at]), *annotated.read(number + 1))
     for part, want in zip(batches[at // 5], expected, strict=True):
         np.testing.assert_array_equal(part[at % 5], want)
     # And again the same, now that it is known.
@@ -159,7 +159,7 @@ def test_another_photograph_in_place_of_a_damaged_one(sets):
 def test_the_last_is_replaced_by_the_first(sets):
     _, annotated = sets
     annotated.path(19).write_bytes(b"")
-    samples = Samples([annotated], 0, Augmentation(40), 1)
+    samples = Samples([annotated], 0, augmentation(40), 1)
     taken(samples.batches(20, 0), 1)
     assert list(annotated.lost) == [annotated.names[19]]
     assert samples.failure is None
@@ -170,7 +170,7 @@ def test_too_many_damaged(sets):
     _, annotated = sets
     for number in (3, 8, 12):
         annotated.path(number).write_bytes(b"")
-    samples = Samples(sets, 1, Augmentation(40), 1)
+    samples = Samples(sets, 1, augmentation(40), 1)
     with pytest.raises(tf.errors.OpError):
         taken(samples.batches(1, 0), 20)
     assert isinstance(samples.failure, UserError)
@@ -183,7 +183,7 @@ def test_all_damaged_after_most_were_held_out(sets):
     _, annotated = sets
     annotated.keep([6])
     annotated.path(0).write_bytes(b"")
-    samples = Samples([annotated], 0, Augmentation(40), 1)
+    samples = Samples([annotated], 0, augmentation(40), 1)
     with pytest.raises(tf.errors.OpError):
         taken(samples.batches(1, 0), 1)
     assert "1 of the 1 photographs" in str(samples.failure)

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from jitnet_tf.errors import UserError
 from teacher import coco, photographs
 from teacher.instances import Instances
-from teacher.recorded import RUN_LENGTHS
+from teacher.recorded import decode_mask
 
 # More than this part of the photographs missing or unreadable is a mistake, not an accident.
 MAX_LOST = 0.1
@@ -64,7 +64,8 @@ class Annotated:
             if (self._folder / image["file_name"]).is_file():
                 there.append(image)
             else:
-                self._lose(image["file_name"], f"{self._folder / image['file_name']} (missing)")
+                path = self._folder / image["file_name"]
+                self.lost[image["file_name"]] = f"{path} (missing)"
         self._images = there
         self.check_lost()
 
@@ -76,7 +77,7 @@ class Annotated:
         if not self._images:
             raise ValueError("no images")
         for name, problem in data.dataset.get(photographs.UNREAD, {}).items():
-            self._lose(name, str(problem))
+            self.lost[name] = str(problem)
         names = {number: category["name"] for number, category in data.cats.items()}
         self.unknown = sorted(set(names.values()) - set(coco.IDS))
         class_ids = self._label_maker.groups.class_ids()
@@ -132,9 +133,6 @@ class Annotated:
         part.keep(numbers)
         return part
 
-    def _lose(self, name, problem):
-        self.lost[name] = problem
-
     def check_lost(self):
         """UserError where more photographs were lost than could be by accident."""
         if len(self.lost) > self._may_lose:
@@ -168,7 +166,7 @@ class Annotated:
             except ValueError as error:
                 raise photographs.UnreadableError(f"{path} ({error})") from None
         except photographs.UnreadableError as error:
-            self._lose(image["file_name"], str(error))
+            self.lost[image["file_name"]] = str(error)
             raise
         return frame, labels, weights
 
@@ -273,11 +271,7 @@ def _pack(segmentation):
 
 
 def _unpack(rle):
-    """Packed run lengths as a mask, uint8 [H, W]."""
-    is_text = isinstance(rle["counts"], str)
-    if is_text and not RUN_LENGTHS.fullmatch(rle["counts"]):
-        raise ValueError("run lengths that are none")
-    mask = coco_mask.decode(rle)
-    if is_text and coco_mask.encode(mask)["counts"] != rle["counts"].encode():
-        raise ValueError("run lengths that do not cover the picture")
-    return mask
+    """Packed run lengths as a mask, [H, W]: from a file, of any text; else what is packed here."""
+    if isinstance(rle["counts"], str):
+        return decode_mask(rle["size"], rle["counts"])
+    return coco_mask.decode(rle)

@@ -24,12 +24,17 @@ class Augmentation:
         saturation; a quarter of it for the single channels.
     """
 
-    crop: int = 192
-    min_scale: float = 0.25
-    max_scale: float = 1.5
-    stretch: float = 1.25
-    flip: bool = True
-    colour: float = 0.4
+    crop: int
+    min_scale: float
+    max_scale: float
+    stretch: float
+    flip: bool
+    colour: float
+
+    @classmethod
+    def of(cls, config):
+        """The one that a PretrainConfig describes, whose fields have the same names."""
+        return cls(**{field.name: getattr(config, field.name) for field in dataclasses.fields(cls)})
 
     def __call__(self, rng, frame, labels, weights):
         """One crop.

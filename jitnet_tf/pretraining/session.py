@@ -1,6 +1,5 @@
 """A pretraining: photographs in, student out, everything on disk, resumable."""
 
-import dataclasses
 import itertools
 import time
 
@@ -84,9 +83,7 @@ class Pretraining:
         self._samples = Samples(
             self.photographs.training,
             config.photographs_rate,
-            Augmentation(
-                **{f.name: getattr(config, f.name) for f in dataclasses.fields(Augmentation)}
-            ),
+            Augmentation.of(config),
             config.seed,
         )
         self._writer = tf.summary.create_file_writer(config.logdir)
@@ -184,17 +181,17 @@ class Pretraining:
 
     def _validate(self):
         """Scores the averaged student on the held-out photographs, into TensorBoard."""
-        names, sets = self._groups.names, self.photographs.validation
-        total = sum(map(len, sets))
+        names, held_out = self._groups.names, self.photographs.validation
+        total = sum(map(len, held_out))
         with tqdm(total=total, desc="validating", leave=False, dynamic_ncols=True) as progress:
             counts = [
                 validation.evaluate(self._segment, annotated, len(names), progress)
-                for annotated in sets
+                for annotated in held_out
             ]
         result = validation.scores(sum(counts), names)
         result["sets"] = {
             annotated.file: validation.scores(of_set, names)
-            for annotated, of_set in zip(sets, counts, strict=True)
+            for annotated, of_set in zip(held_out, counts, strict=True)
         }
         with self._writer.as_default(step=self.step):
             if result["mean_iou"] is not None:  # something is labelled

@@ -100,7 +100,6 @@ def _labels_of_photographs(config):
     if labels.exists():  # made before the training was interrupted, or by the run it replaces
         annotate.check_same(labels, config.photographs, described)
     else:
-        labels.parent.mkdir(parents=True, exist_ok=True)
         try:
             teacher = open_teacher(config.teacher)
             annotate.annotate(config.photographs, teacher, described, labels)
