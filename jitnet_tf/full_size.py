@@ -16,11 +16,15 @@ gradient) to 8 (class ids) times as fast as resizing, softmax and argmax of Tens
 Maps are [C, h, w] here: one after the other, for which loops vectorise.
 """
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
 # Classes that a loop is written out for: with more, it is compiled for too long.
 GROUP = 16
+# Without AutoGraph, which would take longer than everything else: all loops are over constants.
+_compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
 PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))  # (row, column): 0 is even, 1 is odd
 
 
@@ -116,7 +120,7 @@ def _phase(padded, phase, frame_size):
     return here + part_y * (along_row(row) - here)
 
 
-@tf.function(jit_compile=True)
+@_compiled
 def _greatest(first, padded, best, ids, frame_size):
     """The greatest logit and its class of each phase, here or among those of classes before."""
     best = list(best or [])
@@ -155,10 +159,10 @@ def _add_classes(state, first, padded, labels, frame_size):
     return after
 
 
-_with_classes = tf.function(_add_classes, jit_compile=True)
+_with_classes = _compiled(_add_classes)
 
 
-@tf.function(jit_compile=True)
+@_compiled
 def _loss(state, first, padded, labels, weights, frame_size):
     """The loss, and the logarithm of each pixel's sum of exponentials by phase."""
     state = _add_classes(state, first, padded, labels, frame_size)
@@ -170,7 +174,7 @@ def _loss(state, first, padded, labels, weights, frame_size):
     return loss, normalisers
 
 
-@tf.function(jit_compile=True)
+@_compiled
 def _pixel_gradients(padded, normalisers, labels, weights, frame_size):
     """The loss's gradient by the resized logits, a [C, h, w] for each phase."""
     classes = tf.range(padded.shape[0])[:, None, None]
@@ -182,7 +186,7 @@ def _pixel_gradients(padded, normalisers, labels, weights, frame_size):
     return gradients
 
 
-@tf.function(jit_compile=True)
+@_compiled
 def _resize_gradient(phases, frame_size):
     """From the gradient by each phase to that by what they were made of, [C, h, w].
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 import jitnet_tf
-from jitnet_tf import checkpoint, initial, metrics, run_directory, sinks, video
+from jitnet_tf import background, checkpoint, initial, metrics, run_directory, sinks, video
 from jitnet_tf.distiller import Distiller, DivergedError, Stopwatch
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
@@ -178,8 +178,13 @@ class Run:
                 self.distiller.student.warm_up(frame)
             self._thumbnail = progress.get("thumbnail")
             self._latest = None
+            frames = itertools.chain(first, self.source)
+            if not self.source.live:  # of which only the latest frame is worth having
+                frames = stack.enter_context(contextlib.closing(background.ahead(frames)))
+            self._outputs = background.Behind(self._put_out)
+            stack.callback(self._outputs.close)
             self._stream = ScoredStream(
-                itertools.chain(first, self.source),
+                frames,
                 self.distiller,
                 self._label_maker,
                 self._reference,
@@ -263,7 +268,8 @@ class Run:
                 return error
             if result is None:
                 return None
-            self._put_out(result)
+            self._latest = result.frame
+            self._outputs(result)
             if self.distiller.index % self.config.checkpoint_every == 0:
                 self._save()
             now = time.perf_counter()
@@ -274,7 +280,6 @@ class Run:
         return None
 
     def _put_out(self, result):
-        self._latest = result.frame
         self.statistics.add(result)
         watch = Stopwatch()
         with watch("output"):
@@ -283,6 +288,7 @@ class Run:
         self.statistics.seconds["output"] += watch.seconds["output"]
 
     def _save(self):
+        self._outputs.wait()
         arrays = self.distiller.student.get_state()
         for sink in self._sinks:
             sink.flush()

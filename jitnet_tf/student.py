@@ -1,6 +1,7 @@
 """A student on one stream: its compiled inference and update steps, and all its weights."""
 
 import dataclasses
+import functools
 import pathlib
 
 import numpy as np
@@ -57,8 +58,8 @@ def make_repeatable(seed):
 class Student:
     """Segments frames of one size and learns from labels.
 
-    Both steps are tf.functions with static signatures, traced at construction: what a frame costs
-    does not depend on which frame it is.
+    Both steps are tf.functions with static signatures, traced when first called: what a frame
+    costs does not depend on which frame it is, but for the first (see `warm_up`).
 
     Args:
       model: Keras model, uint8 frames [B, H, W, 3] → float32 logits [B, H, W, C].
@@ -81,11 +82,11 @@ class Student:
         frame = tf.TensorSpec((*self.frame_size, 3), tf.uint8, "frame")
         labels = tf.TensorSpec(self.frame_size, tf.uint8, "labels")
         weights = tf.TensorSpec(self.frame_size, tf.float32, "weights")
-        self._infer = tf.function(self._infer_step, [frame], jit_compile=xla)
-        self._update = tf.function(self._update_step, [frame, labels, weights], jit_compile=xla)
-        self._train = tf.function(self._train_step, jit_compile=xla)
-        self._infer.get_concrete_function()
-        self._update.get_concrete_function()
+        # AutoGraph would double the time that tracing takes; no step has loops over tensors.
+        compiled = functools.partial(tf.function, jit_compile=xla, autograph=False)
+        self._infer = compiled(self._infer_step, [frame])
+        self._update = compiled(self._update_step, [frame, labels, weights])
+        self._train = compiled(self._train_step)
 
     def infer(self, frame):
         """Segments a frame: uint8 RGB [H, W, 3] → class ids uint8 [H, W]."""
