@@ -135,6 +135,8 @@ def import_tensorflow():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+        # XLA announces the first function that it compiles.
+        tf.function(lambda: tf.zeros([]), jit_compile=True)()
     finally:
         os.dup2(kept, 2)
         os.close(kept)

@@ -38,12 +38,15 @@ def class_ids(logits, frame_size):
 
     logits: float32 [h, w, C], h and w half of frame_size (H, W), rounded up. Returns uint8 [H, W].
     """
-    padded = _padded(logits)
-    best = ids = None
-    for first, group in _groups(padded):
-        best, ids = _greatest(first, group, best, ids, tuple(frame_size))
+    groups = _groups(_padded(logits))
+    phases = []
+    for place in _places(frame_size):
+        best = ids = None
+        for maps, first in groups:
+            best, ids = _greatest(maps, first, best, ids, *place)
+        phases.append(ids)
     h, w = half_of(frame_size)
-    whole = tf.transpose(tf.reshape(tf.stack(ids), [2, 2, h, w]), [2, 0, 3, 1])
+    whole = tf.transpose(tf.reshape(tf.stack(phases), [2, 2, h, w]), [2, 0, 3, 1])
     return tf.reshape(whole, [2 * h, 2 * w])[: frame_size[0], : frame_size[1]]
 
 
@@ -55,19 +58,25 @@ def weighted_cross_entropy(labels, logits, weights):
     """
     frame_size = tuple(labels.shape)
     labels, weights = _phases(labels, frame_size), _phases(weights, frame_size)
-    weights = weights / (frame_size[0] * frame_size[1])
+    weights = [part / (frame_size[0] * frame_size[1]) for part in weights]
+    places = _places(frame_size)
 
     @tf.custom_gradient
     def loss(logits):
         padded = _padded(logits)
         *others, last = _groups(padded)
-        state = None
-        for group in others:
-            state = _with_classes(state, *group, labels, frame_size)
-        total, normalisers = _loss(state, *last, labels, weights, frame_size)
+        total, normalisers = 0.0, []
+        for phase_labels, phase_weights, place in zip(labels, weights, places, strict=True):
+            state = None
+            for maps, first in others:
+                state = _with_classes(state, maps, first, phase_labels, *place)
+            phase_loss, normaliser = _loss(state, *last, phase_labels, phase_weights, *place)
+            total += phase_loss
+            normalisers.append(normaliser)
 
         def gradient(upstream):
-            pixels = _pixel_gradients(padded, normalisers, labels, weights, frame_size)
+            phases = zip(normalisers, labels, weights, places, strict=True)
+            pixels = [_pixel_gradients(padded, *phase[:3], *phase[3]) for phase in phases]
             return upstream * tf.transpose(_resize_gradient(pixels, frame_size), [1, 2, 0])
 
         return total, gradient
@@ -81,109 +90,101 @@ def _padded(logits):
 
 
 def _groups(maps):
-    """(first class id, maps of some classes): equal sizes but for the last."""
+    """(maps of some classes, the first one's id): equal sizes but for the last."""
     count = maps.shape[0]
     size = -(-count // -(-count // GROUP))
-    return [(tf.constant(i), maps[i : i + size]) for i in range(0, count, size)]
+    return [(maps[i : i + size], tf.constant(i)) for i in range(0, count, size)]
 
 
 def _phases(pixels, frame_size):
-    """[H, W] → [2, 2, h, w], 0 beyond the frame."""
+    """[H, W] → a [h, w] for each phase, 0 beyond the frame."""
     h, w = half_of(frame_size)
     pixels = tf.pad(pixels, [[0, 2 * h - frame_size[0]], [0, 2 * w - frame_size[1]]])
-    return tf.transpose(tf.reshape(pixels, [h, 2, w, 2]), [1, 3, 0, 2])
+    phases = tf.transpose(tf.reshape(pixels, [h, 2, w, 2]), [1, 3, 0, 2])
+    return [phases[phase] for phase in PHASES]
 
 
 def _parts(side, odd):
     """How much of its neighbour is in each pixel of an even or odd phase: float32 [⌈side / 2⌉]."""
     n = (side + 1) // 2
     q = np.arange(n)
-    if side % 2:
-        parts = np.full(n, odd / 2)
-    else:
-        parts = (n - 1 - q if odd else q) / (2 * n - 1)
+    parts = np.full(n, odd / 2) if side % 2 else (n - 1 - q if odd else q) / (2 * n - 1)
     return parts.astype(np.float32)
 
 
-def _phase(padded, phase, frame_size):
-    """One phase of maps: [..., h + 2, w + 2] → [..., h, w]."""
-    h, w = half_of(frame_size)
-    row, column = (2 * odd for odd in phase)  # where the neighbours begin
-    part_y = tf.constant(_parts(frame_size[0], phase[0])[:, None])
-    part_x = tf.constant(_parts(frame_size[1], phase[1]))
+def _places(frame_size):
+    """Each phase as `_phase` takes it: where its neighbours begin, and the part they have."""
+    return [
+        (
+            tf.constant([2 * row, 2 * column]),
+            tf.constant(_parts(frame_size[0], row)[:, None]),
+            tf.constant(_parts(frame_size[1], column)),
+        )
+        for row, column in PHASES
+    ]
+
+
+def _phase(padded, neighbours, part_y, part_x):
+    """One phase of maps: [C, h + 2, w + 2] → [C, h, w]; the other arguments as from `_places`.
+
+    They are tensors, so that a function is compiled once for all phases.
+    """
+    count, h, w = padded.shape[0], part_y.shape[0], part_x.shape[0]
 
     def along_row(y):
-        here = padded[..., y : y + h, 1 : w + 1]
-        return here + part_x * (padded[..., y : y + h, column : column + w] - here)
+        here = tf.slice(padded, [0, y, 1], [count, h, w])
+        return here + part_x * (tf.slice(padded, [0, y, neighbours[1]], [count, h, w]) - here)
 
     here = along_row(1)
-    return here + part_y * (along_row(row) - here)
+    return here + part_y * (along_row(neighbours[0]) - here)
 
 
 @_compiled
-def _greatest(first, padded, best, ids, frame_size):
-    """The greatest logit and its class of each phase, here or among those of classes before."""
-    best = list(best or [])
-    ids = list(ids or [])
-    for i, phase in enumerate(PHASES):
-        for c in range(padded.shape[0]):
-            value = _phase(padded[c], phase, frame_size)
-            class_id = tf.cast(first + c, tf.uint8)
-            if len(best) == i:
-                best.append(value)
-                ids.append(tf.fill(value.shape, class_id))
-                continue
-            greater = value > best[i]
-            best[i] = tf.where(greater, value, best[i])
-            ids[i] = tf.where(greater, class_id, ids[i])
+def _greatest(padded, first, best, ids, *place):
+    """The greatest logit and its class at each pixel, here or among those of classes before."""
+    for c in range(padded.shape[0]):
+        value, class_id = _phase(padded[c : c + 1], *place)[0], tf.cast(first + c, tf.uint8)
+        if best is None:
+            best, ids = value, tf.fill(value.shape, class_id)
+            continue
+        greater = value > best
+        best, ids = tf.where(greater, value, best), tf.where(greater, class_id, ids)
     return best, ids
 
 
-def _add_classes(state, first, padded, labels, frame_size):
-    """What the softmax of each phase needs to know of its classes, these and those before.
+def _add_classes(state, padded, first, labels, *place):
+    """What the softmax needs to know of its classes, these and those before.
 
-    Returns for each phase (greatest logit, sum of exp(logit − greatest), the label's logit).
+    Returns (greatest logit, sum of exp(logit − greatest), the label's logit), each [h, w].
     """
-    after = []
-    for i, phase in enumerate(PHASES):
-        values = [_phase(maps, phase, frame_size) for maps in tf.unstack(padded)]
-        before, total, at_label = state[i] if state else (values[0], 0.0, 0.0)
-        greatest = before
-        for value in values:
-            greatest = tf.maximum(greatest, value)
-        total *= tf.exp(before - greatest)
-        for c, value in enumerate(values):
-            total += tf.exp(value - greatest)
-            at_label = tf.where(tf.cast(labels[phase], tf.int32) == first + c, value, at_label)
-        after.append((greatest, total, at_label))
-    return after
+    count = padded.shape[0]
+    values = [_phase(padded[c : c + 1], *place)[0] for c in range(count)]
+    before, total, at_label = state or (values[0], 0.0, 0.0)
+    greatest = functools.reduce(tf.maximum, values, before)
+    total *= tf.exp(before - greatest)
+    for c, value in enumerate(values):
+        total += tf.exp(value - greatest)
+        at_label = tf.where(tf.cast(labels, tf.int32) == first + c, value, at_label)
+    return greatest, total, at_label
 
 
 _with_classes = _compiled(_add_classes)
 
 
 @_compiled
-def _loss(state, first, padded, labels, weights, frame_size):
-    """The loss, and the logarithm of each pixel's sum of exponentials by phase."""
-    state = _add_classes(state, first, padded, labels, frame_size)
-    loss, normalisers = 0.0, []
-    for phase, (greatest, total, at_label) in zip(PHASES, state, strict=True):
-        normaliser = greatest + tf.math.log(total)
-        loss += tf.reduce_sum(weights[phase] * (normaliser - at_label))
-        normalisers.append(normaliser)
-    return loss, normalisers
+def _loss(state, padded, first, labels, weights, *place):
+    """The loss of one phase, and the logarithm of each pixel's sum of exponentials."""
+    greatest, total, at_label = _add_classes(state, padded, first, labels, *place)
+    normaliser = greatest + tf.math.log(total)
+    return tf.reduce_sum(weights * (normaliser - at_label)), normaliser
 
 
 @_compiled
-def _pixel_gradients(padded, normalisers, labels, weights, frame_size):
-    """The loss's gradient by the resized logits, a [C, h, w] for each phase."""
+def _pixel_gradients(padded, normaliser, labels, weights, *place):
+    """The loss's gradient by the resized logits of one phase, [C, h, w]."""
+    softmax = tf.exp(_phase(padded, *place) - normaliser)
     classes = tf.range(padded.shape[0])[:, None, None]
-    gradients = []
-    for phase, normaliser in zip(PHASES, normalisers, strict=True):
-        softmax = tf.exp(_phase(padded, phase, frame_size) - normaliser)
-        wanted = tf.cast(tf.cast(labels[phase], tf.int32) == classes, tf.float32)
-        gradients.append(weights[phase] * (softmax - wanted))
-    return gradients
+    return weights * (softmax - tf.cast(tf.cast(labels, tf.int32) == classes, tf.float32))
 
 
 @_compiled
@@ -210,10 +211,8 @@ def _resize_gradient_along(axis, phases, side):
         # An even pixel's neighbour is the one before, which therefore gets the next one's share.
         padding = [[0, 0]] * 3
         padding[axis] = [1, 0] if odd else [0, 1]
-        moved = tf.pad(neighbours, padding)
-        moved = moved[tuple(
-            slice(0 if odd else 1, None if not odd else n) if i == axis else slice(None)
-            for i in range(3)
-        )]
+        first = [0, 0, 0]
+        first[axis] = 0 if odd else 1
+        moved = tf.slice(tf.pad(neighbours, padding), first, phase.shape)
         total += phase - neighbours + moved
     return total

@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from jitnet_tf import compat
-
 PREFIX = "weights/"
 
 
 def named(model):
     """The weights of a Keras model: {'weights/LAYER/WEIGHT': variable}."""
+    # Not above: the commands read names of this module before they import TensorFlow.
+    from jitnet_tf import compat
+
     weights = {}
     for layer in model.layers:
         for variable in layer.weights:
