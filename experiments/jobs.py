@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import pathlib
-import signal
 import threading
 
 from tqdm import tqdm
@@ -14,7 +13,7 @@ from tqdm import tqdm
 from experiments import methods, streams
 from jitnet_tf import checkpoint
 from jitnet_tf.errors import UserError
-from jitnet_tf.stop_request import StopRequest
+from jitnet_tf.stop_request import StopRequest, kept_from_children
 
 RESULT = "result.json"
 MASKS = "masks"
@@ -203,12 +202,6 @@ def run(pairs, settings, results, jobs):
 
 
 def _submit(pool, *arguments):
-    """Hands a pair to a pool; the worker that may start for it inherits that Ctrl-C is blocked.
-
-    The parent says when to stop.
-    """
-    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
+    """Hands a pair to a pool, which may start a worker for it."""
+    with kept_from_children():
         return pool.submit(_work, *arguments)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)

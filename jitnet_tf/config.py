@@ -10,6 +10,8 @@ from teacher import MIN_SCORE
 
 # At .125, updates of one frame crash inside TensorFlow 2.15 and 2.21 with oneDNN (not without).
 MIN_WIDTH = 0.25
+# Whether a frame waits for its teacher; see `distiller` and `asynchronous`.
+SYNC, ASYNC = TEACHER_MODES = ("sync", "async")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +112,8 @@ class RunConfig(Config):
     max_updates: int = 8
     min_stride: int = 8
     max_stride: int = 64
+    teacher_mode: str = SYNC
+    max_staleness: int = 64
     learning_rate: float = 0.01
     momentum: float = 0.9
     xla: str = "auto"
@@ -130,7 +134,7 @@ class RunConfig(Config):
                 f"--min_stride={self.min_stride} --max_stride={self.max_stride}: strides are at "
                 "least 1, and the minimum not above the maximum"
             )
-        self.check_positive("checkpoint_every", "image_every", "max_frames")
+        self.check_positive("checkpoint_every", "image_every", "max_frames", "max_staleness")
         if self.max_updates < 0:
             raise UserError(f"--max_updates={self.max_updates} is negative")
         # Written so that NaN, which compares as false, is refused too.

@@ -16,9 +16,10 @@ import sys
 from absl import flags
 
 from jitnet_tf import cli, initial, statistics, video
-from jitnet_tf.config import RunConfig
+from jitnet_tf.config import ASYNC, TEACHER_MODES, RunConfig
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import PRESETS
+from teacher import process
 
 FLAGS = flags.FLAGS
 PATHS = ("video", "teacher", "reference", "init", "class_groups")
@@ -73,6 +74,18 @@ def define_flags():
     flags.DEFINE_integer("max_updates", d.max_updates, "Most updates on one teacher frame.")
     flags.DEFINE_integer("min_stride", d.min_stride, "Least frames between teacher frames.")
     flags.DEFINE_integer("max_stride", d.max_stride, "Most frames between teacher frames.")
+    flags.DEFINE_enum(
+        "teacher_mode",
+        d.teacher_mode,
+        TEACHER_MODES,
+        "sync: a frame waits for its teacher. async: frames go on while it works, in a process.",
+    )
+    flags.DEFINE_integer(
+        "max_staleness",
+        d.max_staleness,
+        "Frames after which an asynchronous teacher's labels are waited for.",
+        lower_bound=1,
+    )
     flags.DEFINE_float("learning_rate", d.learning_rate, "Of the SGD that updates the student.")
     flags.DEFINE_float("momentum", d.momentum, "Of the same.")
 
@@ -136,6 +149,8 @@ def main(argv):
     """See the module."""
     del argv
     config = resumed_config() if FLAGS.resume else new_config()
+    if config.teacher_mode == ASYNC:
+        process.share_gpus()
     # Only now: TensorFlow takes seconds, which a mistyped flag should not.
     cli.import_tensorflow()
     from jitnet_tf import run

@@ -27,12 +27,17 @@ class Teacher(Protocol):
 
 @dataclasses.dataclass
 class FrameResult:
-    """What became of one frame. Maps are uint8 [H, W]; `frame` is uint8 RGB [H, W, 3].
+    """What became of one frame. Maps are uint8 [H, W]; frames are uint8 RGB [H, W, 3].
 
-    `confusion` counts the teacher's labels against the prediction before any update; it, the
-    accuracies, and `labels` are None on frames that the teacher did not see. `stride` is the one
-    in force from here on. `reference_labels` are of a recording of the teacher on every frame, and
-    `reference_confusion` counts them against `prediction`, where there is such a reference.
+    `stride` is the one in force from here on. `reference_labels` are of a recording of the teacher
+    on every frame, and `reference_confusion` counts them against `prediction`, where there is such
+    a reference. `latency` is the seconds from taking the frame to its prediction.
+
+    All others tell of the `Lesson` that ended with this frame and are None, or empty, where none
+    did: `teacher_frame` is the frame that the teacher saw, the stream's `teacher_index`-th, and
+    `teacher_prediction` the student's last word on it. With a synchronous teacher that is `frame`
+    itself. `staleness` is how many frames the labels came after theirs: 0 for a synchronous
+    teacher, and at least 1 for an asynchronous one.
     """
 
     index: int
@@ -47,15 +52,20 @@ class FrameResult:
     reference_confusion: np.ndarray | None = None
     losses: list[float] = dataclasses.field(default_factory=list)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    teacher_index: int | None = None
+    teacher_frame: np.ndarray | None = None
+    teacher_prediction: np.ndarray | None = None
+    staleness: int = 0
+    latency: float | None = None
 
     @property
     def is_teacher_frame(self):
-        """Whether the teacher was asked."""
+        """Whether a lesson ended here."""
         return self.labels is not None
 
     @property
     def updates(self):
-        """How many updates the frame brought."""
+        """How many updates that lesson brought."""
         return len(self.losses)
 
 
@@ -73,6 +83,64 @@ class Stopwatch:
             yield
         finally:
             self.seconds[stage] += time.perf_counter() - start
+
+
+@dataclasses.dataclass
+class Lesson:
+    """What the student learns from one frame that the teacher saw: lines 7–13 of Algorithm 1.
+
+    Attributes:
+      index: the frame's.
+      frame: uint8 RGB [H, W, 3].
+      labels: the teacher's, uint8 [H, W].
+      weights: of the loss, float32 [H, W].
+      num_classes: background included.
+      prediction: the student's last on the frame, uint8 [H, W].
+      confusion: of the labels and the prediction before any update, int64 [C, C].
+      accuracy_before, accuracy_after: mean IoU of the first and of the last prediction.
+      losses: before each update.
+    """
+
+    index: int
+    frame: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+    num_classes: int
+    prediction: np.ndarray | None = None
+    confusion: np.ndarray | None = None
+    accuracy_before: float | None = None
+    accuracy_after: float | None = None
+    losses: list[float] = dataclasses.field(default_factory=list)
+
+    def round(self, student, schedule, watch, stage="infer"):
+        """Has the student try the frame and learn from it if need be; whether another is due.
+
+        watch: a Stopwatch; stage: what it counts the trial as. Raises DivergedError.
+        """
+        with watch(stage):
+            self.prediction = student.infer(self.frame)  # line 7
+        with watch("score"):
+            counts = metrics.confusion(self.labels, self.prediction, self.num_classes)
+            self.accuracy_after = metrics.mean_iou(counts)  # line 8
+        if self.confusion is None:
+            self.confusion, self.accuracy_before = counts, self.accuracy_after
+        if not schedule.update_due(len(self.losses), self.accuracy_after):  # line 9
+            return False  # line 12
+        with watch("update"):
+            loss = student.update(self.frame, self.labels, self.weights)  # line 10
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the student diverged at frame {self.index} (loss {loss}): lower --learning_rate"
+            )
+        self.losses.append(loss)  # line 13
+        return True
+
+    def report(self, result):
+        """Tells a FrameResult what was learned, once the last round is over."""
+        result.labels, result.confusion, result.losses = self.labels, self.confusion, self.losses
+        result.accuracy_before, result.accuracy_after = self.accuracy_before, self.accuracy_after
+        result.teacher_index, result.teacher_frame = self.index, self.frame
+        result.teacher_prediction = self.prediction
 
 
 class Distiller:
@@ -104,36 +172,33 @@ class Distiller:
         if schedule.teacher_due(t):  # line 3
             with watch("teacher"):
                 instances = self.teacher(frame, t)  # line 4
-            with watch("labels"):
-                result.labels = self.label_maker.labels(instances, frame.shape[:2])
-                weights = self.label_maker.weights(instances, frame.shape[:2])
-            while True:  # line 6
-                with watch("infer"):
-                    result.prediction = self.student.infer(frame)  # line 7
-                with watch("score"):
-                    counts = metrics.confusion(result.labels, result.prediction, self.num_classes)
-                    result.accuracy_after = metrics.mean_iou(counts)  # line 8
-                if result.confusion is None:
-                    result.confusion, result.accuracy_before = counts, result.accuracy_after
-                if not schedule.update_due(result.updates, result.accuracy_after):  # line 9
-                    break  # line 12
-                with watch("update"):
-                    loss = self.student.update(frame, result.labels, weights)  # line 10
-                if not math.isfinite(loss):
-                    raise DivergedError(
-                        f"the student diverged at frame {t} (loss {loss}): lower --learning_rate"
-                    )
-                result.losses.append(loss)  # line 13
-            schedule.adapt_stride(result.accuracy_after)  # lines 14–17
+            lesson = self._lesson_on(frame, t, instances, watch)
+            while lesson.round(self.student, schedule, watch):  # lines 6–13
+                pass
+            result.prediction = lesson.prediction
+            schedule.adapt_stride(lesson.accuracy_after)  # lines 14–17
+            lesson.report(result)
         else:
             with watch("infer"):
                 result.prediction = self.student.infer(frame)  # line 19
+        result.latency = sum(watch.seconds.values())
         result.stride = schedule.stride
         self.index += 1  # line 20: the student keeps its weights
         return result
 
+    def _lesson_on(self, frame, index, instances, watch):
+        """A Lesson on what the teacher says of a frame."""
+        with watch("labels"):
+            labels = self.label_maker.labels(instances, frame.shape[:2])
+            weights = self.label_maker.weights(instances, frame.shape[:2])
+        return Lesson(index, frame, labels, weights, self.num_classes)
+
+    def progress(self):
+        """Where the stream stands, for `set_state`, in plain values."""
+        return {"frames": self.index, "stride": self.schedule.stride}
+
     def set_state(self, arrays, progress):
-        """Goes on where a checkpoint was taken: the student's arrays, "frames" and "stride"."""
+        """Goes on where a checkpoint was taken: the student's arrays, and `progress`'s values."""
         self.student.set_state(arrays)
         self.index = progress["frames"]
         self.schedule.stride = progress["stride"]

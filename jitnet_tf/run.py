@@ -17,6 +17,8 @@ from tqdm import tqdm
 
 import jitnet_tf
 from jitnet_tf import background, checkpoint, initial, metrics, run_directory, sinks, video
+from jitnet_tf.asynchronous import AsynchronousDistiller
+from jitnet_tf.config import ASYNC
 from jitnet_tf.distiller import Distiller, DivergedError, Stopwatch
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
@@ -29,6 +31,7 @@ from jitnet_tf.student import make_student
 from jitnet_tf.summaries import TensorBoard
 from jitnet_tf.writers import MaskWriter, VideoWriter
 from teacher import open_teacher, split_spec
+from teacher.process import ProcessTeacher
 from teacher.recorded import Recording, is_like, thumbnail
 
 PACKAGES = (jitnet_tf, tf, keras, np, cv2, av)
@@ -41,11 +44,16 @@ def versions():
 
 
 def make_distiller(config, label_maker, teacher, frame_size):
-    """Student, teacher and schedule as a RunConfig describes them; see `Distiller`."""
+    """Student, teacher and schedule as a RunConfig describes them; see `Distiller`.
+
+    teacher: a `ProcessTeacher` where config.teacher_mode is ASYNC.
+    """
     schedule = Schedule(
         config.accuracy_threshold, config.max_updates, config.min_stride, config.max_stride
     )
     student = make_student(config, label_maker.groups, frame_size)
+    if config.teacher_mode == ASYNC:
+        return AsynchronousDistiller(student, teacher, label_maker, schedule, config.max_staleness)
     return Distiller(student, teacher, label_maker, schedule)
 
 
@@ -126,9 +134,13 @@ class Run:
         )
         with contextlib.ExitStack() as stack:
             self.source = stack.enter_context(video.open_source(config.video, config.frame_size))
-            teacher = open_teacher(config.teacher)
+            if config.teacher_mode == ASYNC:
+                teacher = stack.enter_context(ProcessTeacher(config.teacher))
+                read_teacher = teacher.looked_up
+            else:
+                teacher = read_teacher = open_teacher(config.teacher)
             self._reference = Recording(config.reference) if config.reference else None
-            recordings = [r for r in (teacher, self._reference) if isinstance(r, Recording)]
+            recordings = [r for r in (read_teacher, self._reference) if isinstance(r, Recording)]
             for recording in recordings:
                 stack.callback(recording.close)
                 recording.check_score_threshold(config.score_threshold)
@@ -149,8 +161,9 @@ class Run:
                 metrics.StreamScore(groups.names, config.evaluated_classes)
                 if self._reference
                 else None,
-                getattr(teacher, "teacher_seconds", None),
-                hasattr(teacher, "seconds"),  # it tells what it once took, or that nobody knows
+                getattr(read_teacher, "teacher_seconds", None),
+                hasattr(read_teacher, "seconds"),  # what it once took, or that nobody knows
+                config.teacher_mode,
             )
             if saved:
                 self.distiller.set_state(student_arrays(arrays), progress)
@@ -296,10 +309,9 @@ class Run:
         if self._latest is not None:
             self._thumbnail = thumbnail(self._latest).tolist()
         progress = {
-            "frames": self.distiller.index,
+            **self.distiller.progress(),
             "frame_size": self.source.size,
             "thumbnail": self._thumbnail,
-            "stride": self.distiller.schedule.stride,
             **initial.describe(self._label_maker.groups, self.config.student),
             "statistics": self.statistics.get_state(),
             "file_sizes": checkpoint.growing_files(self.config.logdir),

@@ -37,6 +37,9 @@ class FrameLog:
             row["accuracy_before"] = round(result.accuracy_before, 6)
             row["accuracy_after"] = round(result.accuracy_after, 6)
             row["losses"] = [round(loss, 6) for loss in result.losses]
+        if result.staleness:
+            row["teacher_frame"] = result.teacher_index
+            row["staleness"] = result.staleness
         if result.reference_confusion is not None:
             row["iou"] = round(metrics.mean_iou(result.reference_confusion), 6)
         row["ms"] = {stage: round(1000 * s, 2) for stage, s in result.seconds.items()}
@@ -79,7 +82,7 @@ class OverlayVideo:
     def add(self, result):
         """Draws and writes one FrameResult."""
         if result.is_teacher_frame:
-            self._teacher = (result.frame, result.labels, result.index)
+            self._teacher = (result.teacher_frame, result.labels, result.teacher_index)
             self._accuracy = (result.accuracy_before, result.accuracy_after)
         status = Status(
             result.index,

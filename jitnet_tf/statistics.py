@@ -6,10 +6,11 @@ import dataclasses
 import numpy as np
 
 from jitnet_tf import metrics
+from jitnet_tf.config import ASYNC, SYNC
 
 # Stages that are no part of what a method costs: they serve the user or the score, or, for the
-# teacher, are counted apart.
-NO_COST = ("decode", "reference", "output", "teacher")
+# teacher, which is also what is waited for, are counted apart.
+NO_COST = ("decode", "reference", "output", "teacher", "wait")
 COUNTS = (
     "frames",
     "teacher_frames",
@@ -18,6 +19,7 @@ COUNTS = (
     "accuracy_sum",
     "wall_seconds",
 )
+ASYNCHRONOUS_COUNTS = ("staleness_sum", "staleness_max")
 
 
 @dataclasses.dataclass
@@ -29,19 +31,29 @@ class Statistics:
       recorded_teacher_seconds: what a frame costs a replayed teacher, as its recording tells; None
         where that is unknown, or the teacher is live.
       replayed: whether the teacher is a recording; a live one's time is measured.
+      teacher_mode: SYNC or ASYNC, as in RunConfig.
       wall_seconds: what all frames took from decoding to the last output, checkpoints included.
+      staleness_sum, staleness_max: over the lessons, in frames; see `FrameResult`.
     """
 
     score: metrics.StreamScore | None = None
     recorded_teacher_seconds: float | None = None
     replayed: bool = False
+    teacher_mode: str = SYNC
     wall_seconds: float = 0.0
     frames: int = 0
     teacher_frames: int = 0
     scored_teacher_frames: int = 0
     updates: int = 0
     accuracy_sum: float = 0.0
+    staleness_sum: int = 0
+    staleness_max: int = 0
     seconds: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(float))
+
+    @property
+    def asynchronous(self):
+        """Whether frames go on while the teacher works."""
+        return self.teacher_mode == ASYNC
 
     def add(self, result):
         """Counts one FrameResult."""
@@ -53,13 +65,18 @@ class Statistics:
             self.scored_teacher_frames += 1
             self.accuracy_sum += result.accuracy_before
         if result.reference_confusion is not None:
-            self.score.add(result.reference_confusion, result.is_teacher_frame)
+            # Asynchronous labels come after the prediction: all are the student's alone.
+            helped = result.is_teacher_frame and not self.asynchronous
+            self.score.add(result.reference_confusion, helped)
+        if result.is_teacher_frame and self.asynchronous:
+            self.staleness_sum += result.staleness
+            self.staleness_max = max(self.staleness_max, result.staleness)
         for stage, seconds in result.seconds.items():
             self.seconds[stage] += seconds
 
     @property
     def teacher_fraction(self):
-        """Part of the frames that the teacher saw, 0…1."""
+        """Part of the frames that the teacher saw and the student was taught on, 0…1."""
         return self.teacher_frames / max(self.frames, 1)
 
     @property
@@ -106,8 +123,13 @@ class Statistics:
             "speedup": self.speedup,
             "teacher_seconds_per_frame": self.teacher_seconds,
             "teacher_time": "recorded" if self.replayed else "measured",
+            "teacher_mode": self.teacher_mode,
             "seconds": dict(self.seconds),
         }
+        if self.asynchronous:
+            lessons = self.teacher_frames
+            mean = self.staleness_sum / lessons if lessons else None
+            values["staleness"] = {"mean": mean, "max": self.staleness_max}
         if self.score:
             values["mean_iou"] = self.score.mean()
             values["mean_iou_student_only"] = self.score.mean_student_only()
@@ -126,9 +148,13 @@ class Statistics:
             accuracy = f"accuracy {percent(self.accuracy)}"
         return f"{accuracy}, teacher {percent(self.teacher_fraction)}, {self.updates} updates"
 
+    @property
+    def _counts(self):
+        return (*COUNTS, *ASYNCHRONOUS_COUNTS) if self.asynchronous else COUNTS
+
     def get_state(self):
         """JSON of all counts: see `set_state`."""
-        state = {name: getattr(self, name) for name in COUNTS}
+        state = {name: getattr(self, name) for name in self._counts}
         state["seconds"] = dict(self.seconds)
         if self.score:
             state["all_frames"] = self.score.all_frames.tolist()
@@ -138,7 +164,7 @@ class Statistics:
 
     def set_state(self, state):
         """Restores `get_state`'s counts."""
-        for name in COUNTS:
+        for name in self._counts:
             setattr(self, name, state[name])
         self.seconds.clear()
         self.seconds.update(state["seconds"])
@@ -176,6 +202,13 @@ def table(summary):
         "infer": summary["frames"] + summary["updates"],
         "update": summary["updates"],
     }
+    if summary["teacher_mode"] == ASYNC:
+        per_frame["infer"] = summary["frames"]
+        per_frame["rehearse"] = summary["teacher_frames"] + summary["updates"]
+        staleness = summary["staleness"]
+        if staleness["mean"] is not None:
+            late = f"{staleness['mean']:.1f} frames in the mean, at most {staleness['max']}"
+            rows.append(("labels came after", late))
     for stage, seconds in summary["seconds"].items():
         count = per_frame.get(stage, summary["frames"])
         each = f", {count} × {1000 * seconds / count:.1f} ms" if count else ""

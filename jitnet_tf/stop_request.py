@@ -1,7 +1,24 @@
 """Ctrl-C between frames."""
 
+import contextlib
 import signal
 import threading
+
+
+@contextlib.contextmanager
+def kept_from_children():
+    """Ctrl-C never reaches processes begun in the block: their parent says when to stop.
+
+    They inherit that it is blocked, also while they start. Not on platforms without such masks.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
 
 
 class StopRequest:

@@ -5,9 +5,13 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from jitnet_tf import metrics
+from jitnet_tf.config import ASYNC, SYNC
 
 # Scalars that need every frame are averaged over this many: a curve a person can read.
 AVERAGED_FRAMES = 20
+# Stages of a teacher frame, of which each has a point, when the teacher is synchronous. Otherwise
+# only the teacher's time is of one frame; the others lie on several, and are averaged.
+BY_LESSON = {SYNC: ("teacher", "labels", "update"), ASYNC: ("teacher",)}
 # What does not bear on the figures has no place in a table that compares runs.
 NO_HPARAMS = {"logdir", "output", "masks", "reference", "checkpoint_every", "image_every"}
 
@@ -58,7 +62,9 @@ class TensorBoard:
                 self._add_teacher_frame(result)
             self._average(result)
             if result.is_teacher_frame and result.index >= self._next_image:
-                triptych = self._overlay.triptych(result.frame, result.prediction, result.labels)
+                triptych = self._overlay.triptych(
+                    result.teacher_frame, result.teacher_prediction, result.labels
+                )
                 tf.summary.image("frame, student, teacher", triptych[None])
                 # Further apart on a long stream: pictures would fill the disk.
                 distance = max(self._image_every, result.index // 20)
@@ -75,12 +81,14 @@ class TensorBoard:
             if not np.isnan(iou):  # absent from both maps
                 tf.summary.scalar(f"iou before update/{name}", iou)
         tf.summary.scalar("schedule/stride", result.stride)
+        if statistics.asynchronous:
+            tf.summary.scalar("schedule/staleness", result.staleness)
         tf.summary.scalar("schedule/updates", result.updates)
         tf.summary.scalar("schedule/updates in all", statistics.updates)
         tf.summary.scalar("schedule/teacher fraction", statistics.teacher_fraction)
         if statistics.speedup is not None:
             tf.summary.scalar("cost/speedup over the teacher", statistics.speedup)
-        for stage in ("teacher", "labels", "update"):
+        for stage in BY_LESSON[statistics.teacher_mode]:
             if stage in result.seconds:
                 count = max(result.updates, 1) if stage == "update" else 1
                 tf.summary.scalar(f"ms/{stage}", 1000 * result.seconds[stage] / count)
@@ -89,9 +97,10 @@ class TensorBoard:
         values = {
             f"ms/{stage}": 1000 * seconds
             for stage, seconds in result.seconds.items()
-            if stage not in ("teacher", "labels", "update")
+            if stage not in BY_LESSON[self._statistics.teacher_mode]
         }
-        values["ms/infer"] /= 1 + result.updates
+        if not self._statistics.asynchronous:  # where rehearsals are a stage of their own
+            values["ms/infer"] /= 1 + result.updates
         if result.reference_confusion is not None:
             values["iou against reference/frame"] = metrics.mean_iou(result.reference_confusion)
         for name, value in values.items():

@@ -1,0 +1,136 @@
+"""A teacher in a process of its own, with low priority: it answers while the student goes on."""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from concurrent.futures.process import BrokenProcessPool
+
+from absl import logging
+
+from jitnet_tf import cli
+from jitnet_tf.errors import UserError
+from jitnet_tf.stop_request import kept_from_children
+from teacher import LOOKED_UP, open_teacher, saved_model_folder
+
+LOWEST_PRIORITY = 19
+_child = {}  # in the teacher's process: "teacher"
+
+
+def share_gpus():
+    """Has TensorFlow take GPU memory by need, here and in processes begun from now on.
+
+    By default the first process takes all of it. Call this before TensorFlow has found the GPUs.
+    """
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+
+def _end_with(lifeline):
+    with contextlib.suppress(EOFError, OSError):
+        lifeline.recv_bytes()  # nothing is ever sent: it ends when the other end is closed
+    os._exit(1)  # at once, whatever the teacher is at
+
+
+def _prepare(lifeline):
+    """Sets up the teacher's process, before any thread that would keep another priority."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(LOWEST_PRIORITY)
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+    logging.set_verbosity(logging.ERROR)
+
+
+def _open(spec):
+    if not spec.startswith(LOOKED_UP):
+        cli.import_tensorflow()
+    _child["teacher"] = open_teacher(spec)
+
+
+def _answer(frame, index):
+    start = time.perf_counter()
+    instances = _child["teacher"](frame, index)
+    return instances, time.perf_counter() - start
+
+
+def _pass_on(asked, answer):
+    """Hands the outcome of one Future to another."""
+    if asked.cancelled():
+        answer.cancel()
+    elif error := asked.exception():
+        answer.set_exception(_died() if isinstance(error, BrokenProcessPool) else error)
+    else:
+        answer.set_result(asked.result())
+
+
+def _died():
+    return UserError(
+        "the teacher's process has died; where memory is short, give a smaller --frame_size or "
+        "--teacher_mode=sync"
+    )
+
+
+class ProcessTeacher:
+    """Runs any teacher in another process, which ends with `close`, or with this one.
+
+    Args:
+      spec: as for `open_teacher`.
+
+    Attributes:
+      looked_up: the same teacher in this process, to read and to check, if it was run before (a
+        Recording, say); else None.
+
+    Raises:
+      UserError: as `open_teacher`; and whatever the teacher raises, or that its process has died,
+        from `__call__` and from what `ask` returns.
+    """
+
+    def __init__(self, spec):
+        self.looked_up = open_teacher(spec) if spec.startswith(LOOKED_UP) else None
+        if not self.looked_up:
+            spec = saved_model_folder(spec)  # a download can be interrupted here
+        share_gpus()
+        context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+        lifeline, self._lifeline = context.Pipe(duplex=False)
+        self._pool = concurrent.futures.ProcessPoolExecutor(1, context, _prepare, (lifeline,))
+        try:
+            self._submit(_open, spec).result()
+        except BaseException:
+            self.close()
+            raise
+
+    def __call__(self, frame, index):
+        """The instances on `frame`, uint8 RGB [H, W, 3], the stream's `index`-th; waits for it."""
+        return self.ask(frame, index).result()[0]
+
+    def ask(self, frame, index):
+        """Returns at once: a Future of (Instances, seconds that the teacher took).
+
+        frame: uint8 RGB [H, W, 3], which has to stay as it is; index: its place in the stream.
+        """
+        return self._submit(_answer, frame, index)
+
+    def close(self):
+        """Ends the process without waiting for what it was asked."""
+        self._lifeline.close()
+        self._pool.shutdown(cancel_futures=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _submit(self, function, *arguments):
+        """A Future of a call in the teacher's process."""
+        answer = concurrent.futures.Future()
+        try:
+            with kept_from_children():
+                asked = self._pool.submit(function, *arguments)
+        except BrokenProcessPool:
+            answer.set_exception(_died())
+        else:
+            asked.add_done_callback(lambda asked: _pass_on(asked, answer))
+        return answer
