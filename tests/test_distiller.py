@@ -223,3 +223,13 @@ def test_time_is_told_by_stage():
     assert set(results[0].seconds) == {"teacher", "labels", "infer", "score", "update"}
     assert set(results[1].seconds) == {"infer"}
     assert all(seconds >= 0 for result in results for seconds in result.seconds.values())
+
+
+def test_what_is_told_is_of_the_frame_itself():
+    results = distill(Stage([3, 9, 4]), 2)
+    assert results[0].teacher_frame is results[0].frame
+    assert (results[0].teacher_index, results[0].staleness) == (0, 0)
+    np.testing.assert_array_equal(results[0].teacher_prediction, results[0].prediction)
+    assert results[1].teacher_frame is results[1].teacher_index is None
+    for result in results:  # the frame waits for all of it
+        assert result.latency == sum(result.seconds.values())

@@ -166,6 +166,63 @@ def test_goes_on_from_its_state(with_reference):
     assert other.get_state() == statistics.get_state()
 
 
+def asynchronous():
+    """Ten frames of .1 s, two lessons, one of them with three updates; both late."""
+    statistics = Statistics(StreamScore(NAMES), teacher_mode="async")
+    right, wrong = [[9, 0, 0], [0, 1, 0], [0, 0, 0]], [[9, 0, 0], [1, 0, 0], [0, 0, 0]]
+    for i in range(10):
+        seconds = {"rehearse": 0.2} if i in (2, 3, 4, 5, 8) else {}
+        seconds |= {"update": 0.4} if i in (2, 3, 4) else {}
+        lesson = {5: (3, 0.5), 8: (0, 1.0)}.get(i, ())
+        if lesson:
+            seconds["teacher"] = 2.0
+        if i == 8:
+            seconds["wait"] = 1.5
+        each = result(*(lesson or (None, None)), right if i < 6 else wrong, infer=0.1, **seconds)
+        each.staleness = {5: 2, 8: 7}.get(i, 0)
+        statistics.add(each)
+    return statistics
+
+
+def test_summary_of_an_asynchronous_teacher():
+    summary = asynchronous().summary()
+    assert (summary["teacher_mode"], summary["staleness"]) == ("async", {"mean": 4.5, "max": 7})
+    assert (summary["teacher_frames"], summary["updates"]) == (2, 3)
+    # No frame's prediction had its labels.
+    assert summary["mean_iou"] == summary["mean_iou_student_only"] == 0.6
+    # All the work, whatever of it was at the same time; what is waited for is the teacher's.
+    assert summary["speedup"] == pytest.approx(10 * 2 / (2 * 2 + 10 * 0.1 + 5 * 0.2 + 3 * 0.4))
+    found = rows(table({**summary, "problems": []}))
+    assert found["labels came after"] == "4.5 frames in the mean, at most 7"
+    assert found["seconds in infer"] == "1.0, 10 × 100.0 ms"
+    assert found["seconds in rehearse"] == "1.0, 5 × 200.0 ms"
+    assert found["seconds in update"] == "1.2, 3 × 400.0 ms"
+    assert found["seconds in teacher"] == "4.0, 2 × 2000.0 ms"
+
+
+def test_an_asynchronous_teacher_that_never_answered():
+    statistics = Statistics(teacher_mode="async")
+    statistics.add(result(infer=0.1))
+    summary = statistics.summary()
+    assert summary["staleness"] == {"mean": None, "max": 0}
+    assert "labels came after" not in table({**summary, "problems": []})
+
+
+def test_staleness_goes_on_from_its_state():
+    statistics = asynchronous()
+    other = Statistics(StreamScore(NAMES), teacher_mode="async")
+    other.set_state(json.loads(json.dumps(statistics.get_state())))
+    assert other.summary() == statistics.summary()
+    assert other.get_state() == statistics.get_state()
+
+
+def test_a_synchronous_teacher_has_no_staleness():
+    statistics = scored()
+    assert statistics.summary()["teacher_mode"] == "sync"
+    assert not any("stale" in name for name in {**statistics.summary(), **statistics.get_state()})
+    assert "labels came after" not in rows(table({**statistics.summary(), "problems": []}))
+
+
 def test_progress():
     assert scored().progress() == "mean IoU 79.2 %, teacher 33.3 %, 3 updates"
     assert saturated(1).progress() == "accuracy 75.0 %, teacher 12.5 %, 30000 updates"
