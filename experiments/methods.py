@@ -85,7 +85,8 @@ class NeverAdapted:
         return False
 
 
-def _distiller(context, **changes):
+def distiller(context, **changes):
+    """The product's Distiller with its defaults, but for these fields of RunConfig."""
     from jitnet_tf.run import make_distiller  # imports TensorFlow
 
     settings = context.settings
@@ -94,12 +95,12 @@ def _distiller(context, **changes):
 
 
 def _jitnet(threshold):
-    return lambda context: _distiller(context, accuracy_threshold=threshold)
+    return lambda context: distiller(context, accuracy_threshold=threshold)
 
 
 def _fixed_stride(context):
     stride = context.settings.fixed_stride
-    return _distiller(context, min_stride=stride, max_stride=stride)
+    return distiller(context, min_stride=stride, max_stride=stride)
 
 
 def _frozen(student, context):
@@ -107,11 +108,11 @@ def _frozen(student, context):
 
 
 def _never_adapted(context):
-    return _frozen(_distiller(context).student, context)
+    return _frozen(distiller(context).student, context)
 
 
 def _oracle(context):
-    student, settings = _distiller(context).student, context.settings
+    student, settings = distiller(context).student, context.settings
     with (
         context.open_source() as source,
         oracle.TrainingFrames(

@@ -12,18 +12,14 @@ frame. Frames and labels are random: no cost depends on them. The JSON file has 
 """
 
 import dataclasses
-import json
-import os
-import pathlib
 import statistics
-import tempfile
 import time
 
 from absl import flags
 from tqdm import tqdm
 
-from experiments import machine, markdown
-from jitnet_tf import checkpoint, cli, video
+from experiments import machine, markdown, measurement
+from jitnet_tf import cli, video
 from jitnet_tf.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -290,52 +286,19 @@ def render(table):
     return "\n\n".join(parts)
 
 
-def render_file(path):
-    """The Markdown of a JSON file that --output wrote. UserError where it is no such file."""
-    try:
-        text = pathlib.Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--print={path} cannot be read ({error})") from None
-    try:
-        table = json.loads(text)
-        if table["format"] != FORMAT:
-            raise ValueError(f"its format is {table['format']!r}")
-        return render(table)
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise UserError(
-            f"--print={path} is not what experiments.table1 --output writes ({error!r})"
-        ) from None
-
-
-def check_output(output):
-    """UserError where a file cannot be made or would be replaced: before anything is measured."""
-    if os.path.lexists(output):
-        raise UserError(f"--output={output} exists: give another name")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output.parent):
-            pass
-    except OSError as error:
-        raise UserError(f"--output={output} cannot be written ({error})") from None
-
-
 def main(argv):
     """See the module."""
     del argv
     if (FLAGS.output is None) == (FLAGS.print is None):
         raise UserError("give either --output=FILE.json, to measure, or --print=FILE.json")
     if FLAGS.print is not None:
-        print(render_file(FLAGS.print))
+        print(measurement.render_file(FLAGS.print, "experiments.table1", FORMAT, render))
         return
-    output = pathlib.Path(FLAGS.output)
     frame_size = video.parse_size(FLAGS.frame_size)
-    check_output(output)
+    measurement.check_output(FLAGS.output)
     cli.import_tensorflow()
     table = measure(frame_size, FLAGS.num_classes, FLAGS.rounds, FLAGS.mask_rcnn)
-    try:
-        checkpoint.write_text(output, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise UserError(f"--output={output} cannot be written ({error})") from None
+    measurement.write(FLAGS.output, table)
     print(render(table))
 
 
