@@ -118,7 +118,7 @@ class Lesson:
         watch: a Stopwatch; stage: what it counts the trial as. Raises DivergedError.
         """
         with watch(stage):
-            self.prediction = student.infer(self.frame)  # line 7
+            self.prediction = student.rehearse(self.frame)  # line 7
         with watch("score"):
             counts = metrics.confusion(self.labels, self.prediction, self.num_classes)
             self.accuracy_after = metrics.mean_iou(counts)  # line 8
@@ -127,7 +127,7 @@ class Lesson:
         if not schedule.update_due(len(self.losses), self.accuracy_after):  # line 9
             return False  # line 12
         with watch("update"):
-            loss = student.update(self.frame, self.labels, self.weights)  # line 10
+            loss = student.learn(self.labels, self.weights)  # line 10
         if not math.isfinite(loss):
             raise DivergedError(
                 f"the student diverged at frame {self.index} (loss {loss}): lower --learning_rate"
@@ -147,7 +147,7 @@ class Distiller:
     """Student, teacher and schedule of one stream; `step` is all that a caller needs.
 
     Args:
-      student: has infer(frame) and update(frame, labels, weights); see `student.Student`.
+      student: has infer(frame), rehearse(frame) and learn(labels, weights); see `student.Student`.
       teacher: see `Teacher`.
       label_maker: a `labels.LabelMaker`.
       schedule: a `schedule.Schedule`.

@@ -11,6 +11,8 @@ from tensorflow import keras
 from jitnet_tf import full_size, initial, losses, parameters
 from jitnet_tf.model import at_half_size, build_jitnet
 
+BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16")  # as Linux names them
+
 
 def has_gpu():
     """Whether TensorFlow sees a GPU."""
@@ -18,12 +20,16 @@ def has_gpu():
 
 
 def computes_bfloat16_fast():
-    """Whether bfloat16 has arithmetic units here: any CUDA GPU since Ampere, or a CPU with AMX."""
+    """Whether bfloat16 has arithmetic units here.
+
+    Any CUDA GPU since Ampere has, and a CPU with AMX or with AVX-512's own instructions for it.
+    """
     for gpu in tf.config.list_physical_devices("GPU"):
         capability = tf.config.experimental.get_device_details(gpu).get("compute_capability")
         return capability is not None and capability >= (8, 0)
     cpuinfo = pathlib.Path("/proc/cpuinfo")
-    return cpuinfo.is_file() and " amx_bf16" in cpuinfo.read_text()
+    text = cpuinfo.read_text() if cpuinfo.is_file() else ""
+    return any(f" {unit}" in text for unit in BFLOAT16_UNITS)
 
 
 def use_xla(choice):
@@ -87,10 +93,44 @@ class Student:
         self._infer = compiled(self._infer_step, [frame])
         self._update = compiled(self._update_step, [frame, labels, weights])
         self._train = compiled(self._train_step)
+        self._forward = compiled(self._forward_step, [frame])
+        self._class_ids = compiled(self._class_ids_step)
+        self._loss_gradient = compiled(self._loss_gradient_step)
+        self._apply = compiled(self._apply_step)
+        # A forward pass can serve twice where it is the same in training; XLA does better with the
+        # whole update as one function.
+        moves = any(isinstance(x, keras.layers.BatchNormalization) for x in model.layers)
+        self._reuses_forward_pass = self._at_half_size is not None and not moves and not xla
+        self._rehearsed = None
 
     def infer(self, frame):
         """Segments a frame: uint8 RGB [H, W, 3] → class ids uint8 [H, W]."""
+        self._rehearsed = None  # hundreds of megabytes
         return self._infer(frame).numpy()
+
+    def rehearse(self, frame):
+        """Segments a frame as `infer` does, and keeps of it what `learn` needs."""
+        if not self._reuses_forward_pass:
+            prediction = self.infer(frame)
+            self._rehearsed = frame
+            return prediction
+        with tf.GradientTape() as tape:
+            logits = self._forward(frame)
+        self._rehearsed = logits, tape
+        return self._class_ids(logits).numpy()
+
+    def learn(self, labels, weights):
+        """`update` on the frame that was just rehearsed, whose forward pass it shares.
+
+        labels: uint8 [H, W]; weights: float32 [H, W]. Once for each `rehearse`.
+        """
+        rehearsed, self._rehearsed = self._rehearsed, None
+        if not self._reuses_forward_pass:
+            return self.update(rehearsed, labels, weights)
+        logits, tape = rehearsed
+        loss, gradient = self._loss_gradient(labels, logits, weights)
+        self._apply(tape.gradient(logits, self.model.trainable_variables, gradient))
+        return float(loss)
 
     def update(self, frame, labels, weights):
         """Takes one step of gradient descent on a frame, all layers.
@@ -115,8 +155,7 @@ class Student:
 
     def _infer_step(self, frame):
         if self._at_half_size:
-            logits = self._at_half_size(frame[tf.newaxis], training=False)[0]
-            return full_size.class_ids(logits, self.frame_size)
+            return self._class_ids_step(self._at_half_size(frame[tf.newaxis], training=False)[0])
         logits = self.model(frame[tf.newaxis], training=False)[0]
         return tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
 
@@ -126,8 +165,7 @@ class Student:
     def _train_step(self, frames, labels, weights):
         with tf.GradientTape() as tape:
             loss = self._loss(frames, labels, weights)
-        variables = self.model.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        self._apply_step(tape.gradient(loss, self.model.trainable_variables))
         return loss
 
     def _loss(self, frames, labels, weights):
@@ -138,11 +176,30 @@ class Student:
         batch = zip(*map(tf.unstack, (labels, logits, weights)), strict=True)
         return tf.reduce_mean([full_size.weighted_cross_entropy(*frame) for frame in batch])
 
+    # `rehearse` and `learn`: the same once more, in parts.
+
+    def _forward_step(self, frame):
+        return self._at_half_size(frame[tf.newaxis], training=True)[0]
+
+    def _class_ids_step(self, logits):
+        return full_size.class_ids(logits, self.frame_size)
+
+    def _loss_gradient_step(self, labels, logits, weights):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            loss = full_size.weighted_cross_entropy(labels, logits, weights)
+        return loss, tape.gradient(loss, logits)
+
+    def _apply_step(self, gradients):
+        variables = self.model.trainable_variables
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
     def warm_up(self, frame):
-        """Runs both steps once and undoes what they changed: first runs take longer."""
+        """Runs the steps once and undoes what they changed: first runs take longer."""
         state = self.get_state()
         self.infer(frame)
-        self.update(frame, np.zeros(self.frame_size, np.uint8), np.ones(self.frame_size, "f"))
+        self.rehearse(frame)
+        self.learn(np.zeros(self.frame_size, np.uint8), np.ones(self.frame_size, "f"))
         self.set_state(state)
 
     def get_state(self):

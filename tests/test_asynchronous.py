@@ -64,6 +64,13 @@ class Stage:
         self.updated_with.append((frame, labels, weights))
         return next(self.losses) if self.losses else 1 / len(self.updated_with)
 
+    def rehearse(self, frame):
+        self._rehearsed = frame
+        return self.infer(frame)
+
+    def learn(self, labels, weights):
+        return self.update(self._rehearsed, labels, weights)
+
     def set_state(self, arrays):
         self._newest = arrays["newest"]
 

@@ -30,6 +30,8 @@ class Student:
     def infer(self, frame):
         return np.ones(frame.shape[:2], np.uint8)
 
+    rehearse = infer
+
 
 @pytest.fixture
 def made(monkeypatch):

@@ -83,6 +83,23 @@ def test_learns_a_frame(students):
     assert (prediction == labels).mean() > 0.9
 
 
+@pytest.mark.parametrize("options", [{}, {"normalization": "moving"}, {"xla": True}])
+def test_learning_what_was_rehearsed_is_an_update(options):
+    parted, whole = (jitnet(**options) for _ in range(2))
+    for i in range(3):
+        frame, labels, weights = scene(i)
+        np.testing.assert_array_equal(parted.rehearse(frame), whole.infer(frame))
+        loss = parted.learn(labels, weights)
+        assert loss == pytest.approx(whole.update(frame, labels, weights), rel=1e-6)
+    np.testing.assert_allclose(weights_of(parted), weights_of(whole), rtol=1e-5, atol=1e-7)
+
+
+def test_a_rehearsal_alone_changes_nothing(students):
+    trained, other = students
+    trained.rehearse(scene()[0])
+    assert_same_state(trained.get_state(), other.get_state())
+
+
 def test_one_seed_makes_equal_students(students):
     first, second = students
     assert_same_state(first.get_state(), second.get_state())
