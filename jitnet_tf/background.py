@@ -42,6 +42,8 @@ class Behind:
 
     def __call__(self, item):
         """Hands an item over, waiting for an earlier one while too many wait."""
+        if self._error:
+            raise self._error
         self._waiting.append(self._executor.submit(self._work, item))
         while self._waiting and (len(self._waiting) > DEPTH or self._waiting[0].done()):
             self._waiting.popleft().result()
