@@ -66,9 +66,14 @@ def define_student_flags(defaults):
         "precision",
         s.precision,
         ["float32", "bfloat16", "auto"],
-        "Arithmetic between weights and logits; auto: bfloat16 where the hardware has it.",
+        "Arithmetic between weights and logits; auto: bfloat16 where the hardware has units for it.",
     )
-    flags.DEFINE_enum("xla", defaults.xla, ["auto", "on", "off"], "Compile by XLA; auto: on a GPU.")
+    flags.DEFINE_enum(
+        "xla",
+        defaults.xla,
+        ["auto", "on", "off"],
+        "Compile by XLA; auto: on a GPU, and elsewhere only class ids and loss; off: not these.",
+    )
 
 
 def absolute(spec):

@@ -23,7 +23,7 @@ from absl import flags
 from jitnet_tf import checkpoint, cli, compat, metrics, run_directory, video
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import ClassGroups
-from jitnet_tf.student import make_student
+from jitnet_tf.student import make_student, use_xla
 
 FLAGS = flags.FLAGS
 
@@ -54,7 +54,8 @@ def load_student(directory):
     # What is exported is made for any machine, whatever the run computed in.
     network = dataclasses.replace(config.student, precision="float32")
     groups = ClassGroups({name: tuple(members) for name, members in progress["groups"].items()})
-    config = dataclasses.replace(config, init=str(directory), student=network, xla="off")
+    xla = "off" if use_xla(config.xla) else config.xla  # nor for XLA
+    config = dataclasses.replace(config, init=str(directory), student=network, xla=xla)
     student = make_student(config, groups, tuple(progress["frame_size"]))
     return student, config, progress
 
