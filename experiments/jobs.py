@@ -92,16 +92,15 @@ def _prepare(threads, stop, steps):
     """Sets up a worker process."""
     # A parent that is killed says nothing, and the executor's workers would wait for ever.
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from jitnet_tf import cli
-
-    cli.import_tensorflow()
     import cv2
-    import tensorflow as tf
 
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)  # or the first worker takes it all
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    from jitnet_tf import cli
+    from teacher.process import share_gpus
+
+    share_gpus()
+    # Not by functions of TensorFlow's, which come too late once its import has been quieted.
+    os.environ.update({f"TF_NUM_{kind}OP_THREADS": f"{threads}" for kind in ("INTRA", "INTER")})
+    cli.import_tensorflow()
     cv2.setNumThreads(threads)
     _worker.update(stop=stop, steps=steps)
 

@@ -66,7 +66,7 @@ def define_student_flags(defaults):
         "precision",
         s.precision,
         ["float32", "bfloat16", "auto"],
-        "Arithmetic between weights and logits; auto: bfloat16 where the hardware has units for it.",
+        "Arithmetic between weights and logits; auto: bfloat16 where hardware has units for it.",
     )
     flags.DEFINE_enum(
         "xla",

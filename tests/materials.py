@@ -157,3 +157,14 @@ def run_lengths(size, window):
     changes = np.flatnonzero(np.diff(mask.ravel(order="F"))) + 1
     counts = np.diff([0, *changes, mask.size]).tolist()
     return {"size": list(size), "counts": [0, *counts] if mask[0, 0] else counts}
+
+
+def resizing(before, after):
+    """The matrix of bilinear resizing with aligned corners along one side."""
+    at = np.linspace(0, before - 1, after) if after > 1 else np.zeros(1)
+    low = np.minimum(at.astype(int), max(before - 2, 0))
+    rows, part = np.arange(after), at - low
+    matrix = np.zeros((after, before))
+    matrix[rows, low] += 1 - part
+    matrix[rows, np.minimum(low + 1, before - 1)] += part
+    return matrix

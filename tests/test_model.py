@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from materials import resizing
 from tensorflow import keras
 
 from experiments import flops
@@ -201,17 +202,6 @@ def test_frames_of_a_batch_are_on_their_own():
 
 
 # The network as a whole
-
-
-def resizing(before, after):
-    """The matrix of bilinear resizing with aligned corners along one side."""
-    at = np.linspace(0, before - 1, after) if after > 1 else np.zeros(1)
-    low = np.minimum(at.astype(int), max(before - 2, 0))
-    rows, part = np.arange(after), at - low
-    matrix = np.zeros((after, before))
-    matrix[rows, low] += 1 - part
-    matrix[rows, np.minimum(low + 1, before - 1)] += part
-    return matrix
 
 
 def reference(model, picture, units=1, skip=True):
