@@ -12,6 +12,7 @@ from tensorflow import keras
 
 from experiments import flops
 from jitnet_tf import model as jitnet
+from jitnet_tf.mobilenetv2 import build_mobilenetv2
 from jitnet_tf.model import FrameNormalization, InputNormalization, ResizeLike, build_jitnet
 
 
@@ -271,6 +272,20 @@ def test_network_against_plain_operations(options, size):
     np.testing.assert_allclose(model(picture), expected, atol=2e-3 * np.abs(expected).max())
 
 
+def test_half_the_size_is_the_network_but_for_its_last_resizing():
+    model, picture = network(), frames(2, 61, 83)
+    half = jitnet.at_half_size(model)
+    logits = half(picture)
+    assert (logits.shape, logits.dtype) == ((2, 31, 42, 5), tf.float32)
+    expected = np.einsum("yh,bhwc,xw->byxc", resizing(31, 61), logits, resizing(42, 83))
+    np.testing.assert_allclose(model(picture), expected, atol=1e-4 * np.abs(expected).max())
+    assert {id(v) for v in half.weights} == {id(v) for v in model.weights}
+
+
+def test_no_half_size_of_a_network_that_does_not_end_so():
+    assert jitnet.at_half_size(build_mobilenetv2(5, frame_size=(64, 64))) is None
+
+
 # Layers
 
 
@@ -432,6 +447,38 @@ def test_frame_normalisation_keeps_bfloat16_and_float32_statistics(batch):
     assert {variable.dtype for variable in layer.trainable_variables} <= {"float32", tf.float32}
 
 
-def test_shortcuts_keep_every_second_pixel():
-    x = np.arange(2 * 5 * 6 * 3, dtype=np.float32).reshape(2, 5, 6, 3)
-    np.testing.assert_array_equal(jitnet.Subsample()(x), x[:, [0, 2, 4]][:, :, [0, 2, 4]])
+def test_few_channels_of_a_bfloat16_frame_are_normalised_as_in_float32():
+    random = np.random.default_rng(0)
+    x = tf.cast(random.normal(30, 7, (1, 9, 12, 8)), tf.bfloat16)
+    layer = FrameNormalization()
+    layer(x)
+    layer.gamma.assign(random.normal(1, 0.3, 8))
+    layer.beta.assign(random.normal(0, 1, 8))
+    upstream = tf.cast(random.normal(size=x.shape), tf.bfloat16)
+    outcomes = []
+    for value in (x, tf.cast(x, tf.float32)):
+        with tf.GradientTape() as tape:
+            tape.watch(value)
+            result = layer(value)
+        assert result.dtype == value.dtype
+        sources = [value, layer.gamma, layer.beta]
+        outcomes.append([result, *tape.gradient(result, sources, tf.cast(upstream, value.dtype))])
+    for narrow, wide in zip(*outcomes, strict=True):
+        # Eight bits: what is rounded once is off by 1/256 of itself at most.
+        np.testing.assert_allclose(tf.cast(narrow, tf.float32), wide, rtol=2**-8, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("size", [(5, 6), (6, 5), (4, 4), (7, 3), (1, 2), (1, 1)])
+def test_shortcuts_keep_every_second_pixel(size, dtype):
+    x = tf.random.stateless_normal((2, *size, 3), (0, 0))
+    x = tf.cast(x, dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        kept = jitnet.Subsample(dtype=dtype)(x)
+    assert kept.dtype == x.dtype
+    np.testing.assert_array_equal(kept, x[:, ::2, ::2])
+    upstream = tf.cast(tf.random.stateless_normal(kept.shape, (0, 1)), dtype)
+    expected = np.zeros_like(x)
+    expected[:, ::2, ::2] = upstream
+    np.testing.assert_array_equal(tape.gradient(kept, x, upstream), expected)

@@ -292,6 +292,67 @@ def test_compiled_by_xla_it_learns_the_same(students):
     assert (compiled.infer(scene(2)[0]) == plain.infer(scene(2)[0])).mean() > 0.99
 
 
+# Class ids and loss from logits at half size
+
+ODD = (61, 83)
+
+
+def odd_scene(shift):
+    """`scene`, cut to an odd size."""
+    return [np.ascontiguousarray(array[: ODD[0], : ODD[1]]) for array in scene(shift)]
+
+
+@pytest.fixture(scope="module", params=["frame", "moving"])
+def fused_and_plain(request):
+    """Two students of the same weights: one works at half size, the other at full size."""
+    made = []
+    for fused in (True, False):
+        keras.utils.set_random_seed(0)
+        options = {"width": 0.25, "frame_size": ODD, "normalization": request.param}
+        made.append(Student(build_jitnet(CLASSES, **options), ODD, fused=fused))
+    return made, made[0].get_state()
+
+
+def assert_learned_the_same(students, before):
+    """That all of what training changes is the same, within rounding that training amplifies."""
+    states = [trained.get_state() for trained in students]
+    for name, at_first in before.items():
+        fused, plain = (state[name] for state in states)
+        step = max(np.abs(plain - at_first).max(), np.abs(at_first).max() * 1e-3)
+        np.testing.assert_allclose(fused, plain, rtol=0, atol=0.02 * step + 1e-6, err_msg=name)
+
+
+def test_at_half_size_it_sees_and_learns_the_same(fused_and_plain):
+    students, before = fused_and_plain
+    for trained in students:
+        trained.set_state(before)
+    fused, plain = students
+    losses = [[trained.update(*odd_scene(i)) for i in range(3)] for trained in students]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert len(set(losses[0])) == 3
+    assert_learned_the_same(students, before)
+    fused.set_state(plain.get_state())
+    frame = odd_scene(4)[0]
+    logits = plain.model(frame[np.newaxis], training=False)[0].numpy()
+    second, first = np.sort(logits, axis=-1)[..., -2:].transpose(2, 0, 1)
+    clear = first - second > 1e-4 * np.abs(logits).max()
+    assert clear.mean() > 0.98
+    ids = fused.infer(frame)
+    assert len(np.unique(ids)) > 1
+    np.testing.assert_array_equal(ids[clear], plain.infer(frame)[clear])
+
+
+def test_at_half_size_it_learns_the_same_from_a_batch(fused_and_plain):
+    students, before = fused_and_plain
+    batch = [np.stack(arrays) for arrays in zip(odd_scene(0), odd_scene(3), strict=True)]
+    losses = []
+    for trained in students:
+        trained.set_state(before)
+        losses.append([trained.train(*batch) for _ in range(2)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert_learned_the_same(students, before)
+
+
 # Other networks
 
 
