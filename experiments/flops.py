@@ -15,6 +15,8 @@ import tensorflow as tf
 from tensorflow.python.framework import graph_util, ops
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from jitnet_tf.student import Student
+
 # A function's inside is not part of the graph that calls it.
 CALLS = ("PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf", "While")
 
@@ -92,8 +94,12 @@ def of_model(model, frame_size):
 
 
 def of_update(student):
-    """The Count of a Student's update step: forward, backward and the optimizer."""
-    return of_graph(student._update.get_concrete_function().graph)
+    """The Count of a Student's update step: forward, backward and the optimizer.
+
+    With logits at full size, as `of_model` counts them, whatever the student computes.
+    """
+    plain = Student(student.model, student.frame_size, fused=False)
+    return of_graph(plain._update.get_concrete_function().graph)
 
 
 def of_saved_model(directory, frame_size):

@@ -74,15 +74,22 @@ class Stopwatch:
 
     def __init__(self):
         self.seconds = collections.defaultdict(float)
+        self._stage = self._start = None
 
     @contextlib.contextmanager
     def __call__(self, stage):
-        """Times the block as part of `stage`."""
-        start = time.perf_counter()
+        """Times the block as part of `stage`, or up to where it turns to another."""
+        self._stage, self._start = stage, time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - start
+            self.turn_to(None)
+
+    def turn_to(self, stage):
+        """Within a block: what follows is part of another stage."""
+        now = time.perf_counter()
+        self.seconds[self._stage] += now - self._start
+        self._stage, self._start = stage, now
 
 
 @dataclasses.dataclass
@@ -117,17 +124,22 @@ class Lesson:
 
         watch: a Stopwatch; stage: what it counts the trial as. Raises DivergedError.
         """
-        with watch(stage):
-            self.prediction = student.rehearse(self.frame)  # line 7
-        with watch("score"):
-            counts = metrics.confusion(self.labels, self.prediction, self.num_classes)
+
+        def update_due(prediction):
+            watch.turn_to("score")
+            self.prediction = prediction  # line 7
+            counts = metrics.confusion(self.labels, prediction, self.num_classes)
             self.accuracy_after = metrics.mean_iou(counts)  # line 8
-        if self.confusion is None:
-            self.confusion, self.accuracy_before = counts, self.accuracy_after
-        if not schedule.update_due(len(self.losses), self.accuracy_after):  # line 9
+            if self.confusion is None:
+                self.confusion, self.accuracy_before = counts, self.accuracy_after
+            is_due = schedule.update_due(len(self.losses), self.accuracy_after)  # line 9
+            watch.turn_to("update" if is_due else stage)
+            return is_due
+
+        with watch(stage):
+            loss = student.attempt(self.frame, self.labels, self.weights, update_due)  # line 10
+        if loss is None:
             return False  # line 12
-        with watch("update"):
-            loss = student.learn(self.labels, self.weights)  # line 10
         if not math.isfinite(loss):
             raise DivergedError(
                 f"the student diverged at frame {self.index} (loss {loss}): lower --learning_rate"
@@ -147,7 +159,8 @@ class Distiller:
     """Student, teacher and schedule of one stream; `step` is all that a caller needs.
 
     Args:
-      student: has infer(frame), rehearse(frame) and learn(labels, weights); see `student.Student`.
+      student: has infer(frame) and attempt(frame, labels, weights, wants_update); see
+        `student.Student`.
       teacher: see `Teacher`.
       label_maker: a `labels.LabelMaker`.
       schedule: a `schedule.Schedule`.

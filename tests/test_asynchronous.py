@@ -64,12 +64,8 @@ class Stage:
         self.updated_with.append((frame, labels, weights))
         return next(self.losses) if self.losses else 1 / len(self.updated_with)
 
-    def rehearse(self, frame):
-        self._rehearsed = frame
-        return self.infer(frame)
-
-    def learn(self, labels, weights):
-        return self.update(self._rehearsed, labels, weights)
+    def attempt(self, frame, labels, weights, wants_update):
+        return self.update(frame, labels, weights) if wants_update(self.infer(frame)) else None
 
     def set_state(self, arrays):
         self._newest = arrays["newest"]

@@ -84,20 +84,26 @@ def test_learns_a_frame(students):
 
 
 @pytest.mark.parametrize("options", [{}, {"normalization": "moving"}, {"xla": True}])
-def test_learning_what_was_rehearsed_is_an_update(options):
-    parted, whole = (jitnet(**options) for _ in range(2))
-    for i in range(3):
+def test_an_attempt_is_an_inference_and_if_wanted_an_update(options):
+    attempting, other = (jitnet(**options) for _ in range(2))
+    seen = []
+    for i, wanted in enumerate((True, False, True, True)):
         frame, labels, weights = scene(i)
-        np.testing.assert_array_equal(parted.rehearse(frame), whole.infer(frame))
-        loss = parted.learn(labels, weights)
-        assert loss == pytest.approx(whole.update(frame, labels, weights), rel=1e-6)
-    np.testing.assert_allclose(weights_of(parted), weights_of(whole), rtol=1e-5, atol=1e-7)
 
+        def wants_update(class_ids, wanted=wanted):
+            seen.append(class_ids)
+            return wanted
 
-def test_a_rehearsal_alone_changes_nothing(students):
-    trained, other = students
-    trained.rehearse(scene()[0])
-    assert_same_state(trained.get_state(), other.get_state())
+        expected = other.infer(frame)
+        loss = attempting.attempt(frame, labels, weights, wants_update)
+        np.testing.assert_array_equal(seen[i], expected)
+        if wanted:
+            assert loss == pytest.approx(other.update(frame, labels, weights), rel=1e-6)
+        else:
+            assert loss is None
+        np.testing.assert_allclose(weights_of(attempting), weights_of(other), rtol=1e-5, atol=1e-7)
+    assert len(seen) == 4
+    assert seen[0].dtype == np.uint8
 
 
 def test_one_seed_makes_equal_students(students):
