@@ -1,0 +1,253 @@
+"""The student's infer and update on a GPU, compiled by XLA.
+
+    python -m experiments.gpu_benchmark --export=modules                # TensorFlow, any machine
+    python -m experiments.gpu_benchmark --run=modules --json=gpu.json   # on that with the GPU
+
+`--export` writes what TensorFlow hands to XLA (see `experiments.hlo`), so that `--run` needs no
+TensorFlow: where there is one that sees a GPU it runs the student itself, elsewhere JAX compiles
+the very same modules (`pip install 'jax[cuda13]' absl-py opencv-python-headless`). Results are
+compared with a CPU's before anything is timed. Without a GPU it runs on the CPU, and says so.
+
+Each figure is the median of --rounds runs, one after the other, each waited for: with all
+arguments on the device already, and from numpy to numpy, copies there and back included.
+"""
+
+import json
+import os
+import pathlib
+import platform
+import statistics
+import tempfile
+import time
+
+import numpy as np
+from absl import flags
+
+from experiments import gpu_runtimes, hlo, markdown
+from jitnet_tf import checkpoint, cli
+from jitnet_tf.errors import UserError
+
+FLAGS = flags.FLAGS
+
+FORMAT = "experiments.gpu_benchmark, 1"
+UNTIMED = 10  # runs: first ones take longer
+MASK_RCNN = "Mask R-CNN"
+PAPER_MS = {"infer": 7.0, "update": 30.0, MASK_RCNN: 300.0}  # Table 1, on a V100
+# Rounding differs from device to device (a GPU's float32 products have 10 bits), and random
+# weights leave classes close to each other: less agreement than this is no rounding.
+LEAST_AGREEMENT = 0.9
+MOST_LOSS_DIFFERENCE = 0.05
+
+
+def define_flags():
+    """Defines this command's flags."""
+    flags.DEFINE_string("export", None, "Folder to write modules and inputs to.")
+    flags.DEFINE_string("run", None, "Folder that --export wrote: time what is in it.")
+    flags.DEFINE_string("json", None, "JSON file to write what is measured to.")
+    flags.DEFINE_string("frame_size", "720x1280", "With --export: HxW of the frames.")
+    flags.DEFINE_integer("seed", 0, "With --export: of inputs and weights.", lower_bound=0)
+    flags.DEFINE_integer("rounds", 100, "With --run: how often a step is timed.", lower_bound=1)
+    flags.DEFINE_enum(
+        "runtime",
+        "auto",
+        ["auto", *gpu_runtimes.RUNTIMES],
+        "With --run: what runs them; auto: TensorFlow if it sees a GPU, else JAX.",
+    )
+    flags.DEFINE_string(
+        "mask_rcnn", None, "With --run: a SavedModel folder to time beside, by TensorFlow."
+    )
+
+
+def check_absent(flag, path):
+    """UserError where a file or folder is there already, or could not be made."""
+    path = pathlib.Path(path)
+    if os.path.lexists(path):
+        raise UserError(f"--{flag}={path} exists: give another name")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"--{flag}={path} cannot be written ({error})") from None
+
+
+def export(folder, frame_size, seed):
+    """Writes a folder, all or nothing."""
+    folder = pathlib.Path(folder)
+    cli.import_tensorflow()
+    try:
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=folder.parent) as temporary:
+            new = pathlib.Path(temporary, "new")
+            new.mkdir()
+            held = hlo.export(new, frame_size, seed)
+            checkpoint.write_text(new / hlo.NAME, json.dumps(held, indent=1) + "\n")
+            os.rename(new, folder)
+    except OSError as error:
+        raise UserError(f"--export={folder} cannot be written ({error})") from None
+
+
+def agreement(runtime, exported, precision):
+    """How far its results are a CPU's: (part of the pixels, relative difference of losses).
+
+    Does the updates whose losses it compares. UserError where it computes something else.
+    """
+    arguments = [runtime.place(exported.inputs[name]) for name in hlo.STEPS["update"]]
+    class_ids = np.asarray(runtime.infer(arguments[0]))
+    expected = exported.expected[f"infer_{precision}"]
+    if class_ids.shape != expected.shape:
+        raise UserError(f"{precision}: class ids of shape {class_ids.shape}, not {expected.shape}")
+    pixels = float((class_ids == expected).mean())
+    losses = exported.expected[f"update_{precision}"]
+    found = np.float32([np.asarray(runtime.update(*arguments)) for _ in losses])
+    difference = float(np.abs(found / losses - 1).max())
+    # Written so that a NaN fails, too.
+    if not (pixels >= LEAST_AGREEMENT and difference <= MOST_LOSS_DIFFERENCE):
+        raise UserError(
+            f"{precision} on {runtime.device}: {pixels:.1%} of the class ids and losses "
+            f"{found.tolist()} are not the CPU's ({losses.tolist()}), so that times would mean "
+            "nothing"
+        )
+    return pixels, difference
+
+
+def timed(step, rounds):
+    """The median of so many runs, in milliseconds."""
+    for _ in range(UNTIMED):
+        step()
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        step()
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def measure(runtime, exported, precision, rounds):
+    """A row for each step: what the JSON file holds of it."""
+    pixels, difference = agreement(runtime, exported, precision)
+    rows = []
+    for step, names in hlo.STEPS.items():
+        run = getattr(runtime, step)
+        arrays = [exported.inputs[name] for name in names]
+        placed = [runtime.place(array) for array in arrays]
+
+        def on_device(run=run, placed=placed):
+            runtime.wait(run(*placed))
+
+        def with_copies(run=run, arrays=arrays):
+            np.asarray(run(*(runtime.place(array) for array in arrays)))
+
+        agrees = {"agreement": pixels} if step == "infer" else {"loss_difference": difference}
+        rows.append(
+            {
+                "what": step,
+                "precision": precision,
+                "median_ms": timed(on_device, rounds),
+                "median_ms_with_copies": timed(with_copies, rounds),
+                **agrees,
+            }
+        )
+    return rows
+
+
+def measure_mask_rcnn(teacher, frame, rounds):
+    """Its row: as it is used, from numpy to masks pasted to the frame."""
+    milliseconds = timed(lambda: teacher(frame, 0), rounds)
+    return {"what": MASK_RCNN, "precision": "float32", "median_ms_with_copies": milliseconds}
+
+
+def run(exported, runtime_name, rounds, mask_rcnn):
+    """What the JSON file holds. UserError where something does not run or computes nonsense."""
+    if runtime_name == "auto":
+        runtime_name = "tensorflow" if gpu_runtimes.tensorflow_sees_gpu() else "jax"
+    if mask_rcnn and runtime_name != "tensorflow":
+        raise UserError(
+            "--mask_rcnn is timed by TensorFlow, which sees no GPU here: leave it out, or give "
+            "--runtime=tensorflow for the CPU"
+        )
+    frame = exported.inputs["frame"]
+    if mask_rcnn:
+        from teacher.saved_model import SavedModelTeacher
+
+        teacher = SavedModelTeacher(mask_rcnn)
+        teacher(frame, 0)  # what does not fit shows now
+    rows = []
+    for precision in hlo.PRECISIONS:
+        runtime = gpu_runtimes.RUNTIMES[runtime_name](exported, precision)
+        rows += measure(runtime, exported, precision, rounds)
+    if mask_rcnn:
+        rows.append(measure_mask_rcnn(teacher, frame, rounds))
+    return {
+        "format": FORMAT,
+        "frame_size": list(exported.frame_size),
+        "rounds": rounds,
+        "runtime": runtime.name,
+        "device": runtime.device,
+        "versions": {
+            runtime.name.lower(): runtime.version,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "exported_by": exported.versions,
+        "rows": rows,
+    }
+
+
+def render(values):
+    """What `run` returns as Markdown, the paper's figures beside it."""
+    H, W = values["frame_size"]
+    versions = ", ".join(f"{name} {version}" for name, version in values["versions"].items())
+    exporter = values["exported_by"]["tensorflow"]
+    head = ["", f"ms on {values['device']}", "with copies", "as on a CPU", "paper, V100: ms"]
+    lines = []
+    for row in values["rows"]:
+        on_device = f"{row['median_ms']:.2f}" if "median_ms" in row else "–"
+        agrees = "–"
+        if "agreement" in row:
+            agrees = f"{row['agreement']:.2%} of the pixels"
+        if "loss_difference" in row:
+            agrees = f"losses to {row['loss_difference']:.1e}"
+        lines.append(
+            [
+                f"{row['what']}, {row['precision']}",
+                on_device,
+                f"{row['median_ms_with_copies']:.2f}",
+                agrees,
+                f"{PAPER_MS[row['what']]:g}",
+            ]
+        )
+    return (
+        f"{H}×{W} frames, {hlo.NUM_CLASSES} classes; medians of {values['rounds']} runs by "
+        f"{values['runtime']}. {versions}; modules of TensorFlow {exporter}.\n\n"
+        + markdown.table(head, lines)
+    )
+
+
+def main(argv):
+    """See the module."""
+    del argv
+    if (FLAGS.export is None) == (FLAGS.run is None):
+        raise UserError("give either --export=FOLDER, to write modules, or --run=FOLDER")
+    if FLAGS.export is not None:
+        from jitnet_tf import video
+
+        for name in ("json", "mask_rcnn"):
+            if FLAGS[name].value is not None:
+                raise UserError(f"--{name} is for --run: leave it out")
+        frame_size = video.parse_size(FLAGS.frame_size)
+        check_absent("export", FLAGS.export)
+        export(FLAGS.export, frame_size, FLAGS.seed)
+        print(f"{FLAGS.export}: copy it to a machine with a GPU and give it to --run there")
+        return
+    exported = hlo.read(FLAGS.run)
+    if FLAGS.json:
+        check_absent("json", FLAGS.json)
+    values = run(exported, FLAGS.runtime, FLAGS.rounds, FLAGS.mask_rcnn)
+    if FLAGS.json:
+        checkpoint.write_text(FLAGS.json, json.dumps(values, indent=1) + "\n")
+    print(render(values))
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.main(main)
