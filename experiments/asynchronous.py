@@ -255,7 +255,7 @@ def main(argv):
     if (FLAGS.output is None) == (FLAGS.print is None):
         raise UserError("give either --output=FILE.json, to measure, or --print=FILE.json")
     if FLAGS.print is not None:
-        command = "experiments.asynchronous"
+        command = "experiments.asynchronous --output"
         print(measurement.render_file(FLAGS.print, command, FORMAT, render))
         return
     for name in ("streams", "teacher"):

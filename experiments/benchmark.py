@@ -14,21 +14,17 @@ best. torch.compile takes minutes.
 
 import contextlib
 import dataclasses
-import json
-import os
-import pathlib
 import statistics
-import tempfile
 
 import cv2
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from experiments import benchmark_report, loop, machine, peers, roofline
+from experiments import benchmark_report, loop, machine, measurement, peers, roofline
 from experiments.peers import ours
 from experiments.worker import INFER, UPDATE, Material, Worker, WorkerError
-from jitnet_tf import checkpoint, cli, distill, video
+from jitnet_tf import cli, distill, video
 from jitnet_tf.config import StudentConfig
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import LVS
@@ -247,38 +243,27 @@ def _describe():
     return machine.describe(), versions()
 
 
-def check_output(output):
-    """UserError where a file cannot be made or would be replaced: before anything is measured."""
-    if os.path.lexists(output):
-        raise UserError(f"--json={output} exists: give another name")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output.parent):
-            pass
-    except OSError as error:
-        raise UserError(f"--json={output} cannot be written ({error})") from None
-
-
 def main(argv):
     """See the module."""
     del argv
     if (FLAGS.json is None) == (FLAGS.print is None):
         raise UserError("give either --json=FILE, to measure, or --print=FILE")
     if FLAGS.print is not None:
-        print(benchmark_report.render_file(FLAGS.print))
+        command = "experiments.benchmark --json"
+        print(
+            measurement.render_file(
+                FLAGS.print, command, benchmark_report.FORMAT, benchmark_report.render
+            )
+        )
         return
-    output = pathlib.Path(FLAGS.json)
     network = peers.Network(
         video.parse_size(FLAGS.frame_size), FLAGS.num_classes, FLAGS.width, FLAGS.normalization
     )
     names = chosen_peers(FLAGS.peers)
     ours.config_of(network, peers.FLOAT32)  # what does not fit shows now
-    check_output(output)
+    measurement.check_output(FLAGS.json, "json")
     table = measure(names, network, FLAGS.rounds, FLAGS.loop_frames)
-    try:
-        checkpoint.write_text(output, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise UserError(f"--json={output} cannot be written ({error})") from None
+    measurement.write(FLAGS.json, table, "json")
     print(benchmark_report.render(table))
 
 

@@ -1,11 +1,7 @@
 """What `experiments.benchmark` measured, as Markdown."""
 
-import json
-import pathlib
-
 from experiments import loop, machine, markdown, peers
 from experiments.worker import INFER, UPDATE
-from jitnet_tf.errors import UserError
 
 FORMAT = "experiments.benchmark, 1"
 
@@ -118,9 +114,9 @@ def render(table):
         frames, slower = table["loop"]["frames"], 100 * table["loop"]["slower"]
         parts += [
             f"The product on the sample clip's first {frames} frames at this size, teacher "
-            f"recorded, classes lvs, {table['loop']['precision']}. With {loop.FULL}, wall clock {slower:+.1f} %. "
-            "Outputs are written beside the computation: stages may add up to more "
-            "than the wall clock.",
+            f"recorded, classes lvs, {table['loop']['precision']}. With {loop.FULL}, wall clock "
+            f"{slower:+.1f} %. Outputs are written beside the computation: stages may add up to "
+            "more than the wall clock.",
             loop_table(table["loop"]),
         ]
     parts += [
@@ -130,20 +126,3 @@ def render(table):
         roofline_lines(table["roofline"], table["rows"]),
     ]
     return "\n\n".join(parts)
-
-
-def render_file(path):
-    """The Markdown of a JSON file that --json wrote. UserError where it is no such file."""
-    try:
-        text = pathlib.Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--print={path} cannot be read ({error})") from None
-    try:
-        table = json.loads(text)
-        if table["format"] != FORMAT:
-            raise ValueError(f"its format is {table['format']!r}")
-        return render(table)
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise UserError(
-            f"--print={path} is not what experiments.benchmark --json writes ({error!r})"
-        ) from None

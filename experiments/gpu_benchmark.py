@@ -23,7 +23,7 @@ import time
 import numpy as np
 from absl import flags
 
-from experiments import gpu_runtimes, hlo, markdown
+from experiments import gpu_runtimes, hlo, markdown, measurement
 from jitnet_tf import checkpoint, cli
 from jitnet_tf.errors import UserError
 
@@ -56,19 +56,6 @@ def define_flags():
     flags.DEFINE_string(
         "mask_rcnn", None, "With --run: a SavedModel folder to time beside, by TensorFlow."
     )
-
-
-def check_absent(flag, path):
-    """UserError where a file or folder is there already, or could not be made."""
-    path = pathlib.Path(path)
-    if os.path.lexists(path):
-        raise UserError(f"--{flag}={path} exists: give another name")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise UserError(f"--{flag}={path} cannot be written ({error})") from None
 
 
 def export(folder, frame_size, seed):
@@ -235,16 +222,16 @@ def main(argv):
             if FLAGS[name].value is not None:
                 raise UserError(f"--{name} is for --run: leave it out")
         frame_size = video.parse_size(FLAGS.frame_size)
-        check_absent("export", FLAGS.export)
+        measurement.check_output(FLAGS.export, "export")
         export(FLAGS.export, frame_size, FLAGS.seed)
         print(f"{FLAGS.export}: copy it to a machine with a GPU and give it to --run there")
         return
     exported = hlo.read(FLAGS.run)
     if FLAGS.json:
-        check_absent("json", FLAGS.json)
+        measurement.check_output(FLAGS.json, "json")
     values = run(exported, FLAGS.runtime, FLAGS.rounds, FLAGS.mask_rcnn)
     if FLAGS.json:
-        checkpoint.write_text(FLAGS.json, json.dumps(values, indent=1) + "\n")
+        measurement.write(FLAGS.json, values, "json")
     print(render(values))
 
 

@@ -116,4 +116,5 @@ def measure(network, frames, apart):
                 )
                 runs[kind].append(apart(run, config))
     walls = [statistics.median(r["wall_seconds"] for r in runs[kind]) for kind in runs]
-    return {"frames": count, "precision": student.precision, "slower": walls[1] / walls[0] - 1, "runs": runs}
+    slower = walls[1] / walls[0] - 1
+    return {"frames": count, "precision": student.precision, "slower": slower, "runs": runs}

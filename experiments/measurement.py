@@ -9,31 +9,34 @@ from jitnet_tf import checkpoint
 from jitnet_tf.errors import UserError
 
 
-def check_output(output):
-    """UserError where a file cannot be made or would be replaced: before anything is measured."""
+def check_output(output, flag="output"):
+    """UserError where a file cannot be made or would be replaced: before anything is measured.
+
+    flag: the command's, that names the file.
+    """
     output = pathlib.Path(output)
     if os.path.lexists(output):
-        raise UserError(f"--output={output} exists: give another name")
+        raise UserError(f"--{flag}={output} exists: give another name")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output.parent):
             pass
     except OSError as error:
-        raise UserError(f"--output={output} cannot be written ({error})") from None
+        raise UserError(f"--{flag}={output} cannot be written ({error})") from None
 
 
-def write(output, values):
+def write(output, values, flag="output"):
     """Writes, or replaces, the file. UserError where the disk does not allow it."""
     try:
         checkpoint.write_text(output, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise UserError(f"--output={output} cannot be written ({error})") from None
+        raise UserError(f"--{flag}={output} cannot be written ({error})") from None
 
 
 def render_file(path, command, file_format, render):
     """What `render` makes of the values in a file; UserError where it is no such file.
 
-    command: that writes such files with --output. file_format: their "format".
+    command: that writes such files, with its flag. file_format: their "format".
     """
     try:
         text = pathlib.Path(path).read_text("utf-8")
@@ -45,6 +48,4 @@ def render_file(path, command, file_format, render):
             raise ValueError(f"its format is {values['format']!r}")
         return render(values)
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise UserError(
-            f"--print={path} is not what {command} --output writes ({error!r})"
-        ) from None
+        raise UserError(f"--print={path} is not what {command} writes ({error!r})") from None

@@ -292,7 +292,7 @@ def main(argv):
     if (FLAGS.output is None) == (FLAGS.print is None):
         raise UserError("give either --output=FILE.json, to measure, or --print=FILE.json")
     if FLAGS.print is not None:
-        print(measurement.render_file(FLAGS.print, "experiments.table1", FORMAT, render))
+        print(measurement.render_file(FLAGS.print, "experiments.table1 --output", FORMAT, render))
         return
     frame_size = video.parse_size(FLAGS.frame_size)
     measurement.check_output(FLAGS.output)

@@ -21,8 +21,17 @@ COMMANDS = [
 FIRST, TESTS = COMMANDS[:2]
 # test_distill.py starts the dashboard.
 ELSEWHERE = {FIRST, TESTS, "tensorboard --logdir=runs"}
-# A pretraining takes hours; what it takes per step is no question here.
-SHORTER = {"jitnet_tf.pretrain": ["--steps=2", "--crop=32", "--batch_size=2", "--width=.25"]}
+# A pretraining takes hours, a comparison minutes; what a step takes is no question here.
+SHORTER = {
+    "jitnet_tf.pretrain": ["--steps=2", "--crop=32", "--batch_size=2", "--width=.25"],
+    "experiments.benchmark": [
+        "--frame_size=64x96",
+        "--width=.25",
+        "--rounds=1",
+        "--peers=ours",
+        "--loop_frames=2",
+    ],
+}
 
 
 def test_first_two_commands_are_those_of_ci():
