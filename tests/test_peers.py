@@ -1,5 +1,6 @@
 """experiments.peers: other runtimes compute our network, by our weights."""
 
+import importlib.metadata
 import importlib.util
 import math
 
@@ -17,6 +18,7 @@ from jitnet_tf.errors import UserError
 from jitnet_tf.model import build_jitnet
 from jitnet_tf.student import Student
 
+KERAS = importlib.metadata.version("keras")
 SIZES = [(64, 96), (67, 93)]
 
 
@@ -79,7 +81,7 @@ def test_pytorch_is_the_same_network(size, num_classes, options):
         before, wrong, moved = torch_network.converted(arrays), [], []
         for name, tensor in torch_network.named(network).items():
             # Keras 3 takes the variance that is biased, PyTorch and Keras 2 the other.
-            if not (name.endswith("running_var") and keras.__version__.startswith("3")):
+            if not (name.endswith("running_var") and KERAS.startswith("3")):
                 wrong.append(np.ravel(tensor - after[name]))
                 moved.append(np.ravel(before[name] - after[name]))
         wrong, moved = (np.linalg.norm(np.concatenate(each)) for each in (wrong, moved))
@@ -150,8 +152,9 @@ def test_tflite(here, graph):
     assert_same_classes(network, tflite.build(network, graph))
 
 
-@pytest.mark.parametrize("form", range(4))
-def test_onnxruntime(here, form):
+# The others, with the normalisation written out, PyTorch exports at even sizes alone.
+@pytest.mark.parametrize("form", range(2))
+def test_onnxruntime(form):
     for package in onnxruntime.PACKAGES:
         pytest.importorskip(package, reason="experiments/requirements_peers.txt")
     network = seeded_network((67, 93))

@@ -32,6 +32,7 @@ def convert(network, options, path):
         input_names=["frame"],
         output_names=["classes"],
         opset_version=OPSET,
+        do_constant_folding=False,  # it loses weights that equal others; the runtime does it anyway
         dynamo=False,  # the newer exporter needs onnxscript
     )
 
