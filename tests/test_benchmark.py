@@ -181,6 +181,63 @@ def test_first_runs_that_fail_are_told():
     assert len(calls) == worker.FIRST_RUNS
 
 
+class Told:
+    """A Worker that is told what to answer."""
+
+    precision = FLOAT32
+
+    def __init__(self, name, calls, fails=()):
+        self.built = [Built(name, "v", None, 1.0), Built(name, "w"), Built(name, "x", failure="!")]
+        self.calls, self.fails = calls, fails
+
+    def run(self, variant, step):
+        call = (self.built[variant].peer, self.built[variant].name, step)
+        self.calls.append(call)
+        if self.calls.count(call) == 2 and step in self.fails:
+            raise worker.WorkerError("out of memory")
+        return float(len(self.calls))
+
+
+def test_workers_take_turns_and_what_fails_is_dropped():
+    calls, skipped = [], []
+    workers = [Told("a", calls), Told("b", calls, fails=(UPDATE,))]
+    times = benchmark.take_turns(workers, 3, skipped)
+    a = [("a", "v", INFER), ("a", "v", UPDATE), ("a", "w", INFER)]
+    b = [("b", "v", INFER), ("b", "v", UPDATE), ("b", "w", INFER)]
+    assert calls == [*a, *b, *a, *b, *a, b[0], b[2]]
+    assert times[0, 0, UPDATE] == [2.0, 8.0, 14.0]
+    assert (1, 0, UPDATE) not in times
+    assert len(times) == 5
+    assert skipped == [
+        {"peer": "b", "precision": FLOAT32, "variant": "v, update", "why": "out of memory"}
+    ]
+
+
+def test_a_worker_beside_ours(tmp_path, monkeypatch):
+    """PyTorch where it is installed; where not, it is named."""
+    for name in ("ours", "pytorch eager"):
+        monkeypatch.setitem(peers.PEERS, name, (peers.PEERS[name][0], (FLOAT32,)))
+    arguments = ["--frame_size=64x96", "--rounds=1", "--peers=pytorch_eager", "--loop_frames=0"]
+    assert run_command(benchmark, *arguments, f"--json={tmp_path}/a.json") == 0
+    table = json.loads((tmp_path / "a.json").read_text("utf-8"))
+    found = {(r["what"], r["peer"]): r for r in table["rows"]}
+    assert {(INFER, "ours"), (UPDATE, "ours")} <= found.keys()
+    assert table["init"] == "pretrained"
+    assert table["loop"] is None
+    if absent := peers.missing("pytorch eager"):
+        assert absent == ["torch"]
+        [skipped] = table["skipped"]
+        assert skipped["peer"] == "pytorch eager"
+        assert "torch not installed: experiments/requirements_peers.txt" in skipped["why"]
+        return
+    assert table["skipped"] == []
+    assert len(table["variants"]) == 2 + 2 * 4
+    assert "torch" in table["versions"]
+    for each in table["variants"]:
+        assert each["agreement"] > 0.999
+        assert not each["differs"]
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     """A file that the command wrote."""

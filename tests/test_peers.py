@@ -152,9 +152,8 @@ def test_tflite(here, graph):
     assert_same_classes(network, tflite.build(network, graph))
 
 
-# The others, with the normalisation written out, PyTorch exports at even sizes alone.
-@pytest.mark.parametrize("form", range(2))
-def test_onnxruntime(form):
+@pytest.mark.parametrize("form", range(4))
+def test_onnxruntime(here, form):
     for package in onnxruntime.PACKAGES:
         pytest.importorskip(package, reason="experiments/requirements_peers.txt")
     network = seeded_network((67, 93))
