@@ -204,12 +204,11 @@ def render(values):
     head = ["stream", "teacher", "mean IoU (%)", "teacher frames (%)", "updates"]
     head += ["staleness, mean / max", "latency ms, median", "p99", "p99 / frozen median"]
     head += ["behind (s)"]
-    versions = ", ".join(f"{name} {version}" for name, version in values["versions"].items())
     teacher = values["teacher"]["teacher"]
     setting = (
         f"{'; '.join(dict.fromkeys(sizes))}. Teacher: {teacher}, staleness at most "
         f"{values['max_staleness']} frames, student from {values['settings']['init']!r}. "
-        f"{machine.in_words(values['machine'])}; {versions}."
+        f"{machine.setting_in_words(values)}."
     )
     return "\n\n".join([setting, markdown.table(head, lines), NOTES])
 

@@ -100,11 +100,10 @@ def skipped_lines(skipped):
 def render(table):
     """What `benchmark.measure` returns as Markdown."""
     height, width = table["frame_size"]
-    versions = ", ".join(f"{name} {version}" for name, version in table["versions"].items())
     parts = [
         f"{height}×{width} frames, {table['num_classes']} classes, width {table['width']}, "
         f"normalization {table['normalization']}, weights: {table['init']}; {table['rounds']} "
-        f"rounds in turns. {machine.in_words(table['machine'])}; {versions}.",
+        f"rounds in turns. {machine.setting_in_words(table)}.",
         rows_table(table["rows"]),
     ]
     if table["skipped"]:

@@ -23,7 +23,7 @@ import time
 import numpy as np
 from absl import flags
 
-from experiments import gpu_runtimes, hlo, markdown, measurement
+from experiments import gpu_runtimes, hlo, machine, markdown, measurement
 from jitnet_tf import checkpoint, cli
 from jitnet_tf.errors import UserError
 
@@ -183,7 +183,7 @@ def run(exported, runtime_name, rounds, mask_rcnn):
 def render(values):
     """What `run` returns as Markdown, the paper's figures beside it."""
     H, W = values["frame_size"]
-    versions = ", ".join(f"{name} {version}" for name, version in values["versions"].items())
+    versions = machine.versions_in_words(values["versions"])
     exporter = values["exported_by"]["tensorflow"]
     head = ["", f"ms on {values['device']}", "with copies", "as on a CPU", "paper, V100: ms"]
     lines = []

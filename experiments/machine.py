@@ -23,6 +23,16 @@ def in_words(machine):
     return f"{machine['cores']} cores of {machine['cpu']}, {gpus}"
 
 
+def versions_in_words(versions):
+    """Name → version as one line."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def setting_in_words(values):
+    """The "machine" and "versions" that a measurement's file holds, as one line."""
+    return f"{in_words(values['machine'])}; {versions_in_words(values['versions'])}"
+
+
 def _cpu():
     cpuinfo = pathlib.Path("/proc/cpuinfo")
     name = None

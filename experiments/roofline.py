@@ -64,8 +64,10 @@ def bytes_of_convolutions(model, frame_size, size=4):
     """
     from tensorflow import keras
 
+    from jitnet_tf.full_size import half_of
+
     numbers = 0
-    half = tuple((side + 1) // 2 for side in frame_size)
+    half = half_of(frame_size)
     for layer in model.layers:
         if not isinstance(layer, keras.layers.Conv2D):
             continue

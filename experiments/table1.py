@@ -256,11 +256,10 @@ def render(table):
     """What `measure` returns as Markdown, the paper's rows beside it."""
     measured = rows(table)
     height, width = table["frame_size"]
-    versions = ", ".join(f"{name} {version}" for name, version in table["versions"].items())
     parts = [
         f"{height}×{width} frames, {table['num_classes']} classes, float32; milliseconds are the "
         f"median (least–most) of {table['rounds']} rounds in turns. "
-        f"{machine.in_words(table['machine'])}; {versions}.",
+        f"{machine.setting_in_words(table)}.",
         costs_table([*measured, PAPER_JITNET, PAPER_MASK_RCNN]),
     ]
     by_name = {row.name: row for row in measured}

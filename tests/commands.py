@@ -5,6 +5,18 @@ from absl import flags
 from jitnet_tf import cli
 
 
+def refusal(module, folder, capsys, *arguments):
+    """The one line with which a command refuses its arguments, leaving the folder as it was."""
+    before = sorted(folder.rglob("*"))
+    assert run_command(module, *arguments) == 2
+    captured = capsys.readouterr()
+    [message] = captured.err.splitlines()
+    assert message.startswith("error: ")
+    assert captured.out == ""
+    assert sorted(folder.rglob("*")) == before
+    return message
+
+
 def run_command(module, *arguments):
     """Runs module's command line; returns its exit status."""
     before = set(flags.FLAGS)

@@ -1,10 +1,11 @@
 """experiments.asynchronous: frames at a rate, a small measurement, its table, what it refuses."""
 
+import functools
 import json
 
 import numpy as np
 import pytest
-from commands import run_command
+from commands import refusal, run_command
 from materials import write_square_stream, write_teacher
 
 from experiments import asynchronous
@@ -167,16 +168,7 @@ def refused(material, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(asynchronous, "measure", None)  # nothing that is refused gets so far
 
-    def run(*arguments):
-        before = sorted(tmp_path.rglob("*"))
-        assert run_command(asynchronous, *arguments) == 2
-        captured = capsys.readouterr()
-        [message] = captured.err.splitlines()
-        assert captured.out == ""
-        assert sorted(tmp_path.rglob("*")) == before
-        return message
-
-    return run
+    return functools.partial(refusal, asynchronous, tmp_path, capsys)
 
 
 @pytest.mark.parametrize(

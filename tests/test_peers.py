@@ -152,23 +152,19 @@ def test_tflite(here, graph):
     assert_same_classes(network, tflite.build(network, graph))
 
 
-@pytest.mark.parametrize("form", range(4))
-def test_onnxruntime(here, form):
-    for package in onnxruntime.PACKAGES:
+@pytest.mark.parametrize(
+    ("peer", "module", "count", "form"),
+    [
+        *(("onnxruntime", onnxruntime, 4, form) for form in range(4)),
+        *(("openvino", openvino_peer, 6, form) for form in range(6)),
+    ],
+)
+def test_converted_networks(here, peer, module, count, form):
+    for package in module.PACKAGES:
         pytest.importorskip(package, reason="experiments/requirements_peers.txt")
     network = seeded_network((67, 93))
-    variants = onnxruntime.variants("onnxruntime", network, "float32")
-    assert len(variants) == 4
-    assert_same_classes(network, variants[form].build())
-
-
-@pytest.mark.parametrize("form", range(6))
-def test_openvino(here, form):
-    for package in openvino_peer.PACKAGES:
-        pytest.importorskip(package, reason="experiments/requirements_peers.txt")
-    network = seeded_network((67, 93))
-    variants = openvino_peer.variants("openvino", network, "float32")
-    assert len(variants) == 6
+    variants = module.variants(peer, network, "float32")
+    assert len(variants) == count
     assert_same_classes(network, variants[form].build())
 
 

@@ -1,12 +1,13 @@
 """experiments.table1: a measurement on small frames, its table, and what it refuses."""
 
+import functools
 import json
 import statistics
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from commands import run_command
+from commands import refusal, run_command
 from materials import write_teacher
 
 from experiments import table1
@@ -158,18 +159,7 @@ def refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     # Nothing that is refused gets as far as students.
     monkeypatch.setattr(table1, "students", None)
-
-    def run(*arguments):
-        before = sorted(tmp_path.rglob("*"))
-        assert run_command(table1, *arguments) == 2
-        captured = capsys.readouterr()
-        [message] = captured.err.splitlines()
-        assert message.startswith("error: ")
-        assert captured.out == ""
-        assert sorted(tmp_path.rglob("*")) == before
-        return message
-
-    return run
+    return functools.partial(refusal, table1, tmp_path, capsys)
 
 
 @pytest.mark.parametrize(
