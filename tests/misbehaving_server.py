@@ -23,8 +23,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.requests = []  # headers of each
         self.before = lambda: None
 
-    def url(self, userinfo=""):
-        return f"http://{userinfo}127.0.0.1:{self.server_port}/file"
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/file"
 
     def asked(self):
         """The Range of each request so far."""

@@ -40,7 +40,11 @@ OTHER = RunConfig(
     xla="on",
     checkpoint_every=5,
     image_every=10,
-    student=StudentConfig(1.0, 2, False, True, "moving", "bfloat16"),
+    optimizer="adam",
+    updated_layers="last",
+    student=StudentConfig(
+        1.0, 2, False, True, "moving", "bfloat16", input_scale=0.5, input_normalization="raw"
+    ),
 )
 
 
@@ -58,7 +62,8 @@ def test_defaults_are_the_papers():
 def test_the_other_config_differs_everywhere():
     default = RunConfig(**NEEDED)
     same = {k for k, v in OTHER.flat().items() if k in default.flat() and default.flat()[k] == v}
-    assert same == set(NEEDED)
+    # What else the other student has is JITNet's alone.
+    assert same == {*NEEDED, "student"}
 
 
 @pytest.mark.parametrize("config", [RunConfig(**NEEDED), OTHER])
@@ -176,6 +181,14 @@ def test_strides_at_the_edge(least, most):
         ({"student": StudentConfig(width=NAN)}, "--width"),
         ({"student": StudentConfig(width=INFINITY)}, "--width"),
         ({"student": StudentConfig(units=0)}, "--units"),
+        ({"student": StudentConfig(input_scale=0.0)}, "--input_scale=0.0 is outside"),
+        ({"student": StudentConfig(input_scale=1.5)}, "--input_scale=1.5 is outside"),
+        ({"student": StudentConfig(input_scale=NAN)}, "--input_scale=nan is outside"),
+        (
+            {"student": StudentConfig(student="mobilenetv2", width=1.0)},
+            "--width is for --student=jitnet: leave it out",
+        ),
+        ({"student": StudentConfig(student="mobilenetv2", skip=False)}, "--skip is for"),
     ],
 )
 def test_other_values_that_make_no_sense(values, flag):
@@ -185,8 +198,11 @@ def test_other_values_that_make_no_sense(values, flag):
     assert "\n" not in str(error.value)
 
 
-def test_values_at_the_edge():
-    RunConfig(**NEEDED, max_updates=0, box_dilation=0.0, learning_rate=0.0, momentum=0.0)
+@pytest.mark.parametrize("name", ["max_updates", "box_dilation", "learning_rate", "momentum"])
+def test_values_at_the_edge(name):
+    assert RunConfig(**NEEDED, **{name: 0}).flat()[name] == 0
+    with pytest.raises(UserError, match=f"--{name}"):
+        RunConfig(**NEEDED, **{name: -1e-9})
 
 
 def test_replacing_a_value_checks_it():
@@ -223,7 +239,8 @@ def test_flagfile_of_the_defaults():
     lines = RunConfig(**NEEDED).to_flagfile().splitlines()
     assert {"--skip", "--noseparable", "--seed=0"} <= set(lines)
     # What was not given has no value that a flag could state.
-    unset = ("reference", "masks", "frame_size", "max_frames", "evaluated_classes", "student")
+    unset = ("reference", "masks", "frame_size", "max_frames", "evaluated_classes")
+    assert "--student=jitnet" in lines
     assert not [line for line in lines if line.lstrip("-").partition("=")[0] in unset]
     assert not [line for line in lines if "None" in line]
 
