@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from commands import run_command
 
-from jitnet_tf import compat, distill, export, video
+from jitnet_tf import compat, distill, export, serving, video
 from jitnet_tf.errors import UserError
 
 SIZE = (272, 640)
@@ -34,7 +34,7 @@ def frames():
 
 @pytest.fixture(scope="module")
 def live(trained_run, frames):
-    student = export.load_student(trained_run)[0]
+    student = serving.load_student(trained_run)[0]
     # Agreeing about nothing but background would be no test.
     assert 0.02 < np.mean(student.infer(frames[0]) > 0) < 0.98
     return student
@@ -155,7 +155,7 @@ def test_what_fails_leaves_the_old_output(trained_run, tmp_path, capsys, monkeyp
 
     monkeypatch.setattr(os, "replace", fail)
     monkeypatch.setattr(
-        export, "save_saved_model", lambda student, _, path: path.mkdir() or student.infer
+        serving, "save_saved_model", lambda student, _, path: path.mkdir() or student.infer
     )
     arguments = (f"--run={trained_run}", f"--output={output}", "--overwrite", "--frames=1")
     assert run_command(export, *arguments) == (2 if isinstance(failure, OSError) else 130)
@@ -209,7 +209,7 @@ def test_more_frames_than_memory_holds_are_refused(trained_run, tmp_path, capsys
 
 def test_first_runs_are_not_timed(monkeypatch):
     clock = itertools.count()
-    monkeypatch.setattr(export.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(serving.time, "perf_counter", lambda: next(clock))
     calls = []
 
     def segment(frame):
@@ -219,7 +219,7 @@ def test_first_runs_are_not_timed(monkeypatch):
         calls.append(frame[0, 0])
         return frame
 
-    parity = export.compare(segment, segment, [np.zeros((2, 2), np.uint8)])
+    parity = serving.compare(segment, segment, [np.zeros((2, 2), np.uint8)])
     assert (parity["live_ms"], parity["exported_ms"]) == (1000, 1000)  # one tick each
     assert parity["frames"] == 1
 

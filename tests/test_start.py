@@ -17,7 +17,7 @@ QUIET = "; ".join(
 )
 
 
-@pytest.mark.parametrize("command", ["distill", "pretrain"])
+@pytest.mark.parametrize("command", ["distill", "pretrain", "export"])
 def test_a_mistyped_flag_waits_for_no_tensorflow_and_nobody_reads_its_notes(command):
     code = QUIET.format(command=command)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
