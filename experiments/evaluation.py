@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from experiments import machine, stability, streams
-from experiments.methods import METHODS, Context
+from experiments.methods import Context, named
 from jitnet_tf import metrics, video
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.scored_stream import ScoredStream
@@ -66,16 +66,18 @@ def frame_accuracy(counts, class_ids):
     return round(float(np.nanmean(metrics.class_iou(counts)[class_ids])), 4)
 
 
-def evaluate(stream, frames, method, settings, masks, on_step=lambda: None):
+def evaluate(
+    stream, frames, method, settings, masks, on_step=lambda: None, kept_distance=KEPT_DISTANCE
+):
     """Runs a method over a stream; returns its result, all of it plain values for JSON.
 
     Args:
       stream: a `streams.Stream`, checked.
       frames: how many frames it has.
-      method: name in METHODS.
+      method: its name; see `methods.named`.
       settings: `methods.Settings`.
-      masks: path of a folder for the predictions on every fourth frame, as `MaskWriter` writes
-        them; beside it is room for the oracle's frames.
+      masks: path of a folder for the predictions on every kept_distance-th frame, as `MaskWriter`
+        writes them; beside it is room for the oracle's frames.
       on_step: called after each frame, and each training step of the oracle.
 
     Raises:
@@ -86,7 +88,7 @@ def evaluate(stream, frames, method, settings, masks, on_step=lambda: None):
     class_ids = [groups.names.index(name) for name in stream.classes]
     with contextlib.ExitStack() as stack:
         recording = stack.enter_context(Recording(stream.recording))
-        live = METHODS[method].asks_teacher and settings.teacher
+        live = named(method).asks_teacher and settings.teacher
         teacher = open_teacher(settings.teacher) if live else recording
 
         def open_source():
@@ -105,7 +107,7 @@ def evaluate(stream, frames, method, settings, masks, on_step=lambda: None):
             on_step,
         )
         masks.parent.mkdir(parents=True, exist_ok=True)
-        segmenter = METHODS[method].make(context)
+        segmenter = named(method).make(context)
         first = next(source)
         # One-time costs stay out of the times.
         teacher(first, 0)
@@ -128,7 +130,7 @@ def evaluate(stream, frames, method, settings, masks, on_step=lambda: None):
             flicker.add(result)
             if result.index < START_FRAMES:
                 start_iou = statistics.score.mean()
-            if result.index % KEPT_DISTANCE == 0:
+            if result.index % kept_distance == 0:
                 writer.write(result.index, result.prediction)
                 accuracy = frame_accuracy(result.reference_confusion, class_ids)
                 if accuracy is not None:

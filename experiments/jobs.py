@@ -10,7 +10,7 @@ import threading
 
 from tqdm import tqdm
 
-from experiments import methods, streams
+from experiments import evaluation, methods, streams
 from jitnet_tf import checkpoint
 from jitnet_tf.errors import UserError
 from jitnet_tf.stop_request import StopRequest, kept_from_children
@@ -38,10 +38,9 @@ def load(path):
         result = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
         if not all(isinstance(result.get(name), dict) for name in REQUIRED):
             raise ValueError("values are missing")
-        if result.get("method") not in methods.METHODS:
-            raise ValueError(f"of an unknown method, {result.get('method')!r}")
+        methods.named(result.get("method"))
         return result
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, LookupError, UserError) as error:
         raise UserError(
             f"{str(path)!r} is not a result ({error}): delete it to have it made again"
         ) from None
@@ -105,13 +104,11 @@ def _prepare(threads, stop, steps):
     _worker.update(stop=stop, steps=steps)
 
 
-def _work(stream, frames, method, settings, results, jobs):
+def _work(stream, frames, method, settings, results, jobs, evaluate):
     """Evaluates one pair in a worker process; True unless stopped."""
     if _worker["stop"].is_set():
         return False
     import tensorflow as tf
-
-    from experiments.evaluation import evaluate
 
     def on_step():
         with _worker["steps"].get_lock():
@@ -130,10 +127,11 @@ def _work(stream, frames, method, settings, results, jobs):
     return True
 
 
-def run(pairs, settings, results, jobs):
+def run(pairs, settings, results, jobs, evaluate=evaluation.evaluate):
     """Evaluates pairs (stream, frames, method) in `jobs` processes, showing progress.
 
     Ctrl-C ends it in order: what is complete is kept, the rest is for the next call.
+    evaluate: `evaluation.evaluate`, or a module's function that calls it and adds to its result.
 
     Returns:
       Whether all were evaluated.
@@ -170,7 +168,7 @@ def run(pairs, settings, results, jobs):
                     pool, is_broken = open_pool(), False
                 while queue and len(running) < jobs and not is_broken:
                     pair = queue.popleft()
-                    running[_submit(pool, *pair, settings, results, jobs)] = pair
+                    running[_submit(pool, *pair, settings, results, jobs, evaluate)] = pair
                 done, _ = concurrent.futures.wait(
                     running, PATIENCE_S, concurrent.futures.FIRST_COMPLETED
                 )

@@ -1,16 +1,19 @@
-"""The rows of Table 2: what segments a stream, and under which settings.
+"""What is compared: what segments a stream, and under which settings.
 
 All students are the product's own (`run.make_distiller`), with its defaults; only what a row is
-named for differs.
+named for differs. METHODS are the rows of Table 2; OTHERS those of other tables; and any other
+settings of the student are a method by their own name: see `variant`.
 """
 
 import dataclasses
 import pathlib
 from collections.abc import Callable
 
+import numpy as np
+
 from experiments import flow, oracle
-from jitnet_tf import initial
-from jitnet_tf.config import RunConfig
+from jitnet_tf import initial, parameters
+from jitnet_tf.config import MOBILENETV2, RunConfig, StudentConfig
 from jitnet_tf.distiller import Distiller
 from jitnet_tf.errors import UserError
 from teacher import saved_model_folder
@@ -26,7 +29,10 @@ class Settings:
       teacher: what to run live on teacher frames, so that its time is measured as well; None: the
         stream's recording, with the time that it took when recorded.
       init: initial weights of every student; see `jitnet_tf.distill --init`.
+      mobilenetv2_init: the same of the student MobileNetV2, for which no weights are published.
       seed: of initial weights and batches.
+      noise: added to every initial kernel of a variant, Gaussian, of this part of its deviation:
+        how much a result owes to chance where initial weights come from a file.
       oracle_steps, oracle_epochs: the oracle takes as many training steps of BATCH_SIZE frames as
         the larger of the two asks for; an epoch is all of its frames once.
       fixed_stride: frames between the teacher frames of the row of that name.
@@ -36,7 +42,9 @@ class Settings:
 
     teacher: str | None = None
     init: str = initial.PRETRAINED
+    mobilenetv2_init: str = initial.RANDOM
     seed: int = 0
+    noise: float = 0.0
     oracle_steps: int = 500
     oracle_epochs: int = 5
     fixed_stride: int = 16
@@ -90,12 +98,20 @@ def distiller(context, **changes):
     from jitnet_tf.run import make_distiller  # imports TensorFlow
 
     settings = context.settings
-    config = RunConfig("", "", "", init=settings.init, seed=settings.seed, **changes)
-    return make_distiller(config, context.label_maker, context.teacher, context.frame_size)
+    config = RunConfig("", "", "", **{"init": settings.init, "seed": settings.seed, **changes})
+    label_maker = dataclasses.replace(
+        context.label_maker, box_weight=config.box_weight, box_dilation=config.box_dilation
+    )
+    return make_distiller(config, label_maker, context.teacher, context.frame_size)
 
 
 def _jitnet(threshold):
     return lambda context: distiller(context, accuracy_threshold=threshold)
+
+
+def _mobilenetv2(context):
+    student = StudentConfig(student=MOBILENETV2)
+    return distiller(context, student=student, init=context.settings.mobilenetv2_init)
 
 
 def _fixed_stride(context):
@@ -197,12 +213,66 @@ METHODS = {
     "jitnet_0.7": Method("JITNet 0.7", _jitnet(0.7), TAUGHT),
     "jitnet_0.8": Method("JITNet 0.8", _jitnet(0.8), TAUGHT),
     "jitnet_0.9": Method("JITNet 0.9", _jitnet(0.9), TAUGHT),
+    "mobilenetv2_0.8": Method(
+        "MobileNetV2 0.8", _mobilenetv2, ("teacher", "seed", "mobilenetv2_init")
+    ),
 }
+OTHERS = {}  # of tables other than Table 2
+DEFAULTS = "defaults"
+
+
+def named(name):
+    """The Method of a name: of METHODS, of OTHERS, or a `variant`. ValueError where it is none."""
+    return METHODS.get(name) or OTHERS.get(name) or variant(name)
+
+
+def variant(name):
+    """The student with other settings, named by them: 'max_updates=4', 'width=1.0,skip=False'.
+
+    Settings are fields of RunConfig and of StudentConfig; 'defaults' changes none.
+
+    Raises:
+      ValueError: the name is no such list.
+    """
+    changes, student = {}, {}
+    for setting in [] if name == DEFAULTS else name.split(","):
+        field, _, text = setting.partition("=")
+        for kind, found in ((RunConfig, changes), (StudentConfig, student)):
+            default = getattr(kind, field, None)
+            if isinstance(default, bool):
+                found[field] = {"True": True, "False": False}[text]
+            elif isinstance(default, int | float | str):
+                found[field] = type(default)(text)
+        if field not in changes | student:
+            raise ValueError(f"{field!r} is no setting of a student")
+    changes["student"] = StudentConfig(**student)
+    RunConfig("", "", "", **changes)  # or it makes no sense
+
+    def make(context):
+        made, settings = distiller(context, **changes), context.settings
+        if settings.noise:
+            made.student.set_state(
+                perturbed(made.student.get_state(), settings.noise, settings.seed)
+            )
+        return made
+
+    return Method(name, make, (*TAUGHT, "noise"))
+
+
+def perturbed(state, noise, seed):
+    """A student's state with noise on its kernels; see `Settings`."""
+    generator = np.random.default_rng(seed)
+    return {
+        name: value + noise * value.std() * generator.standard_normal(value.shape, np.float32)
+        if name.startswith(parameters.PREFIX) and value.ndim > 1
+        else value
+        for name, value in state.items()
+    }
 
 
 def relevant(settings, method):
     """The settings that bear on a method, as name → value."""
-    return {name: getattr(settings, name) for name in METHODS[method].settings}
+    return {name: getattr(settings, name) for name in named(method).settings}
 
 
 def preparation(settings, method, frames):
@@ -218,15 +288,17 @@ def oracle_steps(settings, frames):
 
 def check(settings, names):
     """UserError where the methods `names` cannot run: no checkpoint in init, no weights of flow."""
-    if settings.init != initial.RANDOM:
-        initial.load(settings.init)
-    if settings.teacher and any(METHODS[name].asks_teacher for name in names):
+    used = {setting for name in names for setting in named(name).settings}
+    for name in {"init", "mobilenetv2_init"} & used:
+        if getattr(settings, name) != initial.RANDOM:
+            initial.load(getattr(settings, name))
+    if settings.teacher and "teacher" in used:
         saved_model_folder(settings.teacher)
     if settings.flow == "pwcnet":
         from experiments.pwcnet import PWCNet  # imports TensorFlow
 
         for kind in ("dense", "small"):
-            if any(f"pwcnet_{kind}" in METHODS[name].settings for name in names):
+            if f"pwcnet_{kind}" in used:
                 PWCNet(kind, getattr(settings, f"pwcnet_{kind}"), (64, 64))
 
 

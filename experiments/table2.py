@@ -38,7 +38,10 @@ def define_flags():
         "SavedModel folder or zoo:NAME to run live on teacher frames, so that its time is measured "
         "in the run. Default: the recordings, with the time that they hold.",
     )
-    flags.DEFINE_string("init", d.init, "Initial weights of all students; see jitnet_tf.distill.")
+    flags.DEFINE_string("init", d.init, "Initial weights of JITNet; see jitnet_tf.distill.")
+    flags.DEFINE_string(
+        "mobilenetv2_init", d.mobilenetv2_init, "Initial weights of MobileNetV2; the same."
+    )
     flags.DEFINE_integer("seed", d.seed, "Of initial weights and batches.", lower_bound=0)
     flags.DEFINE_integer("oracle_steps", d.oracle_steps, "Least steps of the oracle.", 1)
     flags.DEFINE_integer(
@@ -61,7 +64,9 @@ def main(argv):
     for name in ("streams", "results"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing; --help lists the flags")
-    settings = methods.Settings(**{name: FLAGS[name].value for name in methods.SETTINGS})
+    settings = methods.Settings(
+        **{name: FLAGS[name].value for name in methods.SETTINGS if name in FLAGS}
+    )
     listed = streams.read_list(FLAGS.streams, FLAGS.videos, FLAGS.recordings)
     names, chosen = methods.select(FLAGS.only, listed)
     methods.check(settings, names)

@@ -7,7 +7,7 @@ import sys
 from absl import app, flags, logging
 
 from jitnet_tf import run_directory
-from jitnet_tf.config import StudentConfig
+from jitnet_tf.config import INPUT_NORMALIZATIONS, STUDENTS, StudentConfig
 from jitnet_tf.errors import UserError
 from teacher import split_spec
 
@@ -52,7 +52,8 @@ def define_student_flags(defaults):
         "the last layer.",
     )
     flags.DEFINE_integer("seed", defaults.seed, "Seed of all that is random.", lower_bound=0)
-    flags.DEFINE_float("width", s.width, "Channel multiplier of the student.")
+    flags.DEFINE_enum("student", s.student, STUDENTS, "Architecture of the student.")
+    flags.DEFINE_float("width", s.width, "Channel multiplier of JITNet.")
     flags.DEFINE_integer("units", s.units, "Residual units in each of its blocks.")
     flags.DEFINE_bool("skip", s.skip, "Skip connections from encoder to decoder.")
     flags.DEFINE_bool("separable", s.separable, "Depthwise separable 3×3 convolutions.")
@@ -61,6 +62,18 @@ def define_student_flags(defaults):
         s.normalization,
         ["frame", "moving"],
         "Normalise by each frame's own statistics, or by moving averages.",
+    )
+    flags.DEFINE_float(
+        "input_scale",
+        s.input_scale,
+        "Scale of frames on their way into the student; its class maps keep the frames' size.",
+    )
+    flags.DEFINE_enum(
+        "input_normalization",
+        s.input_normalization,
+        INPUT_NORMALIZATIONS,
+        "Pixels as the student's first layer gets them: centred, -1…1; raw, 0…255 (the paper's "
+        "authors); standardised, by mean and deviation of each colour (EastGit0).",
     )
     flags.DEFINE_enum(
         "precision",

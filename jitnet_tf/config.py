@@ -10,13 +10,19 @@ from teacher import MIN_SCORE
 
 # At .125, updates of one frame crash inside TensorFlow 2.15 and 2.21 with oneDNN (not without).
 MIN_WIDTH = 0.25
+# A student's architectures; what its first layer gets; see `student.build_network`.
+JITNET, MOBILENETV2 = STUDENTS = ("jitnet", "mobilenetv2")
+INPUT_NORMALIZATIONS = ("centred", "raw", "standardised")
+# What updates with, and which layers they change; see `student.Student`.
+SGD, ADAM = OPTIMIZERS = ("sgd", "adam")
+ALL_LAYERS, DECODER, LAST_LAYER = UPDATED_LAYERS = ("all", "decoder", "last")
 # Whether a frame waits for its teacher; see `distiller` and `asynchronous`.
 SYNC, ASYNC = TEACHER_MODES = ("sync", "async")
 
 
 @dataclasses.dataclass(frozen=True)
 class StudentConfig:
-    """The student's network; see `model.build_jitnet`."""
+    """The student's network; see `student.build_network`. The first four are JITNet's alone."""
 
     width: float = 0.5
     units: int = 1
@@ -24,6 +30,23 @@ class StudentConfig:
     separable: bool = False
     normalization: str = "frame"
     precision: str = "float32"
+    student: str = JITNET
+    input_scale: float = 1.0
+    input_normalization: str = "centred"
+
+    def check(self):
+        """UserError where the fields make no sense."""
+        # Written so that NaN, which compares as false, is refused too.
+        if not MIN_WIDTH <= self.width < math.inf or self.units < 1:
+            raise UserError(
+                f"--width has to be at least {MIN_WIDTH} and finite, and --units at least 1"
+            )
+        if not 0 < self.input_scale <= 1:
+            raise UserError(f"--input_scale={self.input_scale} is outside 0…1, or 0")
+        if self.student != JITNET:
+            for name in ("width", "units", "skip", "separable"):
+                if getattr(self, name) != getattr(type(self), name):
+                    raise UserError(f"--{name} is for --student={JITNET}: leave it out")
 
 
 class Config:
@@ -51,10 +74,7 @@ class Config:
         # Written so that NaN, which compares as false, is refused too.
         if not (0 < self.box_weight < math.inf and 0 <= self.box_dilation < math.inf):
             raise UserError("--box_weight has to be above 0 and --box_dilation at least 0")
-        if not MIN_WIDTH <= self.student.width < math.inf or self.student.units < 1:
-            raise UserError(
-                f"--width has to be at least {MIN_WIDTH} and finite, and --units at least 1"
-            )
+        self.student.check()
 
     def to_json(self):
         """The configuration as JSON text."""
@@ -114,8 +134,10 @@ class RunConfig(Config):
     max_stride: int = 64
     teacher_mode: str = SYNC
     max_staleness: int = 64
+    optimizer: str = SGD
     learning_rate: float = 0.01
     momentum: float = 0.9
+    updated_layers: str = ALL_LAYERS
     xla: str = "auto"
     checkpoint_every: int = 500
     image_every: int = 200
@@ -155,13 +177,16 @@ class PretrainConfig(Config):
 
     logdir: str
     annotations: str | None = None
+    labels: str | None = None
     images: str | None = None
     photographs: str | None = None
     teacher: str | None = None
     photographs_rate: float = 0.5
     holdout: float = 0.0
     validation_annotations: str | None = None
+    validation_labels: str | None = None
     validation_images: str | None = None
+    label_classes: tuple[str, ...] = ()
     init: str = "random"
     seed: int = 0
     class_groups: str = "lvs"
@@ -190,6 +215,7 @@ class PretrainConfig(Config):
 
     def __post_init__(self):
         """Checks what flags alone cannot; UserError names the flags."""
+        object.__setattr__(self, "label_classes", tuple(self.label_classes))  # from JSON, a list
         self.check_unit_interval("score_threshold", "photographs_rate", "holdout", "cooldown")
         self.check_labels_and_student()
         self.check_positive("steps", "batch_size", "checkpoint_every", "validate_every")

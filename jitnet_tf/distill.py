@@ -16,7 +16,7 @@ import sys
 from absl import flags
 
 from jitnet_tf import cli, initial, statistics, video
-from jitnet_tf.config import ASYNC, TEACHER_MODES, RunConfig
+from jitnet_tf.config import ASYNC, OPTIMIZERS, TEACHER_MODES, UPDATED_LAYERS, RunConfig
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import PRESETS
 from teacher import process
@@ -86,8 +86,17 @@ def define_flags():
         "Frames after which an asynchronous teacher's labels are waited for.",
         lower_bound=1,
     )
-    flags.DEFINE_float("learning_rate", d.learning_rate, "Of the SGD that updates the student.")
-    flags.DEFINE_float("momentum", d.momentum, "Of the same.")
+    flags.DEFINE_enum(
+        "optimizer", d.optimizer, OPTIMIZERS, "What updates the student (ShadowTutor: adam)."
+    )
+    flags.DEFINE_float("learning_rate", d.learning_rate, "Of the optimizer (adam wants .001).")
+    flags.DEFINE_float("momentum", d.momentum, "Of the same; Adam's first decay.")
+    flags.DEFINE_enum(
+        "updated_layers",
+        d.updated_layers,
+        UPDATED_LAYERS,
+        "What updates change: all layers (the paper), all after the encoder, or the last alone.",
+    )
 
 
 def given(name, value):

@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 
 from jitnet_tf import checkpoint, parameters
+from jitnet_tf.config import StudentConfig
 from jitnet_tf.errors import UserError
 
 RANDOM, PRETRAINED = "random", "pretrained"
@@ -14,6 +15,8 @@ RANDOM, PRETRAINED = "random", "pretrained"
 PRETRAINED_FILE = pathlib.Path(__file__).parent / "data" / "pretrained.npz"
 PRETRAINED_SHA256 = "47656e00b94c87066ae72cb7afbf74d012c400ae4ea3275e38b5f38e9560f6ac"
 CLASS_LAYER = "logits"
+# Options of a student that its weights do not depend on.
+FREE = ("precision", "input_scale")
 
 
 def load(init):
@@ -78,8 +81,11 @@ def start(variables, init, groups, student):
 
 def _check_options(init, found, wanted):
     """UserError naming the options that differ; found: None in checkpoints that do not say."""
-    for name, value in (found or {}).items():
-        if name != "precision" and value != wanted.get(name):
+    if found is None:
+        return
+    # What a checkpoint made before an option existed does not say, it has as by default.
+    for name, value in {**dataclasses.asdict(StudentConfig()), **found}.items():
+        if name not in FREE and value != wanted.get(name):
             option = f"--{name}={value}"
             if isinstance(value, bool):
                 option = f"--{name}" if value else f"--no{name}"

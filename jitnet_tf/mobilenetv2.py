@@ -9,7 +9,9 @@ paper does not say which decoder its MobileNetV2 student has.
 
 from tensorflow import keras
 
-from jitnet_tf.model import InputNormalization, ResizeLike, normalization_layer
+from jitnet_tf.config import MOBILENETV2
+from jitnet_tf.initial import CLASS_LAYER
+from jitnet_tf.model import ResizeLike, network_input, normalization_layer
 
 STEM = 32
 # Table 2's rows: expansion, channels, units, stride. The row of 160 channels has a stride of 2
@@ -31,7 +33,14 @@ DECODED = 64  # DeepLabv3+ has 256, for 21 classes learned offline
 
 
 def build_mobilenetv2(
-    num_classes, *, frame_size=(None, None), normalization="frame", dtype="float32", xla=False
+    num_classes,
+    *,
+    normalization="frame",
+    dtype="float32",
+    frame_size=(None, None),
+    xla=False,
+    input_scale=1.0,
+    input_normalization="centred",
 ):
     """Builds the student; arguments and the model returned are those of `model.build_jitnet`."""
 
@@ -101,8 +110,7 @@ def build_mobilenetv2(
     def join(parts, name):
         return keras.layers.Concatenate(dtype=dtype, name=name)(parts)
 
-    frames = keras.Input((*frame_size, 3), dtype="uint8", name="frame")
-    x = InputNormalization(dtype=dtype, name="input_normalization")(frames)
+    frames, x = network_input(frame_size, dtype, xla, input_scale, input_normalization)
     x = relu6(normalize(conv(x, STEM, "stem", kernel=3, stride=2), "stem"), "stem")
     at, rate, low_level = 2, 1, None
     for row, (expansion, filters, units, stride) in enumerate(STAGES, start=1):
@@ -128,7 +136,7 @@ def build_mobilenetv2(
     x = join([resize(x, low_level, "resize4"), low_level], "join4")
     x = separable(separable(x, DECODED, "decoder1"), DECODED, "decoder2")
     # A 1×1 convolution commutes with bilinear resizing; there are fewer classes than channels.
-    x = conv(x, num_classes, "classes", bias=True)
+    x = conv(x, num_classes, CLASS_LAYER, bias=True)
     x = resize(x, frames, "resize1")
     logits = keras.layers.Activation("linear", dtype="float32", name="logits_float32")(x)
-    return keras.Model(frames, logits, name="mobilenetv2")
+    return keras.Model(frames, logits, name=MOBILENETV2)

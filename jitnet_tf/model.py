@@ -4,6 +4,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
+from jitnet_tf.config import ALL_LAYERS, JITNET, LAST_LAYER
+from jitnet_tf.initial import CLASS_LAYER
+
 NORMALIZATIONS = ("frame", "moving")
 EPSILON = 1e-5
 # The authors pretrain with .997, which online lags hundreds of updates behind the weights.
@@ -11,6 +14,18 @@ MOVING_DECAY = 0.9
 # Contrast is left to the first normalisation; this only brings 0…255 near zero mean, unit range.
 INPUT_MEAN = 127.5
 INPUT_SCALE = 127.5
+# Mean and scale by the option `input_normalization`: ours; the authors' raw 0…255; EastGit0's
+# ImageNet-like statistics, which it states for 0…1.
+INPUTS = {
+    "centred": (INPUT_MEAN, INPUT_SCALE),
+    "raw": (0.0, 1.0),
+    "standardised": (
+        tuple(255 * mean for mean in (0.439, 0.413, 0.375)),
+        tuple(255 * deviation for deviation in (0.243, 0.236, 0.234)),
+    ),
+}
+# Layers up to the deepest features, by the beginnings of their names.
+ENCODER = ("stem", "encoder", "stage")
 
 
 class FrameNormalization(keras.layers.Layer):
@@ -53,11 +68,45 @@ class FrameNormalization(keras.layers.Layer):
 
 
 class InputNormalization(keras.layers.Layer):
-    """uint8 RGB [B, H, W, 3] → about -1…1 in the compute dtype."""
+    """uint8 RGB [B, H, W, 3] → pixels as `kind`, one of INPUTS, has them, in the compute dtype."""
+
+    def __init__(self, kind="centred", **options):
+        super().__init__(**options)
+        self._mean, self._scale = INPUTS[kind]
 
     def call(self, frames):
         """See the class."""
-        return (tf.cast(frames, self.compute_dtype) - INPUT_MEAN) / INPUT_SCALE
+        return (tf.cast(frames, self.compute_dtype) - self._mean) / self._scale
+
+
+class InputScaling(keras.layers.Layer):
+    """Pixels [B, H, W, 3] made smaller, bilinearly: the option `input_scale`.
+
+    Args:
+      scale: 0…1, of both sides.
+      xla: for XLA; see `ResizeLike`.
+    """
+
+    def __init__(self, scale, xla=False, **options):
+        super().__init__(**options)
+        self._scale = scale
+        self._xla = xla
+
+    def call(self, x):
+        """See the class."""
+        size = [
+            max(round(side * self._scale), 1)
+            if side is not None
+            else tf.maximum(tf.cast(tf.round(self._scale * tf.cast(s, tf.float32)), tf.int32), 1)
+            for side, s in zip(x.shape[1:3], tf.unstack(tf.shape(x)[1:3]), strict=True)
+        ]
+        if not self._xla:
+            return tf.cast(tf.image.resize(x, size), x.dtype)
+        for axis, after in zip((1, 2), size, strict=True):
+            before = x.shape[axis]
+            place = (np.arange(after) + 0.5) * before / after - 0.5
+            x = _resize_side(x, axis, place)
+        return x
 
 
 class ResizeLike(keras.layers.Layer):
@@ -78,16 +127,17 @@ class ResizeLike(keras.layers.Layer):
     def call(self, x, like):
         """See the class."""
         if self._xla:
-            return _resize_side(_resize_side(x, 1, like.shape[1]), 2, like.shape[2])
+            for axis in (1, 2):
+                x = _resize_side(x, axis, np.linspace(0, x.shape[axis] - 1, like.shape[axis]))
+            return x
         size = like.shape[1:3] if like.shape[1:3].is_fully_defined() else tf.shape(like)[1:3]
         resized = tf.raw_ops.ResizeBilinear(images=x, size=size, align_corners=True)
         return tf.cast(resized, x.dtype)
 
 
-def _resize_side(x, axis, after):
-    """Linear interpolation along one axis, corners aligned."""
+def _resize_side(x, axis, place):
+    """Linear interpolation along one axis, at places within it, float64 [N]."""
     before = x.shape[axis]
-    place = np.linspace(0, before - 1, after)
     low = np.minimum(place.astype(int), max(before - 2, 0))
     high = np.minimum(low + 1, before - 1)
     part = (place - low).reshape([-1 if i == axis else 1 for i in range(4)])
@@ -117,6 +167,19 @@ def normalization_layer(normalization, dtype, name):
     )
 
 
+def network_input(frame_size, dtype, xla, input_scale=1.0, input_normalization="centred"):
+    """The first layers of all students; the arguments are `build_jitnet`'s.
+
+    Returns the Keras input, and what comes next [B, h, w, 3].
+    """
+    frames = keras.Input((*frame_size, 3), dtype="uint8", name="frame")
+    layer = InputNormalization(input_normalization, dtype=dtype, name="input_normalization")
+    x = layer(frames)
+    if input_scale != 1:
+        x = InputScaling(input_scale, xla, dtype=dtype, name="input_scaling")(x)
+    return frames, x
+
+
 def build_jitnet(
     num_classes,
     *,
@@ -128,6 +191,8 @@ def build_jitnet(
     dtype="float32",
     frame_size=(None, None),
     xla=False,
+    input_scale=1.0,
+    input_normalization="centred",
 ):
     """Builds the student.
 
@@ -143,6 +208,9 @@ def build_jitnet(
       dtype: Keras dtype policy, e.g. 'float32' or 'mixed_bfloat16'.
       frame_size: (H, W) where known, for static shapes; weights do not depend on it.
       xla: made to be compiled by XLA (see `ResizeLike`), which needs frame_size; same function.
+      input_scale: of the frames on their way in, 0…1; logits have the frames' own size.
+      input_normalization: 'centred' (-1…1), 'raw' (0…255, the authors), or 'standardised'
+        (EastGit0).
 
     Returns:
       A Keras model: uint8 RGB frames [B, H, W, 3] of any size → float32 logits
@@ -198,8 +266,7 @@ def build_jitnet(
         x = resize(x, encoded, f"{name}_resize")
         return keras.layers.Concatenate(dtype=dtype, name=name)([encoded, x]) if skip else x
 
-    frames = keras.Input((*frame_size, 3), dtype="uint8", name="frame")
-    x = InputNormalization(dtype=dtype, name="input_normalization")(frames)
+    frames, x = network_input(frame_size, dtype, xla, input_scale, input_normalization)
     stride2 = conv3x3(x, depth(16), "stem1", 2, stem=True)
     stride4 = conv3x3(stride2, depth(64), "stem2", 2, stem=True)
     stride8 = block(stride4, depth(128), "encoder1", 2)
@@ -212,9 +279,9 @@ def build_jitnet(
     x = conv3x3(x, depth(64, floor), "head1")
     x = conv3x3(x, depth(16, floor), "head2")
     x = resize(x, frames, "resize1")
-    x = conv(x, num_classes, 1, "logits")
+    x = conv(x, num_classes, 1, CLASS_LAYER)
     logits = keras.layers.Activation("linear", dtype="float32", name="logits_float32")(x)
-    return keras.Model(frames, logits, name="jitnet")
+    return keras.Model(frames, logits, name=JITNET)
 
 
 def at_half_size(model):
@@ -224,9 +291,25 @@ def at_half_size(model):
     full size are these, resized. The layers, and so the weights, are the same. None of a network
     that does not end so.
     """
-    if model.name != "jitnet":
+    names = {layer.name for layer in model.layers}
+    if model.name != JITNET or "input_scaling" in names:
         return None
     x = model.get_layer("head2_relu").output
-    for name in ("logits", "logits_float32"):
+    for name in (CLASS_LAYER, "logits_float32"):
         x = model.get_layer(name)(x)
     return keras.Model(model.input, x, name="jitnet_half_size")
+
+
+def updated_variables(model, part):
+    """The trainable variables of a part of a network of this package.
+
+    part: 'all' (§3.2 of the paper), 'decoder' (all after the encoder), or 'last' (the layer that
+    makes logits).
+    """
+
+    def is_in(layer):
+        if part == LAST_LAYER:
+            return layer.name == CLASS_LAYER
+        return part == ALL_LAYERS or not layer.name.startswith(ENCODER)
+
+    return [v for layer in model.layers if is_in(layer) for v in layer.trainable_variables]

@@ -50,14 +50,16 @@ def restore_scale(state):
     Weight Normalization"), and pretraining makes them up to three times as large: online, at a
     learning rate that suits freshly initialised kernels, the student would hardly move.
 
-    state: the arrays of `named`'s weights of a network of `model.build_jitnet`. Returns others.
+    state: the arrays of `named`'s weights of a network of this package. Returns others.
     """
     restored = dict(state)
     for name, value in state.items():
         layer, _, weight = name.rpartition("/")
-        if weight not in ("kernel", "pointwise_kernel") or f"{layer}_norm/gamma" not in state:
+        last = "pointwise_kernel" if f"{layer}/pointwise_kernel" in state else weight
+        if weight != last or not weight.endswith("kernel") or f"{layer}_norm/gamma" not in state:
             continue
-        he_normal = np.sqrt(2 / np.prod(value.shape[:-1]))
+        inputs = np.prod(value.shape[:2] if weight == "depthwise_kernel" else value.shape[:-1])
+        he_normal = np.sqrt(2 / inputs)
         scale = he_normal / max(np.sqrt(np.mean(np.square(value))), np.finfo(np.float32).tiny)
         restored[name] = (scale * value).astype(value.dtype)
         for statistic, power in (("moving_mean", 1), ("moving_variance", 2)):

@@ -9,7 +9,9 @@ import tensorflow as tf
 from tensorflow import keras
 
 from jitnet_tf import full_size, initial, losses, parameters
-from jitnet_tf.model import at_half_size, build_jitnet
+from jitnet_tf.config import ADAM, JITNET, MOBILENETV2, SGD
+from jitnet_tf.mobilenetv2 import build_mobilenetv2
+from jitnet_tf.model import at_half_size, build_jitnet, updated_variables
 
 BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16")  # as Linux names them
 
@@ -47,11 +49,14 @@ def dtype_policy(precision):
     return {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
 
 
-def network_options(config):
-    """A StudentConfig as keyword arguments of `build_jitnet`."""
+def build_network(num_classes, config, frame_size=(None, None), xla=False):
+    """The network that a StudentConfig describes; see `model.build_jitnet`."""
     options = dataclasses.asdict(config)
-    policy = dtype_policy(options.pop("precision"))
-    return {**options, "dtype": policy}
+    name, policy = options.pop("student"), dtype_policy(options.pop("precision"))
+    build = {JITNET: build_jitnet, MOBILENETV2: build_mobilenetv2}[name]
+    for option in () if name == JITNET else ("width", "units", "skip", "separable"):
+        del options[option]
+    return build(num_classes, **options, dtype=policy, frame_size=frame_size, xla=xla)
 
 
 def make_repeatable(seed):
@@ -68,23 +73,39 @@ class Student:
     costs does not depend on which frame it is, but for the first (see `warm_up`).
 
     Args:
-      model: Keras model, uint8 frames [B, H, W, 3] → float32 logits [B, H, W, C].
+      model: Keras model, uint8 frames [B, H, W, 3] → float32 logits [B, H, W, C]; any that does.
       frame_size: (H, W) in pixels.
-      learning_rate, momentum: of the stochastic gradient descent that updates all layers (§3.2).
+      learning_rate, momentum: of the optimizer.
+      optimizer: 'sgd', the paper's stochastic gradient descent (§3.2), or 'adam', ShadowTutor's,
+        with `momentum` as its first decay.
+      variables: those of the model that updates change; None: all trainable ones (§3.2).
       xla: compile by XLA. The model should be made for it, too: see `build_jitnet`.
       fused: compute a JITNet's class ids and loss from logits at half size, by `full_size`: the
         same within rounding, and faster.
     """
 
     def __init__(
-        self, model, frame_size, *, learning_rate=0.01, momentum=0.9, xla=False, fused=True
+        self,
+        model,
+        frame_size,
+        *,
+        learning_rate=0.01,
+        momentum=0.9,
+        optimizer=SGD,
+        variables=None,
+        xla=False,
+        fused=True,
     ):
         self.model = model
         self.frame_size = tuple(frame_size)
         self._at_half_size = at_half_size(model) if fused else None
-        self.optimizer = keras.optimizers.SGD(learning_rate, momentum=momentum)
+        self._updated = list(model.trainable_variables if variables is None else variables)
+        if optimizer == ADAM:
+            self.optimizer = keras.optimizers.Adam(learning_rate, beta_1=momentum)
+        else:
+            self.optimizer = keras.optimizers.SGD(learning_rate, momentum=momentum)
         # The momentum has to exist before tracing; a function may not make variables later on.
-        self.optimizer.build(model.trainable_variables)
+        self.optimizer.build(self._updated)
         frame = tf.TensorSpec((*self.frame_size, 3), tf.uint8, "frame")
         labels = tf.TensorSpec(self.frame_size, tf.uint8, "labels")
         weights = tf.TensorSpec(self.frame_size, tf.float32, "weights")
@@ -125,7 +146,7 @@ class Student:
         return float(loss) if wanted else None
 
     def update(self, frame, labels, weights):
-        """Takes one step of gradient descent on a frame, all layers.
+        """Takes one step of gradient descent on a frame.
 
         frame: uint8 [H, W, 3]; labels: uint8 [H, W]; weights: float32 [H, W]. Returns the loss
         before the step.
@@ -157,7 +178,7 @@ class Student:
     def _train_step(self, frames, labels, weights):
         with tf.GradientTape() as tape:
             loss = self._loss(frames, labels, weights)
-        self._apply_step(tape.gradient(loss, self.model.trainable_variables))
+        self._apply_step(tape.gradient(loss, self._updated))
         return loss
 
     def _loss(self, frames, labels, weights):
@@ -181,7 +202,7 @@ class Student:
                 loss_tape.watch(logits)
                 loss = full_size.weighted_cross_entropy(labels, logits, weights)
             gradient = loss_tape.gradient(loss, logits)
-            self._apply_step(tape.gradient(logits, self.model.trainable_variables, gradient))
+            self._apply_step(tape.gradient(logits, self._updated, gradient))
             return loss
 
         return wanted, tf.cond(wanted, update, lambda: 0.0)
@@ -190,8 +211,7 @@ class Student:
         return full_size.class_ids(logits, self.frame_size)
 
     def _apply_step(self, gradients):
-        variables = self.model.trainable_variables
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.optimizer.apply_gradients(zip(gradients, self._updated, strict=True))
 
     def warm_up(self, frame):
         """Runs the steps once and undoes what they changed: first runs take longer."""
@@ -210,10 +230,12 @@ class Student:
         parameters.assign(self._variables(), state)
 
     def _variables(self):
-        momentum = {
-            f"momentum/{i:03d}": variable for i, variable in enumerate(self.optimizer.momentums)
-        }
-        return {**parameters.named(self.model), **momentum}
+        if isinstance(self.optimizer, keras.optimizers.SGD):
+            prefix, variables = "momentum", self.optimizer.momentums
+        else:
+            prefix, variables = "optimizer", self.optimizer.variables
+        state = {f"{prefix}/{i:03d}": variable for i, variable in enumerate(variables)}
+        return {**parameters.named(self.model), **state}
 
 
 def make_student(config, groups, frame_size):
@@ -226,14 +248,14 @@ def make_student(config, groups, frame_size):
     """
     make_repeatable(config.seed)
     xla = use_xla(config.xla)
-    model = build_jitnet(
-        len(groups.names), **network_options(config.student), frame_size=frame_size, xla=xla
-    )
+    model = build_network(len(groups.names), config.student, frame_size, xla)
     student = Student(
         model,
         frame_size,
         learning_rate=config.learning_rate,
         momentum=config.momentum,
+        optimizer=config.optimizer,
+        variables=updated_variables(model, config.updated_layers),
         xla=xla,
         fused=config.xla != "off",
     )

@@ -10,7 +10,7 @@ import threading
 import pytest
 import tensorflow as tf
 
-from experiments import evaluation, jobs
+from experiments import jobs
 from experiments.methods import Settings
 from experiments.streams import Stream
 from jitnet_tf.errors import UserError
@@ -179,9 +179,8 @@ def run(monkeypatch, tmp_path):
             evaluate(method, on_step)
             return {"method": method}
 
-        monkeypatch.setattr(evaluation, "evaluate", evaluated)
         pairs = [(stream(), 7, name) for name in names]
-        return jobs.run(pairs, Settings(), tmp_path, count)
+        return jobs.run(pairs, Settings(), tmp_path, count, evaluated)
 
     return start
 

@@ -17,7 +17,11 @@ from jitnet_tf.schedule import Schedule
 
 MAKER = LabelMaker(class_groups("lvs"))
 JITNET = ("jitnet_0.7", "jitnet_0.8", "jitnet_0.9")
-ROWS = ("never_adapted", "oracle", "flow_slow", "flow_fast", "fixed_stride", *JITNET)
+ROWS = (
+    *("never_adapted", "oracle", "flow_slow", "flow_fast", "fixed_stride"),
+    *JITNET,
+    "mobilenetv2_0.8",
+)
 
 
 def streams(*names):

@@ -34,7 +34,7 @@ def batch(seed=0):
 def trainer(seed=0, **values):
     keras.utils.set_random_seed(seed)
     strategy = tf.distribute.get_strategy()
-    return training.Trainer(config(**values), CLASSES, SMALL, strategy)
+    return training.Trainer(config(**values), CLASSES, strategy)
 
 
 # The learning rate
@@ -176,7 +176,7 @@ def losses_on_two_devices_and_one():
     losses, states = [], []
     for strategy in (two, tf.distribute.MirroredStrategy(["CPU:0"])):
         keras.utils.set_random_seed(0)
-        made = training.Trainer(config(learning_rate=0.001), CLASSES, SMALL, strategy)
+        made = training.Trainer(config(learning_rate=0.001), CLASSES, strategy)
         batches = tf.data.Dataset.from_generator(
             lambda: map(batch, range(5)),
             output_signature=(

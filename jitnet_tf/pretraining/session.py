@@ -16,7 +16,7 @@ from jitnet_tf.pretraining.pictures import Pictures
 from jitnet_tf.pretraining.pipeline import Samples
 from jitnet_tf.run import versions
 from jitnet_tf.stop_request import StopRequest
-from jitnet_tf.student import make_repeatable, network_options, use_xla
+from jitnet_tf.student import make_repeatable, use_xla
 
 LOGGED_EVERY = 20  # steps; a curve a person can read, and no waiting for each step
 
@@ -68,8 +68,7 @@ class Pretraining:
             )
         make_repeatable(config.seed)
         names = self._groups.names
-        options = network_options(config.student)
-        self._trainer = training.Trainer(config, len(names), options, strategy, use_xla(config.xla))
+        self._trainer = training.Trainer(config, len(names), strategy, use_xla(config.xla))
         if not saved:
             self._trainer.start_from(config.init, self._groups)
         self.photographs = sets.open_sets(config, label_maker)

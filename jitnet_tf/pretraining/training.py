@@ -7,7 +7,8 @@ import tensorflow as tf
 from tensorflow import keras
 
 from jitnet_tf import initial, losses, parameters
-from jitnet_tf.model import at_half_size, build_jitnet
+from jitnet_tf.model import at_half_size
+from jitnet_tf.student import build_network
 
 TRAINED, AVERAGED = "trained/", "averaged/"  # prefixes of names in checkpoints
 OPTIMIZER = "optimizer/"
@@ -50,7 +51,6 @@ class Trainer:
     Args:
       config: a PretrainConfig.
       num_classes: classes including background.
-      student: keyword arguments of `build_jitnet`.
       strategy: a tf.distribute.Strategy.
       xla: compile by XLA.
 
@@ -59,14 +59,15 @@ class Trainer:
         size: what the training is for.
     """
 
-    def __init__(self, config, num_classes, student, strategy, xla=False):
+    def __init__(self, config, num_classes, strategy, xla=False):
         self._config = config
         self._strategy = strategy
         size = (config.crop, config.crop)
         with strategy.scope():
-            self._model = build_jitnet(num_classes, **student, frame_size=size, xla=xla)
-            self.averaged = build_jitnet(num_classes, **student)
-            self._learner = at_half_size(self._model) if config.half_size_loss else self._model
+            self._model = build_network(num_classes, config.student, size, xla)
+            self.averaged = build_network(num_classes, config.student)
+            half = at_half_size(self._model) if config.half_size_loss else None
+            self._learner = half or self._model
             self._optimizer = keras.optimizers.AdamW(
                 config.learning_rate, weight_decay=config.weight_decay, epsilon=config.epsilon
             )
@@ -108,7 +109,7 @@ class Trainer:
     def _replica_gradients(self, frames, labels, weights):
         with tf.GradientTape() as tape:
             logits = self._learner(frames, training=True)
-            if self._config.half_size_loss:
+            if self._learner is not self._model:
                 labels, weights = (subsample(a, logits.shape[1:3]) for a in (labels, weights))
             loss = losses.weighted_cross_entropy(labels, logits, weights)
             loss /= self._strategy.num_replicas_in_sync
