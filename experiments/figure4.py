@@ -19,7 +19,6 @@ from jitnet_tf import cli
 from jitnet_tf.errors import UserError
 
 FLAGS = flags.FLAGS
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe and Ito's
 COLUMNS = 4
 
 
@@ -60,7 +59,7 @@ def draw(results, methods, seconds):
     for place, stream in enumerate(streams):
         row, column = divmod(place, columns)
         above, below = axes[2 * row, column], axes[2 * row + 1, column]
-        for method, colour in zip(methods, COLOURS, strict=False):
+        for method, colour in zip(methods, figures.COLOURS, strict=False):
             if (stream, method) not in results:
                 continue
             iou, updates = intervals(results[stream, method]["timeline"], seconds)
@@ -123,8 +122,8 @@ def main(argv):
     """See the module."""
     del argv
     figures.check_output(FLAGS.output)
-    if len(FLAGS.methods) > len(COLOURS):
-        raise UserError(f"--methods: {len(COLOURS)} at most fit into one diagram")
+    if len(FLAGS.methods) > len(figures.COLOURS):
+        raise UserError(f"--methods: {len(figures.COLOURS)} at most fit into one diagram")
     results = figures.results_of(jobs.load_all(FLAGS.results), FLAGS.methods, FLAGS.streams)
     figures.save(draw(results, FLAGS.methods, FLAGS.bin_seconds), FLAGS.output)
     if FLAGS.logdir:

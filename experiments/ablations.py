@@ -1,0 +1,321 @@
+"""Ablations: Algorithm 1 with one setting varied, on several streams (the paper's supplement).
+
+    python -m experiments.ablations --study=max_updates --streams=clips/streams.csv \\
+        --results=runs/ablations
+    python -m experiments.ablations --study=max_updates --print=runs/ablations
+
+A study is a list of methods as `methods.variant` reads them; 'defaults' is JITNet 0.8 as the
+product has it, and is evaluated once for all studies that share --results. Interrupted, the same
+command goes on. One seed suffices for a difference from the default of --close points or more;
+methods that are closer, and the default with them, are measured again with two more seeds.
+
+From random weights a seed is that of the weights. From weights of a file it is that of a noise of
+1 % on them, none with seed 0: how much of a difference is chance.
+"""
+
+import dataclasses
+import pathlib
+import statistics
+import sys
+
+from absl import flags
+
+from experiments import figures, jobs, markdown, methods, streams
+from jitnet_tf import checkpoint, cli, initial
+from jitnet_tf.errors import UserError
+
+FLAGS = flags.FLAGS
+SEEDS = (0, 1, 2)
+NOISE = 0.01
+CLOSE = 2.0  # points of mean IoU
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What is compared in one table and one plot.
+
+    Attributes:
+      title: of both.
+      variants: label → method; see `methods.named`.
+      default: label of the one that the product has.
+      init: that all of it starts from, where pretrained weights fit not all; None: --init.
+    """
+
+    title: str
+    variants: dict[str, str]
+    default: str
+    init: str | None = None
+
+
+def _values(title, field, values, default, init=None):
+    """A study of the values of one field."""
+    names = {f"{v}": methods.DEFAULTS if v == default else f"{field}={v}" for v in values}
+    return Study(title, names, f"{default}", init)
+
+
+RANDOM = initial.RANDOM
+STUDIES = {
+    "max_updates": _values(
+        "Updates on a teacher frame, at most", "max_updates", (1, 2, 4, 8, 16), 8
+    ),
+    "min_stride": _values("Minimum stride", "min_stride", (2, 4, 8, 16, 32), 8),
+    "max_stride": _values("Maximum stride", "max_stride", (16, 32, 64, 128), 64),
+    "learning_rate": _values(
+        "Learning rate of SGD", "learning_rate", (0.001, 0.003, 0.01, 0.03, 0.1), 0.01
+    ),
+    "momentum": _values("Momentum of SGD", "momentum", (0.0, 0.5, 0.9, 0.95), 0.9),
+    "adam": Study(
+        "SGD against Adam, by learning rate",
+        {
+            "SGD .01": methods.DEFAULTS,
+            **{
+                f"Adam {rate}": f"optimizer=adam,learning_rate={rate}"
+                for rate in (1e-4, 1e-3, 0.01)
+            },
+        },
+        "SGD .01",
+    ),
+    "box_weight": _values("Loss weight inside boxes", "box_weight", (1.0, 2.0, 5.0, 10.0), 5.0),
+    "box_dilation": _values("Dilation of boxes", "box_dilation", (0.0, 0.075, 0.15, 0.3), 0.15),
+    "skip": Study("Skip connections", {"on": methods.DEFAULTS, "off": "skip=False"}, "on", RANDOM),
+    "updated_layers": _values(
+        "Updated layers", "updated_layers", ("all", "decoder", "last"), "all"
+    ),
+    "width": _values("Width", "width", (0.25, 0.5, 1.0), 0.5, RANDOM),
+    "normalization": _values(
+        "Normalisation", "normalization", ("frame", "moving"), "frame", RANDOM
+    ),
+    "input_normalization": _values(
+        "Pixels of the first layer",
+        "input_normalization",
+        ("centred", "raw", "standardised"),
+        "centred",
+        RANDOM,
+    ),
+    "input_scale": _values("Scale of the student's input", "input_scale", (0.25, 0.5, 1.0), 1.0),
+    "init": Study(
+        "Initial weights", {"pretrained": methods.DEFAULTS, "random": "init=random"}, "pretrained"
+    ),
+}
+
+
+def folder(results, study, seed):
+    """Where a study's results with a seed are: those of one start together, lest any be made twice."""
+    return pathlib.Path(results, study.init or "init", f"seed{seed}")
+
+
+def settings(study, seed, init, teacher=None):
+    """The Settings of a study's results with a seed."""
+    init = study.init or init
+    noise = NOISE if seed and init != initial.RANDOM else 0.0
+    return methods.Settings(teacher=teacher, init=init, seed=seed, noise=noise)
+
+
+def found(study, results, names=None):
+    """A study's results: label → stream name → list of results, one a seed.
+
+    names: of the streams wanted; None: all.
+    """
+    table = {label: {} for label in study.variants}
+    for seed in SEEDS:
+        for label, method in study.variants.items():
+            for path in sorted(folder(results, study, seed).glob(f"*/{method}/{jobs.RESULT}")):
+                result = jobs.load(path)
+                name = result["stream"]["name"]
+                if names is None or name in names:
+                    table[label].setdefault(name, []).append(result)
+    return table
+
+
+def means(table, key="mean_iou"):
+    """Means over a study's streams, of means over seeds, by label, in %; None without results."""
+    return {
+        label: statistics.fmean(_over_seeds(results, key) for results in by_stream.values())
+        if by_stream
+        else None
+        for label, by_stream in table.items()
+    }
+
+
+def _over_seeds(results, key="mean_iou"):
+    """Mean over seeds of a value of the summary, in % where it is a part of 1."""
+    factor = 1 if key == "updates" else 100
+    return factor * statistics.fmean(r["summary"][key] or 0.0 for r in results)
+
+
+def close(study, table, points):
+    """A study's methods that differ from its default by less than so many points, and the default.
+
+    None where there is no other.
+    """
+    known = means(first_seed(table))
+    base = known[study.default]
+    near = [label for label, mean in known.items() if abs(mean - base) < points]
+    return [study.variants[label] for label in near] if len(near) > 1 else []
+
+
+def first_seed(table):
+    """A table of `found` with the results of the first seed alone."""
+    return {
+        label: {name: results[:1] for name, results in by_stream.items()}
+        for label, by_stream in table.items()
+    }
+
+
+def report(study, table):
+    """A study's table as Markdown text; UserError where it has no results."""
+    names = sorted({name for by_stream in table.values() for name in by_stream})
+    if not names:
+        raise UserError("there are no results of this study there: make them first, see --help")
+    head = ["", "mean IoU", "against default", *names, "teacher frames, %", "updates", "seeds"]
+    base = means(table)[study.default]
+    lines = []
+    for label, by_stream in table.items():
+        if set(by_stream) != set(names):
+            lines.append([label, *["–"] * (len(head) - 1)])
+            continue
+        mean = means(table)[label]
+        cells = [_spread([100 * r["summary"]["mean_iou"] for r in by_stream[n]]) for n in names]
+        difference = "–" if label == study.default or base is None else f"{mean - base:+.1f}"
+        seeds = sorted({r["settings"]["seed"] for results in by_stream.values() for r in results})
+        lines.append(
+            [
+                f"{label} (default)" if label == study.default else label,
+                f"{mean:.1f}",
+                difference,
+                *cells,
+                f"{means({label: by_stream}, 'teacher_fraction')[label]:.1f}",
+                f"{means({label: by_stream}, 'updates')[label]:.0f}",
+                f"{len(seeds)}",
+            ]
+        )
+    some = next(r for by_stream in table.values() for rs in by_stream.values() for r in rs)
+    note = (
+        f"Mean IoU in %; of a stream: mean over seeds (least–most). From {some['settings']['init']} "
+        f"weights; frames of {'; '.join(_sizes(table))}."
+    )
+    return f"**{study.title}**\n\n{markdown.table(head, lines)}\n\n{note}"
+
+
+def _sizes(table):
+    """The streams' frames and sizes in words."""
+    streams_found = {}
+    for by_stream in table.values():
+        for name, results in by_stream.items():
+            height, width = results[0]["recorded"]["frame_size"]
+            streams_found[name] = f"{name}: {results[0]['frames']} of {height}×{width}"
+    return [streams_found[name] for name in sorted(streams_found)]
+
+
+def _spread(values):
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    return f"{statistics.fmean(values):.1f} ({min(values):.1f}–{max(values):.1f})"
+
+
+def draw(study, table):
+    """A matplotlib figure of a study: mean IoU above, teacher frames below, by variant."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((6.4, 5.2), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+    labels = [label for label, by_stream in table.items() if by_stream]
+    names = sorted({name for by_stream in table.values() for name in by_stream})
+    for axis, key in ((above, "mean_iou"), (below, "teacher_fraction")):
+        for name, colour in zip(names, figures.COLOURS * len(names), strict=False):
+            there = [i for i, label in enumerate(labels) if name in table[label]]
+            rows = [table[labels[i]][name] for i in there]
+            seeds = [[100 * r["summary"][key] for r in results] for results in rows]
+            middle = [statistics.fmean(values) for values in seeds]
+            axis.plot(there, middle, "o-", ms=4, color=colour, label=name)
+            axis.fill_between(
+                there, [min(v) for v in seeds], [max(v) for v in seeds], color=colour, alpha=0.15
+            )
+        mean = means({label: table[label] for label in labels}, key)
+        axis.plot(range(len(labels)), mean.values(), "k--", lw=1.5, label="mean of streams")
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    if study.default in labels:
+        for axis in (above, below):
+            axis.axvline(labels.index(study.default), color="0.85", lw=8, zorder=0)
+    above.set(ylabel="mean IoU, %", title=f"{study.title} (shaded: the default)")
+    above.set_title(above.get_title(), fontsize=10)
+    below.set(ylabel="teacher frames, %", ylim=(0, None), xlabel=study.title)
+    below.set_xticks(range(len(labels)), labels)
+    figure.legend(
+        *above.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False
+    )
+    return figure
+
+
+def define_flags():
+    """Defines this command's flags."""
+    d = methods.Settings()
+    flags.DEFINE_enum("study", None, list(STUDIES), "What to vary.", required=True)
+    flags.DEFINE_string("streams", None, "Stream list, a CSV file; see experiments.streams.")
+    flags.DEFINE_string("videos", None, "Folder of the list's videos. Default: the list's.")
+    flags.DEFINE_string("recordings", None, "Folder of its recordings. Default: the list's.")
+    flags.DEFINE_string("results", None, "Folder for the results, which studies share.")
+    flags.DEFINE_list("only", [], "Names of the list's streams to take. Default: all.")
+    flags.DEFINE_integer("jobs", 1, "Evaluations to run side by side.", lower_bound=1)
+    flags.DEFINE_string("init", d.init, "Initial weights; see jitnet_tf.distill.")
+    flags.DEFINE_float(
+        "close", CLOSE, "Points of mean IoU below which a difference is measured with more seeds."
+    )
+    flags.DEFINE_string("print", None, "Folder of results to print the table of; runs nothing.")
+    flags.DEFINE_string("plot", None, "The plot's PNG. Default: RESULTS/STUDY.png.")
+
+
+def main(argv):
+    """See the module."""
+    del argv
+    study = STUDIES[FLAGS.study]
+    if FLAGS.plot:
+        figures.check_output(FLAGS.plot)
+    names = None if FLAGS.print else evaluate(study)
+    results = FLAGS.print or FLAGS.results
+    table = found(study, results, names)
+    text = report(study, table)
+    print(text)
+    if FLAGS.print and not FLAGS.plot:
+        return
+    if not FLAGS.print:
+        checkpoint.write_text(pathlib.Path(results, f"{FLAGS.study}.md"), text + "\n")
+    figures.save(draw(study, table), FLAGS.plot or pathlib.Path(results, f"{FLAGS.study}.png"))
+
+
+def evaluate(study):
+    """Makes the results that a study lacks; returns the streams' names."""
+    for name in ("streams", "results"):
+        if not FLAGS[name].value:
+            raise UserError(f"--{name} is missing; --help lists the flags")
+    listed = streams.read_list(FLAGS.streams, FLAGS.videos, FLAGS.recordings)
+    _, chosen = methods.select(FLAGS.only, listed)
+    chosen = list(chosen)
+    names = {stream.name for stream in chosen}
+    made = list(study.variants.values())
+    methods.check(settings(study, SEEDS[0], FLAGS.init), made)
+    frames = {stream.name: streams.check(stream) for stream in chosen}
+    for seed in SEEDS:
+        if seed:
+            made = close(study, found(study, FLAGS.results, names), FLAGS.close)
+        of_seed = settings(study, seed, FLAGS.init)
+        place = folder(FLAGS.results, study, seed)
+        work = [(stream, method) for stream in chosen for method in made]
+        pairs = [
+            (stream, frames[stream.name], method)
+            for stream, method in jobs.still_to_do(work, place, of_seed)
+        ]
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--results={FLAGS.results} cannot be written ({error})") from None
+        if pairs and not jobs.run(pairs, of_seed, place, FLAGS.jobs):
+            print(f"stopped early; the same command goes on ({FLAGS.results})")
+            sys.exit(cli.EXIT_INTERRUPTED)
+    return names
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.main(main)
