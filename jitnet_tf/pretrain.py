@@ -3,6 +3,7 @@
     python -m jitnet_tf.pretrain --annotations=instances_train2017.json --images=train2017 \\
         --validation_annotations=instances_val2017.json --validation_images=val2017 \\
         --logdir=runs/pretraining
+    python -m jitnet_tf.pretrain --labels=labels --images=pictures --logdir=runs/pretraining
     python -m jitnet_tf.pretrain --photographs=photos --teacher=path/to/saved_model --holdout=.1 \\
         --logdir=runs/pretraining
     python -m jitnet_tf.distill --init=runs/pretraining --video=street.mp4 …
@@ -22,12 +23,14 @@ from jitnet_tf.errors import UserError
 from jitnet_tf.labels import PRESETS
 
 FLAGS = flags.FLAGS
-PAIRS = (
-    ("annotations", "images"),
-    ("photographs", "teacher"),
-    ("validation_annotations", "validation_images"),
-)
-PATHS = (*(name for pair in PAIRS for name in pair), "init", "class_groups")
+# Photographs, and the one or other thing that labels them.
+LABELLED = {
+    "images": ("annotations", "labels"),
+    "photographs": ("teacher",),
+    "validation_images": ("validation_annotations", "validation_labels"),
+}
+PATHS = (*LABELLED, *(name for names in LABELLED.values() for name in names), "init")
+PATHS += ("class_groups",)
 WORDS = {"init": (initial.RANDOM, initial.PRETRAINED), "class_groups": tuple(PRESETS)}
 SHOWN_PROBLEMS = 10
 
@@ -37,7 +40,19 @@ def define_flags():
     d = PretrainConfig("")
     # What to learn from.
     flags.DEFINE_string("annotations", None, "Instances in COCO's format, .json.")
-    flags.DEFINE_string("images", None, "Folder of the photographs that --annotations names.")
+    flags.DEFINE_string(
+        "labels",
+        None,
+        "Or a folder of PNGs of class ids, named as the photographs are: some/name.png for "
+        "some/name.jpg. Id 255 does not count.",
+    )
+    flags.DEFINE_list(
+        "label_classes",
+        d.label_classes,
+        "Names of the ids 0, 1, … of folders of labels without a classes.json. Names of no class "
+        "of the student are background; 'ignore' does not count.",
+    )
+    flags.DEFINE_string("images", None, "Folder of the photographs of --annotations or --labels.")
     flags.DEFINE_string("photographs", None, "Folder of photographs without annotations.")
     flags.DEFINE_string(
         "teacher",
@@ -54,7 +69,8 @@ def define_flags():
         "holdout", d.holdout, "Part of the photographs kept from training, to judge it on."
     )
     flags.DEFINE_string("validation_annotations", None, "As --annotations, to judge it on.")
-    flags.DEFINE_string("validation_images", None, "Folder of --validation_annotations.")
+    flags.DEFINE_string("validation_labels", None, "Or as --labels, to judge it on.")
+    flags.DEFINE_string("validation_images", None, "Folder of their photographs.")
     flags.DEFINE_string("logdir", None, "Folder for everything that is written.")
     flags.DEFINE_bool("resume", False, "Go on with what is in --logdir from its checkpoint.")
     flags.DEFINE_bool("overwrite", False, "Replace the pretraining in --logdir.")
@@ -75,7 +91,7 @@ def define_flags():
     flags.DEFINE_bool(
         "half_size_loss",
         d.half_size_loss,
-        "Compare every second row and column of the labels: a quarter faster.",
+        "Compare every second row and column of JITNet's labels: a quarter faster.",
     )
     flags.DEFINE_float("learning_rate", d.learning_rate, "Of AdamW, at its greatest.")
     flags.DEFINE_float("epsilon", d.epsilon, "Of AdamW.")
@@ -91,6 +107,8 @@ def define_flags():
 
 def given(name, value):
     """A flag's value as PretrainConfig holds it."""
+    if name == "label_classes":
+        return tuple(value)
     is_word = value in WORDS.get(name, ())
     return cli.absolute(value) if name in PATHS and value and not is_word else value
 
@@ -99,11 +117,15 @@ def new_config(logdir):
     """The PretrainConfig that the flags describe; UserError where they cannot be meant so."""
     if not logdir:
         raise UserError("--logdir is missing: give a folder for everything that is written")
-    for one, other in PAIRS:
-        if (FLAGS[one].value is None) != (FLAGS[other].value is None):
-            raise UserError(f"--{one} and --{other} go together: give both, or neither")
-    if FLAGS.annotations is None and FLAGS.photographs is None:
-        raise UserError("nothing to learn from: give --annotations or --photographs, or both")
+    for photographs, labels in LABELLED.items():
+        given_labels = [name for name in labels if FLAGS[name].value is not None]
+        if len(given_labels) != (FLAGS[photographs].value is not None):
+            either = " or ".join(f"--{name}" for name in labels)
+            raise UserError(f"--{photographs} and {either} go together: give one each, or none")
+    if FLAGS.images is None and FLAGS.photographs is None:
+        raise UserError("nothing to learn from: give --images or --photographs, or both")
+    if FLAGS.label_classes and FLAGS.labels is None and FLAGS.validation_labels is None:
+        raise UserError("--label_classes is for --labels or --validation_labels: leave it out")
     return PretrainConfig(**{**cli.values(PretrainConfig, given), "logdir": logdir})
 
 

@@ -14,6 +14,7 @@ from jitnet_tf import checkpoint, distill, pretrain, run_directory
 from jitnet_tf.pretraining.session import Pretraining
 from tests.commands import run_command
 from tests.materials import frames, write_photographs, write_teacher, write_video
+from tests.test_label_folder import write_labelled
 
 SMALL = ("--width=.25", "--crop=32", "--batch_size=4", "--warmup=2", "--checkpoint_every=4")
 STEPS = 10
@@ -208,14 +209,45 @@ def test_photographs_without_annotations(photographs, tmp_path, capsys):
     assert "validat" not in capsys.readouterr().out
 
 
+# Labels in a folder
+
+
+def test_labels_in_a_folder(tmp_path, monkeypatch, capsys):
+    """Learned from, held out and judged by; resumed and repeated as any other."""
+    _, pictures, labels = write_labelled(tmp_path / "some", 12)
+    _, others, judged = write_labelled(tmp_path / "others", 5)
+    (labels / "classes.json").unlink()
+    (judged / "classes.json").unlink()
+    logdir = tmp_path / "run"
+    arguments = (
+        *(f"--images={pictures}", f"--labels={labels}"),
+        *(f"--validation_images={others}", f"--validation_labels={judged}"),
+        "--label_classes=background,person,bike,car,bird,dog,street,ignore,cat",
+    )
+    interrupt_at(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGINT))
+    assert run_command(pretrain, *command(arguments, logdir)) == 130
+    assert run_command(pretrain, "--resume", f"--logdir={logdir}") == 0
+    assert "not COCO's, taken for background: street" in capsys.readouterr().out
+    summary = json.loads((logdir / "summary.json").read_text())
+    assert list(summary["validation"]["sets"]) == [str(judged), str(labels)]
+    assert set(summary["validation"]["class_iou"]) == {"person", "auto"}
+    again = tmp_path / "again"
+    flagfile = f"--flagfile={logdir / run_directory.FLAGFILE}"
+    assert run_command(pretrain, flagfile, f"--logdir={again}") == 0
+    assert_same_training(logdir, again)
+
+
 # What cannot be
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ((), "nothing to learn from: give --annotations or --photographs"),
-        (("--annotations=a.json",), "--annotations and --images go together"),
+        ((), "nothing to learn from: give --images or --photographs"),
+        (("--annotations=a.json",), "--images and --annotations or --labels go together"),
+        (("--labels=l",), "--images and --annotations or --labels go together"),
+        (("--validation_labels=v",), "--validation_images and --validation_annotations or --val"),
+        (("--label_classes=a,b",), "--label_classes is for --labels or --validation_labels"),
         (("--photographs=p",), "--photographs and --teacher go together"),
         (("--crop=8",), "--crop=8 is below 32"),
         (("--steps=0",), "--steps=0 is below 1"),

@@ -1,7 +1,6 @@
 """Photographs with instances in COCO's format, as what a student is trained on."""
 
 import contextlib
-import copy
 import io
 import math
 import pathlib
@@ -11,29 +10,26 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from jitnet_tf.errors import UserError
+from jitnet_tf.pretraining.labelled import Labelled
 from teacher import coco, photographs
 from teacher.instances import Instances
 from teacher.recorded import decode_mask
 
-# More than this part of the photographs missing or unreadable is a mistake, not an accident.
-MAX_LOST = 0.1
 MAX_REACH = 10  # times the picture's longer side, of polygons: some do reach outside
 
 
-class Annotated:
+class Annotated(Labelled):
     """The photographs of one annotation file.
 
-    Annotations of categories in no group are left out, as they are online.
+    Annotations of categories in no group are left out, as they are online. Weights are 0 in regions
+    that are annotated as a crowd.
 
     Args:
       file: annotations, JSON in the format of COCO's instances_*.json.
       folder: of the photographs that they name.
       label_maker: a LabelMaker; annotations without a score count as certain.
 
-    Attributes:
-      names: file names, in the order of their numbers.
-      lost: what could not be read, a text by file name: what `teacher.annotate` could not read,
-        files that are not there, and damaged ones as they are met.
+    `lost` has what `teacher.annotate` could not read, too.
 
     Raises:
       UserError: the file is not in COCO's format, nothing in it is of any group, or too many
@@ -41,40 +37,23 @@ class Annotated:
     """
 
     def __init__(self, file, folder, label_maker):
-        self.file = str(file)
-        self._folder = pathlib.Path(folder)
-        self._label_maker = label_maker
-        self.lost = {}
+        super().__init__(file, folder, label_maker)
         data = _load(file)
         try:
-            self._read(data)
+            images = self._parse(data)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise UserError(
                 f"annotation file {self.file!r} is not in COCO's instances format "
                 f"({type(error).__name__}: {error})"
             ) from error
-        self._announced = len(self._images) + len(self.lost)
-        self._may_lose = MAX_LOST * self._announced
-        if not self._folder.is_dir():
-            raise UserError(
-                f"{str(folder)!r} is not a folder: give the photographs of {self.file!r}"
-            )
-        there = []
-        for image in self._images:
-            if (self._folder / image["file_name"]).is_file():
-                there.append(image)
-            else:
-                path = self._folder / image["file_name"]
-                self.lost[image["file_name"]] = f"{path} (missing)"
-        self._images = there
-        self.check_lost()
+        self._take(images)
 
-    def _read(self, data):
-        self._images = sorted(data.loadImgs(data.getImgIds()), key=lambda image: image["id"])
-        for image in self._images:
+    def _parse(self, data):
+        images = sorted(data.loadImgs(data.getImgIds()), key=lambda image: image["id"])
+        for image in images:
             image["height"], image["width"] = int(image["height"]), int(image["width"])
             image["file_name"] = str(image["file_name"])
-        if not self._images:
+        if not images:
             raise ValueError("no images")
         for name, problem in data.dataset.get(photographs.UNREAD, {}).items():
             self.lost[name] = str(problem)
@@ -88,7 +67,7 @@ class Annotated:
         }
         self._annotations = {}
         found = set()
-        for image in self._images:
+        for image in images:
             rows = []
             for row in data.imgToAnns.get(image["id"], ()):
                 if row["category_id"] in ids and row.get("segmentation"):
@@ -108,66 +87,22 @@ class Annotated:
         if not found:
             raise UserError(
                 f"annotation file {self.file!r} holds no mask of any of the classes "
-                f"{', '.join(classes[1:])}: choose other --class_groups"
+                f"{', '.join(classes[1:])}: choose other --class_groups, or labels of these"
             )
         self.absent = [name for i, name in enumerate(classes) if i and i not in found]
+        return images
 
-    @property
-    def names(self):
-        """File names, in the order of their numbers."""
-        return [image["file_name"] for image in self._images]
+    def identity(self):
+        """See `Labelled`."""
+        return pathlib.Path(self.file).read_bytes()
 
-    def __len__(self):
-        return len(self._images)
-
-    def keep(self, numbers):
-        """Forgets all photographs but those of these numbers, which are numbered anew."""
-        self._images = [self._images[number] for number in numbers]
-        self._announced = len(self.lost) + len(self._images)
-        self._may_lose = len(self.lost) + MAX_LOST * len(self._images)
-
-    def subset(self, numbers):
-        """Another Annotated with the photographs of these numbers alone."""
-        part = copy.copy(self)
-        part.lost = {}
-        part.keep(numbers)
-        return part
-
-    def check_lost(self):
-        """UserError where more photographs were lost than could be by accident."""
-        if len(self.lost) > self._may_lose:
-            example = next(iter(self.lost.values()))
-            raise UserError(
-                f"{len(self.lost)} of the {self._announced} photographs of {self.file!r} are "
-                f"missing or damaged, such as {example}: check the folder of the photographs"
-            )
-
-    def path(self, number):
-        """Where a photograph is."""
-        return self._folder / self._images[number]["file_name"]
-
-    def read(self, number):
-        """A photograph and what to learn from it.
-
-        Returns:
-          uint8 RGB [H, W, 3]; labels uint8 [H, W]; weights float32 [H, W], 0 in regions that are
-          annotated as a crowd.
-
-        Raises:
-          UnreadableError: it is damaged; also noted in `lost`.
-        """
-        image = self._images[number]
+    def _read(self, image, path):
         size = (image["height"], image["width"])
-        path = self._folder / image["file_name"]
+        frame = photographs.read(path, size)
         try:
-            frame = photographs.read(path, size)
-            try:
-                labels, weights = self._targets(self._annotations[image["id"]], size)
-            except ValueError as error:
-                raise photographs.UnreadableError(f"{path} ({error})") from None
-        except photographs.UnreadableError as error:
-            self.lost[image["file_name"]] = str(error)
-            raise
+            labels, weights = self._targets(self._annotations[image["id"]], size)
+        except ValueError as error:
+            raise photographs.UnreadableError(f"{path} ({error})") from None
         return frame, labels, weights
 
     def _targets(self, rows, size):

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from jitnet_tf.errors import UserError
 from jitnet_tf.pretraining.annotated import Annotated
+from jitnet_tf.pretraining.label_folder import LabelFolder
 from teacher import ANNOTATED, split_spec
 
 LABELS = "photographs.json"  # the teacher's, in the run directory
@@ -18,23 +19,28 @@ COMPARED = 1000  # fingerprints at a time, which bounds the memory
 SAME_BITS = 6  # in which fingerprints of the same picture may differ: sizes, compression
 
 
+def digest_of(labelled):
+    """What tells sets of photographs and their labels from others: a text of 16 digits."""
+    digest = hashlib.sha256()
+    for one in labelled:
+        digest.update(one.identity())
+        digest.update(os.fsencode("\n".join(["", *one.names, ""])))
+    return digest.hexdigest()[:16]
+
+
 class Photographs:
     """The photographs of a pretraining.
 
     Attributes:
-      training: one or two Annotated.
-      validation: what it is judged on: a list of Annotated, empty for none.
+      training: one or two Labelled.
+      validation: what it is judged on: a list of Labelled, empty for none.
       digest: tells them from others.
     """
 
     def __init__(self, training, validation):
         self.training = training
         self.validation = validation
-        digest = hashlib.sha256()
-        for annotated in (*training, *validation):
-            digest.update(pathlib.Path(annotated.file).read_bytes())
-            digest.update(os.fsencode("\n".join(["", *annotated.names, ""])))
-        self.digest = digest.hexdigest()[:16]
+        self.digest = digest_of([*training, *validation])
 
     def problems(self):
         """What was skipped, a text each."""
@@ -59,24 +65,34 @@ def open_sets(config, label_maker):
     """Opens what a PretrainConfig names, labelling by the teacher what has no labels.
 
     Raises:
-      UserError: nothing to learn from, or see `Annotated`.
+      UserError: nothing to learn from, or see `open_labelled`.
     """
     training = []
-    if config.annotations:
-        training.append(Annotated(config.annotations, config.images, label_maker))
+    if config.images:
+        training.append(
+            open_labelled(
+                config.images, config.annotations, config.labels, config.label_classes, label_maker
+            )
+        )
     if config.photographs:
         training.append(Annotated(_labels_of_photographs(config), config.photographs, label_maker))
     validation = []
-    if config.validation_annotations:
+    if config.validation_images:
         validation.append(
-            Annotated(config.validation_annotations, config.validation_images, label_maker)
+            open_labelled(
+                config.validation_images,
+                config.validation_annotations,
+                config.validation_labels,
+                config.label_classes,
+                label_maker,
+            )
         )
     if config.holdout:
         validation += hold_out(training, config.holdout)
         if not validation:
             raise UserError(
                 f"--holdout={config.holdout} takes none of the few photographs: raise it, or give "
-                "--validation_annotations"
+                "--validation_images"
             )
     for annotated in training:
         if not len(annotated):
@@ -85,6 +101,16 @@ def open_sets(config, label_maker):
                 "lower it"
             )
     return Photographs(training, validation)
+
+
+def open_labelled(images, annotations, labels, label_classes, label_maker):
+    """A folder of photographs with its labels, an annotation file or else a folder.
+
+    label_classes: see `LabelFolder`. Raises UserError as `Annotated` or `LabelFolder` does.
+    """
+    if annotations:
+        return Annotated(annotations, images, label_maker)
+    return LabelFolder(labels, images, label_maker, label_classes)
 
 
 def _labels_of_photographs(config):

@@ -1,4 +1,4 @@
-"""How well a student segments annotated photographs that it did not learn from."""
+"""How well a student segments labelled photographs."""
 
 import numpy as np
 import tensorflow as tf
@@ -7,12 +7,12 @@ from jitnet_tf import metrics
 from teacher.photographs import UnreadableError
 
 
-def evaluate(segment, annotated, num_classes, progress):
+def evaluate(segment, labelled, num_classes, progress):
     """Segments each photograph at its own size.
 
     Args:
       segment: uint8 frame [H, W, 3] → class ids uint8 [H, W], a tensor; see `segmenter`.
-      annotated: an Annotated; pixels in crowds do not count.
+      labelled: a Labelled.
       num_classes: C.
       progress: a tqdm, moved by one a photograph.
 
@@ -20,17 +20,26 @@ def evaluate(segment, annotated, num_classes, progress):
       Confusion counts int64 [C, C], see `metrics.confusion`.
     """
     counts = np.zeros((num_classes, num_classes), np.int64)
-    for number in range(len(annotated)):
+    for number in range(len(labelled)):
         progress.update()
-        try:
-            frame, labels, weights = annotated.read(number)
-        except UnreadableError:
-            annotated.check_lost()
-            continue
-        prediction = segment(tf.constant(frame)).numpy()
-        judged = weights > 0
-        counts += metrics.confusion(labels[judged], prediction[judged], num_classes)
+        counts += judge(segment, labelled, number, num_classes)
     return counts
+
+
+def judge(segment, labelled, number, num_classes):
+    """Confusion counts of one photograph; the arguments are those of `evaluate`.
+
+    Pixels of weight 0, in crowds say, do not count, and nothing does where it is damaged. Raises
+    UserError where too many are, see `Labelled.check_lost`.
+    """
+    try:
+        frame, labels, weights = labelled.read(number)
+    except UnreadableError:
+        labelled.check_lost()
+        return np.zeros((num_classes, num_classes), np.int64)
+    prediction = segment(tf.constant(frame)).numpy()
+    judged = weights > 0
+    return metrics.confusion(labels[judged], prediction[judged], num_classes)
 
 
 def scores(counts, class_names):
