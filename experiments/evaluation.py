@@ -105,6 +105,7 @@ def evaluate(
             open_source,
             masks.parent,
             on_step,
+            stream,
         )
         masks.parent.mkdir(parents=True, exist_ok=True)
         segmenter = named(method).make(context)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from experiments import flow, oracle
+from experiments import annotations, flow, oracle
 from jitnet_tf import initial, parameters
 from jitnet_tf.config import MOBILENETV2, RunConfig, StudentConfig
 from jitnet_tf.distiller import Distiller
@@ -35,6 +35,7 @@ class Settings:
         how much a result owes to chance where initial weights come from a file.
       oracle_steps, oracle_epochs: the oracle takes as many training steps of BATCH_SIZE frames as
         the larger of the two asks for; an epoch is all of its frames once.
+      annotation_updates: of the student that learns the first annotation alone.
       fixed_stride: frames between the teacher frames of the row of that name.
       flow: 'dis' or 'pwcnet'.
       pwcnet_dense, pwcnet_small: converted weights; see `pwcnet.load_weights`.
@@ -47,6 +48,7 @@ class Settings:
     noise: float = 0.0
     oracle_steps: int = 500
     oracle_epochs: int = 5
+    annotation_updates: int = annotations.UPDATES
     fixed_stride: int = 16
     flow: str = "dis"
     pwcnet_dense: str | None = None
@@ -70,6 +72,7 @@ class Context:
       open_source: opens the stream's video once more.
       scratch: folder for what is needed only meanwhile.
       on_step: to call now and then during long preparations.
+      stream: the `streams.Stream`.
     """
 
     settings: Settings
@@ -81,6 +84,7 @@ class Context:
     open_source: Callable
     scratch: pathlib.Path
     on_step: Callable
+    stream: object
 
 
 class NeverAdapted:
@@ -151,6 +155,28 @@ def _oracle(context):
     return _frozen(student, context)
 
 
+def _teacher(context):
+    # A flow that is never estimated.
+    return flow.FlowPropagation(None, context.teacher, context.label_maker, 1)
+
+
+def _first_annotation(context):
+    stream = context.stream
+    student = distiller(context, learning_rate=annotations.LEARNING_RATE).student
+    with context.open_source() as source:
+        frame = next(source)
+    annotations.teach(
+        student,
+        frame,
+        annotations.read(stream.video, 0, context.frame_size),
+        context.label_maker.groups.groups[stream.classes[0]][0],
+        context.label_maker,
+        context.settings.annotation_updates,
+        context.on_step,
+    )
+    return _frozen(student, context)
+
+
 def _flow(stride, dis_preset, pwcnet_kind):
     def make(context):
         settings = context.settings
@@ -217,7 +243,13 @@ METHODS = {
         "MobileNetV2 0.8", _mobilenetv2, ("teacher", "seed", "mobilenetv2_init")
     ),
 }
-OTHERS = {}  # of tables other than Table 2
+# Of tables other than Table 2.
+OTHERS = {
+    "teacher": Method("Teacher", _teacher, ("teacher",), ("labels",), has_speedup=False),
+    "first_annotation": Method(
+        "First annotation", _first_annotation, (*STUDENT, "annotation_updates"), has_speedup=False
+    ),
+}
 DEFAULTS = "defaults"
 
 
@@ -277,7 +309,9 @@ def relevant(settings, method):
 
 def preparation(settings, method, frames):
     """How many steps a method takes before its first frame, on a stream of so many frames."""
-    return frames + oracle_steps(settings, frames) if method == "oracle" else 0
+    if method == "oracle":
+        return frames + oracle_steps(settings, frames)
+    return settings.annotation_updates if method == "first_annotation" else 0
 
 
 def oracle_steps(settings, frames):
@@ -302,23 +336,23 @@ def check(settings, names):
                 PWCNet(kind, getattr(settings, f"pwcnet_{kind}"), (64, 64))
 
 
-def select(names, streams):
+def select(names, streams, known=tuple(METHODS)):
     """Splits names of methods and streams, as --only gives them: (methods, streams).
 
-    No method among them means all methods, no stream all streams.
+    No method among them means all of `known`, no stream all streams.
 
     Raises:
       UserError: a name of neither, or of both.
     """
-    known = [stream.name for stream in streams]
+    listed = [stream.name for stream in streams]
     for name in names:
-        if name not in METHODS and name not in known:
+        if name not in known and name not in listed:
             raise UserError(
-                f"--only: {name!r} is neither a method ({', '.join(METHODS)}) nor a stream "
-                f"({', '.join(known)})"
+                f"--only: {name!r} is neither a method ({', '.join(known)}) nor a stream "
+                f"({', '.join(listed)})"
             )
-        if name in METHODS and name in known:
+        if name in known and name in listed:
             raise UserError(f"--only: {name!r} is both a method and a stream: rename the stream")
-    methods = [name for name in METHODS if name in names]
+    methods = [name for name in known if name in names]
     chosen = [stream for stream in streams if stream.name in names]
-    return methods or list(METHODS), chosen or list(streams)
+    return methods or list(known), chosen or list(streams)

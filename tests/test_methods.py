@@ -55,7 +55,7 @@ def made(monkeypatch):
     def make(name, **settings):
         configs.clear()
         context = Context(
-            Settings(**settings), MAKER, "teacher", "recording", (64, 96), 9, None, None, None
+            Settings(**settings), MAKER, "teacher", "recording", (64, 96), 9, *4 * [None]
         )
         segmenter = METHODS[name].make(context)
         return (configs or [None])[0], segmenter
