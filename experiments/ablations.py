@@ -16,11 +16,10 @@ From random weights a seed is that of the weights. From weights of a file it is 
 import dataclasses
 import pathlib
 import statistics
-import sys
 
 from absl import flags
 
-from experiments import figures, jobs, markdown, methods, streams
+from experiments import command, figures, jobs, markdown, methods
 from jitnet_tf import checkpoint, cli, initial
 from jitnet_tf.errors import UserError
 
@@ -100,7 +99,7 @@ STUDIES = {
 
 
 def folder(results, study, seed):
-    """Where a study's results with a seed are: those of one start together, lest any be made twice."""
+    """Where a study's results with a seed are: with those of other studies of the same start."""
     return pathlib.Path(results, study.init or "init", f"seed{seed}")
 
 
@@ -144,9 +143,9 @@ def _over_seeds(results, key="mean_iou"):
 
 
 def close(study, table, points):
-    """A study's methods that differ from its default by less than so many points, and the default.
+    """A study's methods that differ from its default by less than so many points.
 
-    None where there is no other.
+    The default is one of them; alone, it is none.
     """
     known = means(first_seed(table))
     base = known[study.default]
@@ -191,8 +190,8 @@ def report(study, table):
         )
     some = next(r for by_stream in table.values() for rs in by_stream.values() for r in rs)
     note = (
-        f"Mean IoU in %; of a stream: mean over seeds (least–most). From {some['settings']['init']} "
-        f"weights; frames of {'; '.join(_sizes(table))}."
+        "Mean IoU in %; of a stream: mean over seeds (least–most). Initial weights: "
+        f"{some['settings']['init']}. Frames: {'; '.join(_sizes(table))}."
     )
     return f"**{study.title}**\n\n{markdown.table(head, lines)}\n\n{note}"
 
@@ -252,17 +251,11 @@ def define_flags():
     """Defines this command's flags."""
     d = methods.Settings()
     flags.DEFINE_enum("study", None, list(STUDIES), "What to vary.", required=True)
-    flags.DEFINE_string("streams", None, "Stream list, a CSV file; see experiments.streams.")
-    flags.DEFINE_string("videos", None, "Folder of the list's videos. Default: the list's.")
-    flags.DEFINE_string("recordings", None, "Folder of its recordings. Default: the list's.")
-    flags.DEFINE_string("results", None, "Folder for the results, which studies share.")
-    flags.DEFINE_list("only", [], "Names of the list's streams to take. Default: all.")
-    flags.DEFINE_integer("jobs", 1, "Evaluations to run side by side.", lower_bound=1)
+    command.define_flags()
     flags.DEFINE_string("init", d.init, "Initial weights; see jitnet_tf.distill.")
     flags.DEFINE_float(
         "close", CLOSE, "Points of mean IoU below which a difference is measured with more seeds."
     )
-    flags.DEFINE_string("print", None, "Folder of results to print the table of; runs nothing.")
     flags.DEFINE_string("plot", None, "The plot's PNG. Default: RESULTS/STUDY.png.")
 
 
@@ -286,33 +279,15 @@ def main(argv):
 
 def evaluate(study):
     """Makes the results that a study lacks; returns the streams' names."""
-    for name in ("streams", "results"):
-        if not FLAGS[name].value:
-            raise UserError(f"--{name} is missing; --help lists the flags")
-    listed = streams.read_list(FLAGS.streams, FLAGS.videos, FLAGS.recordings)
+    listed = command.listed_streams()
     _, chosen = methods.select(FLAGS.only, listed)
-    chosen = list(chosen)
     names = {stream.name for stream in chosen}
     made = list(study.variants.values())
-    methods.check(settings(study, SEEDS[0], FLAGS.init), made)
-    frames = {stream.name: streams.check(stream) for stream in chosen}
     for seed in SEEDS:
         if seed:
             made = close(study, found(study, FLAGS.results, names), FLAGS.close)
-        of_seed = settings(study, seed, FLAGS.init)
         place = folder(FLAGS.results, study, seed)
-        work = [(stream, method) for stream in chosen for method in made]
-        pairs = [
-            (stream, frames[stream.name], method)
-            for stream, method in jobs.still_to_do(work, place, of_seed)
-        ]
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"--results={FLAGS.results} cannot be written ({error})") from None
-        if pairs and not jobs.run(pairs, of_seed, place, FLAGS.jobs):
-            print(f"stopped early; the same command goes on ({FLAGS.results})")
-            sys.exit(cli.EXIT_INTERRUPTED)
+        command.make_results(chosen, made, settings(study, seed, FLAGS.init), place)
     return names
 
 

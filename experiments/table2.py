@@ -10,13 +10,11 @@ the tables from the results alone.
 """
 
 import pathlib
-import sys
 
 from absl import flags
 
-from experiments import jobs, methods, streams, table2_report
+from experiments import command, jobs, methods, table2_report
 from jitnet_tf import checkpoint, cli
-from jitnet_tf.errors import UserError
 
 FLAGS = flags.FLAGS
 TABLE = "table2.md"
@@ -25,13 +23,7 @@ TABLE = "table2.md"
 def define_flags():
     """Defines this command's flags."""
     d = methods.Settings()
-    flags.DEFINE_string("streams", None, "Stream list, a CSV file; see experiments.streams.")
-    flags.DEFINE_string("videos", None, "Folder of the list's videos. Default: the list's.")
-    flags.DEFINE_string("recordings", None, "Folder of its recordings. Default: the list's.")
-    flags.DEFINE_string("results", None, "Folder for the results.")
-    flags.DEFINE_list("only", [], "Names of methods and streams to evaluate. Default: all.")
-    flags.DEFINE_integer("jobs", 1, "Evaluations to run side by side.", lower_bound=1)
-    flags.DEFINE_string("print", None, "Folder of results to print the tables of; runs nothing.")
+    command.define_flags()
     flags.DEFINE_string(
         "teacher",
         d.teacher,
@@ -61,29 +53,9 @@ def main(argv):
     if FLAGS.print:
         print(table2_report.report(jobs.load_all(FLAGS.print)))
         return
-    for name in ("streams", "results"):
-        if not FLAGS[name].value:
-            raise UserError(f"--{name} is missing; --help lists the flags")
-    settings = methods.Settings(
-        **{name: FLAGS[name].value for name in methods.SETTINGS if name in FLAGS}
-    )
-    listed = streams.read_list(FLAGS.streams, FLAGS.videos, FLAGS.recordings)
+    listed, settings = command.listed_streams(), command.settings()
     names, chosen = methods.select(FLAGS.only, listed)
-    methods.check(settings, names)
-    frames = {stream.name: streams.check(stream) for stream in chosen}
-    work = [(stream, method) for stream in chosen for method in names]
-    pairs = [
-        (stream, frames[stream.name], method)
-        for stream, method in jobs.still_to_do(work, FLAGS.results, settings)
-    ]
-    try:
-        pathlib.Path(FLAGS.results).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--results={FLAGS.results} cannot be written ({error})") from None
-    complete = not pairs or jobs.run(pairs, settings, FLAGS.results, FLAGS.jobs)
-    if not complete:
-        print(f"stopped early; the same command goes on ({FLAGS.results})")
-        sys.exit(cli.EXIT_INTERRUPTED)
+    command.make_results(chosen, names, settings, FLAGS.results)
     names = {stream.name for stream in listed}
     found = [r for r in jobs.load_all(FLAGS.results) if r["stream"]["name"] in names]
     text = table2_report.report(found)

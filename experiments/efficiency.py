@@ -1,0 +1,199 @@
+"""The efficiency curve: accuracy against teacher frames and against cost, by threshold.
+
+    python -m experiments.efficiency --streams=clips/streams.csv --results=runs/efficiency --jobs=2
+    python -m experiments.efficiency --print=runs/efficiency --teacher_ms=300 --plot=curve.png
+
+Algorithm 1 with thresholds from .5 to .95, beside a student at fixed strides, flow, and the
+offline oracle. It is the picture to choose a threshold by: --teacher_ms is what your teacher takes,
+by default what that of the recordings took. Interrupted, the same command goes on.
+"""
+
+import dataclasses
+import pathlib
+import statistics
+
+from absl import flags
+
+from experiments import command, costs, figures, jobs, machine, markdown, methods
+from jitnet_tf import checkpoint, cli
+from jitnet_tf.errors import UserError
+
+FLAGS = flags.FLAGS
+THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+STRIDES = (8, 16, 32, 64)
+NAME = "efficiency"
+# Lines of the plot: title → label of each point → method.
+CURVES = {
+    "JITNet, by threshold": {f"{t:g}": f"accuracy_threshold={t}" for t in THRESHOLDS},
+    "fixed stride, 0.8": {f"{s}": f"min_stride={s},max_stride={s}" for s in STRIDES},
+    "flow": {"slow": "flow_slow", "fast": "flow_fast"},
+    "offline oracle": {"": "oracle"},
+    "never adapted": {"": "never_adapted"},
+}
+NOTE = """\
+Mean over the streams. A frame's milliseconds: (T·teacher + (N−T)·inference + U·update) ÷ N, with
+what inference (of flow: flow and warping) and update took in these runs, and {teacher} of the
+teacher's. The oracle is trained on every fifth frame of the very stream, which is in no cost."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A method over all streams: mean IoU and teacher frames in %, updates, ms a frame, speedup."""
+
+    mean_iou: float
+    teacher: float
+    updates: float
+    ms: float
+    speedup: float
+
+
+def point(results, teacher_ms=None):
+    """The Point of a method's results, one a stream.
+
+    teacher_ms: what the teacher takes; None: what is recorded.
+
+    Raises:
+      UserError: nobody knows what the teacher takes.
+    """
+    values = []
+    for result in results:
+        summary, method = result["summary"], methods.named(result["method"])
+        measured = costs.measured(
+            {**summary, "teacher_seconds_per_frame": _teacher_seconds(summary, teacher_ms)},
+            method.stages,
+        )
+        counts = summary["frames"], summary["teacher_frames"], summary["updates"]
+        speedup = costs.speedup(*counts, measured)
+        values.append(
+            (
+                100 * (summary["mean_iou"] or 0.0),
+                100 * summary["teacher_fraction"],
+                summary["updates"],
+                1000 * measured.teacher / speedup,
+                speedup,
+            )
+        )
+    return Point(*map(statistics.fmean, zip(*values, strict=True)))
+
+
+def _teacher_seconds(summary, teacher_ms):
+    seconds = teacher_ms / 1000 if teacher_ms else summary["teacher_seconds_per_frame"]
+    if not seconds:
+        raise UserError("the recordings do not say what their teacher took: give --teacher_ms")
+    return seconds
+
+
+def curves(results, teacher_ms=None):
+    """Curve → label → Point, of the methods that have a result on every stream.
+
+    Raises:
+      UserError: none has.
+    """
+    names = {r["stream"]["name"] for r in results}
+    by_method = {}
+    for r in results:
+        by_method.setdefault(r["method"], []).append(r)
+    found = {
+        title: {
+            label: point(by_method[method], teacher_ms)
+            for label, method in points.items()
+            if len(by_method.get(method, ())) == len(names)
+        }
+        for title, points in CURVES.items()
+    }
+    found = {title: points for title, points in found.items() if points}
+    if not found:
+        raise UserError("no method there has a result on every stream: the same command makes them")
+    return found
+
+
+def report(results, teacher_ms=None):
+    """The table of `curves` as Markdown text."""
+    head = ["", "mean IoU", "teacher frames, %", "updates", "ms a frame", "speedup"]
+    lines = [
+        [
+            f"{title}: {label}" if label else title,
+            *(f"{value:.1f}" for value in (p.mean_iou, p.teacher)),
+            f"{p.updates:.0f}",
+            f"{p.ms:.1f}",
+            f"{p.speedup:.1f}×",
+        ]
+        for title, points in curves(results, teacher_ms).items()
+        for label, p in points.items()
+    ]
+    recorded = [r["summary"]["teacher_seconds_per_frame"] for r in results]
+    teacher = f"{teacher_ms or 1000 * statistics.fmean(s or 0 for s in recorded):.0f} ms"
+    streams = ", ".join(sorted({r["stream"]["name"] for r in results}))
+    made = "; ".join(sorted({machine.in_words(r["machine"]) for r in results}))
+    return (
+        f"{markdown.table(head, lines)}\n\n{NOTE.format(teacher=teacher)}\n\n"
+        f"Streams: {streams}. {made}."
+    )
+
+
+def draw(found):
+    """A matplotlib figure of `curves`: mean IoU against teacher frames and milliseconds."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((10, 4.6), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, value, text in (
+        (axes[0], "teacher", "teacher frames, %"),
+        (axes[1], "ms", "milliseconds a frame"),
+    ):
+        for (title, points), colour in zip(found.items(), (*figures.COLOURS, "0.4"), strict=False):
+            x = [getattr(p, value) for p in points.values()]
+            y = [p.mean_iou for p in points.values()]
+            axis.plot(x, y, "o-", ms=4, lw=1.5, color=colour, label=title)
+            for label, *place in zip(points, x, y, strict=True):
+                axis.annotate(
+                    label, place, (4, -9), textcoords="offset points", fontsize=7, color=colour
+                )
+        axis.set(xlabel=text)
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("mean IoU, %")
+    axes[1].set_xscale("log")
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False
+    )
+    return figure
+
+
+def define_flags():
+    """Defines this command's flags."""
+    d = methods.Settings()
+    command.define_flags()
+    flags.DEFINE_string("init", d.init, "Initial weights; see jitnet_tf.distill.")
+    flags.DEFINE_integer("seed", d.seed, "Of initial weights and batches.", lower_bound=0)
+    flags.DEFINE_integer("oracle_steps", d.oracle_steps, "Least steps of the oracle.", 1)
+    flags.DEFINE_float("teacher_ms", None, "What the teacher takes. Default: as recorded.", 0.001)
+    flags.DEFINE_string("plot", None, f"The plot's PNG. Default: RESULTS/{NAME}.png.")
+
+
+def main(argv):
+    """See the module."""
+    del argv
+    if FLAGS.plot:
+        figures.check_output(FLAGS.plot)
+    if FLAGS.print:
+        found = jobs.load_all(FLAGS.print)
+    else:
+        listed = command.listed_streams()
+        _, chosen = methods.select(FLAGS.only, listed)
+        names = [name for points in CURVES.values() for name in points.values()]
+        command.make_results(chosen, names, command.settings(), FLAGS.results)
+        streams = {stream.name for stream in chosen}
+        found = [r for r in jobs.load_all(FLAGS.results) if r["stream"]["name"] in streams]
+    text = report(found, FLAGS.teacher_ms)
+    print(text)
+    if not FLAGS.print:
+        checkpoint.write_text(pathlib.Path(FLAGS.results, f"{NAME}.md"), text + "\n")
+    if FLAGS.plot or not FLAGS.print:
+        plot = FLAGS.plot or pathlib.Path(FLAGS.results, f"{NAME}.png")
+        figures.save(draw(curves(found, FLAGS.teacher_ms)), plot)
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.main(main)
