@@ -284,6 +284,30 @@ def test_half_the_size_is_the_network_but_for_its_last_resizing():
 
 def test_no_half_size_of_a_network_that_does_not_end_so():
     assert jitnet.at_half_size(build_mobilenetv2(5, frame_size=(64, 64))) is None
+    assert jitnet.at_half_size(network(input_scale=0.5)) is None
+
+
+@pytest.mark.parametrize("build", [network, lambda **options: build_mobilenetv2(5, **options)])
+@pytest.mark.parametrize("size", [(None, None), (61, 83)])
+def test_scaled_input(build, size):
+    """Logits of the frames' own size; weights as without; half the size is the mean of 2 × 2."""
+    model = build(input_scale=0.5, frame_size=size)
+    picture = frames(1, 61, 83)
+    assert model(picture).shape == (1, 61, 83, 5)
+    shapes = [w.shape for w in build().weights]
+    assert [w.shape for w in model.weights] == shapes
+    scaling = model.get_layer("input_scaling")
+    even = frames(1, 64, 96).astype(np.float32)
+    means = even.reshape(1, 32, 2, 48, 2, 3).mean((2, 4))
+    np.testing.assert_allclose(scaling(even), means, rtol=1e-5)
+
+
+def test_scaled_input_for_xla_is_the_same():
+    picture = frames(1, 61, 83).astype(np.float32)
+    for scale in (0.3, 0.5, 0.75):
+        plain, gathering = (jitnet.InputScaling(scale, xla)(picture) for xla in (False, True))
+        assert plain.shape == (1, round(61 * scale), round(83 * scale), 3)
+        np.testing.assert_allclose(gathering, plain, atol=1e-2)
 
 
 # Layers
@@ -298,6 +322,11 @@ def test_frames_are_uint8_and_normalised_inside():
     result = first(colours)
     assert result.dtype == tf.float32
     np.testing.assert_allclose(result, (colours / 127.5) - 1, atol=1e-6)
+    raw = InputNormalization("raw")(colours)
+    np.testing.assert_array_equal(raw, colours)
+    standardised = InputNormalization("standardised")(colours)
+    mean, deviation = np.array([0.439, 0.413, 0.375]), np.array([0.243, 0.236, 0.234])
+    np.testing.assert_allclose(standardised, (colours / 255 - mean) / deviation, atol=1e-5)
 
 
 def test_input_normalisation_in_bfloat16_keeps_each_level():

@@ -9,7 +9,7 @@ from jitnet_tf import checkpoint, initial, parameters, student
 from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.labels import ClassGroups
 from jitnet_tf.losses import weighted_cross_entropy
-from jitnet_tf.model import build_jitnet
+from jitnet_tf.model import build_jitnet, updated_variables
 from jitnet_tf.student import Student, make_student
 
 SIZE = (64, 96)
@@ -520,3 +520,92 @@ def test_initial_weights_from_a_run(tmp_path, moving):
     made = make_student(wanted, GROUPS, SIZE).get_state()
     for name, value in made.items():
         np.testing.assert_array_equal(value, state[name] if name.startswith("weights/") else 0)
+
+
+def test_another_architecture():
+    wanted = RunConfig("v", "t", "l", init="random", student=StudentConfig(student="mobilenetv2"))
+    made = make_student(wanted, GROUPS, SIZE)
+    assert made.model.name == "mobilenetv2"
+    assert made.infer(scene()[0]).shape == SIZE
+
+
+# What else can update it, and what else it can update
+
+
+def one_layer():
+    """A network of one 1×1 convolution without bias on pixels / 255."""
+    frames = keras.Input((*SIZE, 3), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 255)(frames)
+    return keras.Model(frames, keras.layers.Conv2D(CLASSES, 1, use_bias=False, name="c")(x))
+
+
+def test_adam_by_hand():
+    """Kingma & Ba 2015, algorithm 1, with Keras's ε beside the uncorrected deviation (their §2)."""
+    keras.utils.set_random_seed(0)
+    rate, beta1, beta2 = 0.01, 0.8, 0.999
+    trained = Student(one_layer(), SIZE, learning_rate=rate, momentum=beta1, optimizer="adam")
+    [kernel] = trained.model.trainable_variables
+    w, m, v = kernel.numpy().astype(np.float64), 0.0, 0.0
+    for t in range(1, 4):
+        frame, labels, weights = scene(t)
+        pixels = frame.reshape(-1, 3) / 255
+        logits = pixels @ w[0, 0]
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        p[np.arange(len(p)), labels.ravel()] -= 1
+        g = (pixels.T @ (p * weights.reshape(-1, 1)) / labels.size)[None, None]
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+        corrected = rate * np.sqrt(1 - beta2**t) / (1 - beta1**t)
+        w -= corrected * m / (np.sqrt(v) + 1e-7)
+        trained.update(frame, labels, weights)
+        np.testing.assert_allclose(kernel.numpy(), w, rtol=1e-4, atol=1e-6)
+
+
+def test_adam_goes_on_from_its_state_bit_for_bit():
+    def made(seed):
+        keras.utils.set_random_seed(seed)
+        model = build_jitnet(CLASSES, width=0.25, frame_size=SIZE)
+        return Student(model, SIZE, learning_rate=0.001, optimizer="adam")
+
+    trained, other = made(0), made(1)
+    train(trained, 3)
+    state = trained.get_state()
+    losses = train(trained, 2, start=3)
+    other.set_state(state)
+    assert train(other, 2, start=3) == losses
+    assert_same_state(trained.get_state(), other.get_state())
+
+
+@pytest.mark.parametrize(
+    ("part", "moving"),
+    [
+        ("all", ("stem", "encoder", "decoder", "head", "logits")),
+        ("decoder", ("decoder", "head", "logits")),
+        ("last", ("logits",)),
+    ],
+)
+def test_updates_of_a_part(part, moving):
+    """By `update` and by `attempt`: those layers change, all of them, and no other."""
+    keras.utils.set_random_seed(0)
+    model = build_jitnet(CLASSES, width=0.25, frame_size=SIZE)
+    trained = Student(model, SIZE, variables=updated_variables(model, part))
+    for step in (trained.update, lambda *scene: trained.attempt(*scene, lambda ids: True)):
+        before = parameters.arrays(parameters.named(model))
+        step(*scene())
+        after = parameters.arrays(parameters.named(model))
+        changed = {name for name in before if not np.array_equal(before[name], after[name])}
+        expected = {name for name in before if name.split("/")[1].startswith(moving)}
+        # A scale or an offset before a ReLU that is off everywhere has no gradient.
+        assert changed <= expected
+        assert {name for name in expected if name.endswith("kernel")} <= changed
+
+
+def test_the_configurations_optimizer_and_layers():
+    wanted = config({}, init="random", optimizer="adam", learning_rate=0.001, updated_layers="last")
+    made = make_student(wanted, GROUPS, SIZE)
+    assert isinstance(made.optimizer, keras.optimizers.Adam)
+    before = parameters.arrays(parameters.named(made.model))
+    made.update(*scene())
+    after = parameters.arrays(parameters.named(made.model))
+    changed = [name for name in before if not np.array_equal(before[name], after[name])]
+    assert changed == ["weights/logits/kernel", "weights/logits/bias"]

@@ -499,7 +499,7 @@ def test_only_what_is_missing_runs(finished, material, tmp_path, monkeypatch, ca
     results, _ = finished
     asked = []
 
-    def run(pairs, settings, folder, count):
+    def run(pairs, settings, folder, count, evaluate):
         asked.extend((stream.name, frames, method) for stream, frames, method in pairs)
         return False
 
