@@ -8,6 +8,7 @@ import shlex
 import pytest
 from commands import run_command
 from materials import frames, write_photographs, write_teacher, write_video
+from tensorflow import keras
 
 ROOT = pathlib.Path(__file__).parents[1]
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
@@ -31,6 +32,9 @@ SHORTER = {
         "--peers=ours",
         "--loop_frames=2",
     ],
+    "experiments.table3": ["--osvos_steps=1"],
+    "experiments.ablations": ["--close=0"],
+    "experiments.efficiency": ["--only=flow_fast"],
 }
 
 
@@ -63,7 +67,7 @@ def test_commands(tmp_path, monkeypatch):
             [logdir] = re.findall(r"--logdir=(\S+)", command)
             pathlib.Path(logdir, "summary.json").unlink()
         python, dash_m, module, *arguments = shlex.split(command)
-        if "--resume" not in arguments:
+        if not any(argument.startswith(("--resume", "--print")) for argument in arguments):
             arguments += SHORTER.get(module, [])
         if "--init=runs/coco" in arguments:
             arguments.append("--width=.25")
@@ -71,8 +75,9 @@ def test_commands(tmp_path, monkeypatch):
         assert run_command(importlib.import_module(module), *arguments) == 0, command
     assert pathlib.Path("street.tflite").stat().st_size > 1_000_000
     assert pathlib.Path("runs/street/overlay.mp4").exists()
-    assert len(list(pathlib.Path("runs/table2/street").glob("*/result.json"))) == 8
-    assert pathlib.Path("runs/figure4.png").exists()
+    assert len(list(pathlib.Path("runs/table2/street").glob("*/result.json"))) == 9
+    for figure in ("figure4", "ablations/updated_layers", "efficiency/efficiency", "efficiency"):
+        assert pathlib.Path(f"runs/{figure}.png").exists()
 
 
 def test_class_groups_example(tmp_path):
@@ -84,13 +89,18 @@ def test_class_groups_example(tmp_path):
     assert names == ("background", "person", "two_wheeler", "car", "heavy")
 
 
-def test_library_example(monkeypatch, capsys):
+def test_library_examples(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    [example] = [block for language, block in BLOCKS if language == "python"]
+    example, own_network = [block for language, block in BLOCKS if language == "python"]
     exec(compile(example, "README.md", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 20
     assert lines[8] == "8 True (272, 640)"
+    keras.utils.set_random_seed(0)
+    exec(compile(own_network, "README.md", "exec"), {})
+    updates, before, after = map(float, capsys.readouterr().out.split())
+    assert 0 < updates <= 8
+    assert 0 <= before < after
 
 
 def test_links_lead_somewhere():
