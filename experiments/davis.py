@@ -14,7 +14,6 @@ makes the tables from the results alone.
 
 import dataclasses
 import pathlib
-import sys
 
 import cv2
 import numpy as np
@@ -22,6 +21,7 @@ from absl import flags
 
 from experiments import (
     annotations,
+    command,
     davis_measures,
     davis_report,
     evaluation,
@@ -71,7 +71,11 @@ def score(stream, frames, masks):
 
 
 def check(stream):
-    """`streams.check`, and that all frames are annotated; returns how many there are."""
+    """Finds out whether a stream can be scored.
+
+    Raises:
+      UserError: as `streams.check` does; or a frame is not annotated, or the first has no object.
+    """
     frames = streams.check(stream)
     if frames < 3:
         raise UserError(
@@ -86,21 +90,15 @@ def check(stream):
                     f"the annotation {annotations.path(stream.video, 0)} has no object: such a "
                     "sequence cannot be learned from; take it out of the list"
                 )
-    return frames
 
 
 def define_flags():
     """Defines this command's flags."""
     d = methods.Settings()
-    flags.DEFINE_string("davis", None, "DAVIS's root folder, with JPEGImages and Annotations.")
-    flags.DEFINE_string("streams", str(LIST), "List of sequences; see experiments.streams.")
-    flags.DEFINE_string("recordings", None, "Folder of the list's recordings.")
-    flags.DEFINE_string("results", None, "Folder for the results.")
-    flags.DEFINE_list(
-        "only", [], f"Methods ({', '.join(METHODS)}) and sequences to evaluate. Default: all."
+    command.define_flags(str(LIST))
+    flags.DEFINE_string(
+        "davis", None, "DAVIS's root folder, with JPEGImages and Annotations: instead of --videos."
     )
-    flags.DEFINE_integer("jobs", 1, "Evaluations to run side by side.", lower_bound=1)
-    flags.DEFINE_string("print", None, "Folder of results to print the tables of; runs nothing.")
     flags.DEFINE_string("init", d.init, "Initial weights of all students; see jitnet_tf.distill.")
     flags.DEFINE_integer("seed", d.seed, "Of initial weights.", lower_bound=0)
     flags.DEFINE_integer(
@@ -117,35 +115,12 @@ def main(argv):
     if FLAGS.print:
         print(davis_report.report(jobs.load_all(FLAGS.print)))
         return
-    for name in ("davis", "recordings", "results"):
-        if not FLAGS[name].value:
-            raise UserError(f"--{name} is missing; --help lists the flags")
-    videos = pathlib.Path(FLAGS.davis, annotations.FRAMES, annotations.RESOLUTION)
-    for folder in (videos, pathlib.Path(FLAGS.davis, annotations.ANNOTATIONS)):
-        if not folder.is_dir():
-            raise UserError(
-                f"--davis={FLAGS.davis} is not DAVIS's root folder: there is no folder {folder}"
-            )
-    settings = methods.Settings(
-        init=FLAGS.init, seed=FLAGS.seed, annotation_updates=FLAGS.annotation_updates
-    )
-    listed = streams.read_list(FLAGS.streams, str(videos), FLAGS.recordings)
+    FLAGS.videos = _frames_folder()
+    listed = command.listed_streams()
     names, chosen = methods.select(FLAGS.only, listed, METHODS)
-    methods.check(settings, names)
-    frames = {stream.name: check(stream) for stream in chosen}
-    work = [(stream, method) for stream in chosen for method in names]
-    pairs = [
-        (stream, frames[stream.name], method)
-        for stream, method in jobs.still_to_do(work, FLAGS.results, settings)
-    ]
-    try:
-        pathlib.Path(FLAGS.results).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--results={FLAGS.results} cannot be written ({error})") from None
-    complete = not pairs or jobs.run(pairs, settings, FLAGS.results, FLAGS.jobs, evaluate)
-    if not complete:
-        print(f"stopped early; the same command goes on ({FLAGS.results})")
-        sys.exit(cli.EXIT_INTERRUPTED)
+    for stream in chosen:
+        check(stream)
+    command.make_results(chosen, names, command.settings(), FLAGS.results, evaluate)
     sequences = {stream.name for stream in listed}
     found = [r for r in jobs.load_all(FLAGS.results) if r["stream"]["name"] in sequences]
     text = davis_report.report(found)
@@ -153,6 +128,19 @@ def main(argv):
     checkpoint.write_text(table, text + "\n")
     print(text)
     print(f"\n{table}: the tables above")
+
+
+def _frames_folder():
+    """The folder of --davis that holds the sequences' folders of frames."""
+    if not FLAGS.davis or FLAGS.videos:
+        raise UserError("--davis is to be DAVIS's root folder, and --videos is not to be given")
+    for kind in (annotations.FRAMES, annotations.ANNOTATIONS):
+        folder = pathlib.Path(FLAGS.davis, kind, annotations.RESOLUTION)
+        if not folder.is_dir():
+            raise UserError(
+                f"--davis={FLAGS.davis} is not DAVIS's root folder: there is no folder {folder}"
+            )
+    return str(pathlib.Path(FLAGS.davis, annotations.FRAMES, annotations.RESOLUTION))
 
 
 if __name__ == "__main__":

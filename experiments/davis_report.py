@@ -112,7 +112,8 @@ def _texts(results, measure):
         for r in results
     ]
     mean = davis_measures.mean_statistics(sequences)
-    return [f"{100 * getattr(mean, name):.1f}" for name in STATISTICS]
+    # Rounded before it is written: no "-0.0".
+    return [f"{round(100 * getattr(mean, name), 1) + 0.0}" for name in STATISTICS]
 
 
 def _taught(results):

@@ -257,8 +257,9 @@ def refused(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"davis": None}, "--davis is missing"),
-        ({"recordings": None}, "--recordings is missing"),
+        ({"davis": None}, "--davis is to be DAVIS's root folder"),
+        ({"videos": "DAVIS"}, "and --videos is not to be given"),
+        ({"recordings": None}, "stream whole: there is no recording"),
         ({"results": None}, "--results is missing"),
         ({"davis": "nowhere"}, "--davis=nowhere is not DAVIS's root folder: there is no folder"),
         ({"streams": "nowhere.csv"}, "stream list 'nowhere.csv' cannot be read"),
@@ -371,7 +372,7 @@ def test_tables():
         [
             made_result("a", "jitnet_0.9", J=(0.5, 0.75, 0.1), summary={"updates": 4}),
             made_result("a", "first_annotation", summary=untaught, settings=updates),
-            made_result("b", "jitnet_0.9", J=(0.7, 0.25, -0.3), F=(0.75, 1, 0.375)),
+            made_result("b", "jitnet_0.9", J=(0.7, 0.25, -0.3), F=(0.75, 1, -0.0002)),
             made_result("b", "teacher", summary={"teacher_fraction": 1, "updates": 0}),
         ]
     )
@@ -383,13 +384,13 @@ def test_tables():
         "J decay": "-10.0",
         "F mean": "50.0",
         "F recall": "50.0",
-        "F decay": "25.0",
+        "F decay": "6.2",
         "teacher frames (updates)": "25.0 (4)",
     }
     assert set(found["Mean"]["Teacher"].values()) == {"–"}  # no mean over a part of the sequences
     assert list(found["Region"]) == ["mean", "a (person, bike)", "b (person, bike)"]
     assert found["Region"]["mean"]["JITNet 0.9"] == "60.0 / 50.0 / -10.0"
-    assert found["Contour"]["b (person, bike)"]["JITNet 0.9"] == "75.0 / 100.0 / 37.5"
+    assert found["Contour"]["b (person, bike)"]["JITNet 0.9"] == "75.0 / 100.0 / 0.0"
     assert found["Contour"]["a (person, bike)"]["Teacher"] == "– / – / –"
     assert found["Teacher"]["a (person, bike)"]["First annotation"] == "0.0 (9)"
     assert found["Teacher"]["a (person, bike)"]["JITNet 0.9"] == "25.0 (4)"
