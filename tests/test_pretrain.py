@@ -213,7 +213,7 @@ def test_photographs_without_annotations(photographs, tmp_path, capsys):
 
 
 def test_labels_in_a_folder(tmp_path, monkeypatch, capsys):
-    """Learned from, held out and judged by; resumed and repeated as any other."""
+    """Learned from, held out and judged by; resumed as any other."""
     _, pictures, labels = write_labelled(tmp_path / "some", 12)
     _, others, judged = write_labelled(tmp_path / "others", 5)
     (labels / "classes.json").unlink()
@@ -231,10 +231,8 @@ def test_labels_in_a_folder(tmp_path, monkeypatch, capsys):
     summary = json.loads((logdir / "summary.json").read_text())
     assert list(summary["validation"]["sets"]) == [str(judged), str(labels)]
     assert set(summary["validation"]["class_iou"]) == {"person", "auto"}
-    again = tmp_path / "again"
-    flagfile = f"--flagfile={logdir / run_directory.FLAGFILE}"
-    assert run_command(pretrain, flagfile, f"--logdir={again}") == 0
-    assert_same_training(logdir, again)
+    flagfile = (logdir / run_directory.FLAGFILE).read_text().splitlines()
+    assert {arguments[1], arguments[3], arguments[4]} <= set(flagfile)
 
 
 # What cannot be

@@ -1,0 +1,357 @@
+"""Standard segmentation: how well a student segments labelled photographs, without adapting.
+
+    python -m experiments.segmentation --init=runs/coco --images=coco/val2017 \\
+        --annotations=coco/instances_val2017.json --output=coco.json
+    python -m experiments.segmentation --init=pretrained --images=pictures --labels=labels \\
+        --label_classes=background,person,car --output=pictures.json
+    python -m experiments.segmentation --print=coco.json
+
+The student is the one that the weights were made for, computed in float32; each photograph is
+segmented at its own size. `jitnet_tf.pretraining.label_folder` says how labels in a folder are
+read. Interrupted, the same command goes on; `--print` makes the table from the file alone.
+"""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import sys
+import time
+
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from experiments import machine, markdown, measurement
+from jitnet_tf import checkpoint, cli, initial, metrics, parameters
+from jitnet_tf.config import StudentConfig
+from jitnet_tf.errors import UserError
+from jitnet_tf.labels import BACKGROUND, ClassGroups, LabelMaker
+
+FLAGS = flags.FLAGS
+
+FORMAT = "experiments.segmentation, 1"
+SAVED_EVERY = 10  # seconds
+SHOWN_PROBLEMS = 5
+
+NOTES = """\
+IoU is over all pixels of the set at once: true positives, false positives and false negatives
+summed over its photographs. The mean is over the classes that are labelled anywhere, without
+background unless it says so; precision is the part of the pixels given a class that are labelled
+so, recall the part of those labelled so that are given it. Pixels in crowds, or labelled to be
+ignored, do not count."""
+
+
+def define_flags():
+    """Defines this command's flags."""
+    flags.DEFINE_string(
+        "init",
+        None,
+        "The student's weights: 'pretrained', the folder of a run or pretraining, or a checkpoint "
+        "file such as weights.npz.",
+    )
+    flags.DEFINE_string("images", None, "Folder of the photographs.")
+    flags.DEFINE_string("annotations", None, "Their instances in COCO's format, .json.")
+    flags.DEFINE_string(
+        "labels",
+        None,
+        "Or a folder of PNGs of class ids, some/name.png for some/name.jpg. Id 255 does not count.",
+    )
+    flags.DEFINE_list(
+        "label_classes",
+        [],
+        "Names of the ids 0, 1, … of --labels without a classes.json. Names of no class of the "
+        "student are background; 'ignore' does not count.",
+    )
+    flags.DEFINE_string("output", None, "JSON file to write the scores to.")
+    flags.DEFINE_string("print", None, "Print the table in this JSON file; evaluate nothing.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """A student's weights, and what they are of.
+
+    Attributes:
+      init: where they come from, see `initial.load`.
+      sha256: of their file.
+      groups: its ClassGroups.
+      student: its StudentConfig.
+    """
+
+    init: str
+    sha256: str
+    groups: ClassGroups
+    student: StudentConfig
+
+    def described(self):
+        """As plain values."""
+        description = initial.describe(self.groups, self.student)
+        return {"init": self.init, "sha256": self.sha256, **description}
+
+    def build(self):
+        """The student as a Keras model, for frames of any size."""
+        from jitnet_tf.student import build_network
+
+        model = build_network(len(self.groups.names), self.student)
+        initial.start(parameters.named(model), self.init, self.groups, self.student)
+        return model
+
+
+def open_weights(init):
+    """The Weights of 'pretrained', a folder or a file.
+
+    Raises:
+      UserError: there are none, or they do not say of which student.
+    """
+    _, said = initial.load(init)
+    path = initial.PRETRAINED_FILE if init == initial.PRETRAINED else pathlib.Path(init)
+    path = path / checkpoint.NAME if path.is_dir() else path
+    try:
+        groups = ClassGroups({name: tuple(said["groups"][name]) for name in said["classes"][1:]})
+        groups.class_ids()
+        student = StudentConfig(**{**said.get("student", {}), "precision": "float32"})
+        student.check()
+        return Weights(init, hashlib.sha256(path.read_bytes()).hexdigest(), groups, student)
+    except (LookupError, TypeError, AttributeError, OSError) as error:
+        raise UserError(
+            f"--init={init} does not say which student it is of ({error!r}): give what "
+            "jitnet_tf.pretrain or jitnet_tf.distill made"
+        ) from None
+
+
+def describe_set(labelled, images):
+    """A Labelled as plain values. images: the folder of its photographs, as given."""
+    from jitnet_tf.pretraining import sets
+
+    return {
+        "images": images,
+        "labels": labelled.file,
+        "digest": sets.digest_of([labelled]),
+        "photographs": len(labelled),
+        "classes": getattr(labelled, "classes", None),
+        "unknown": labelled.unknown,
+        "absent": labelled.absent,
+    }
+
+
+def find_earlier(output, weights, described_set):
+    """What the file holds of the same evaluation, begun earlier; None where it does not exist.
+
+    Raises:
+      UserError: it is something else, or of other weights or photographs.
+    """
+    if not os.path.lexists(output):
+        measurement.check_output(output)
+        return None
+    command = "experiments.segmentation --output"
+    try:
+        values = measurement.render_file(output, command, FORMAT, _checked)
+    except UserError:
+        raise UserError(
+            f"--output={output} exists and is no evaluation: give another name"
+        ) from None
+    for what, now, then in (
+        ("other weights", weights.sha256, values["weights"]["sha256"]),
+        ("other photographs or labels", described_set["digest"], values["set"]["digest"]),
+    ):
+        if now != then:
+            raise UserError(
+                f"--output={output} holds an evaluation of {what} ({then[:12]}…, not "
+                f"{now[:12]}…): give another name"
+            )
+    return values
+
+
+def _checked(values):
+    """The values of an evaluation; LookupError or TypeError where something is missing."""
+    classes = len(values["weights"]["classes"])
+    counts = np.array(values["counts"], np.int64)
+    if counts.shape != (classes, classes) or len(values["images_with"]) != classes:
+        raise ValueError("counts of other classes")
+    values["set"]["digest"], values["done"], values["judged"], values["lost"], values["seconds"]
+    return values
+
+
+def evaluate(weights, labelled, described_set, output, earlier=None):
+    """Segments the photographs that were not yet; returns the file's values.
+
+    Ctrl-C ends it between photographs, with all that was done in the file.
+
+    Args:
+      weights: a Weights.
+      labelled: a Labelled.
+      described_set: see `describe_set`.
+      output: the JSON file.
+      earlier: see `find_earlier`.
+    """
+    from jitnet_tf.pretraining import validation
+    from jitnet_tf.run import versions
+    from jitnet_tf.stop_request import StopRequest
+    from jitnet_tf.student import make_repeatable
+
+    names = weights.groups.names
+    score = metrics.StreamScore(names)
+    values = {
+        "format": FORMAT,
+        "weights": weights.described(),
+        "set": described_set,
+        "machine": machine.describe(),
+        "versions": versions(),
+        "done": 0,
+        "judged": 0,
+        "lost": dict(labelled.lost),
+        "seconds": 0.0,
+    }
+    if earlier:
+        score.all_frames += np.array(earlier["counts"])
+        score.frames_with += np.array(earlier["images_with"])
+        values.update({name: earlier[name] for name in ("done", "judged", "lost", "seconds")})
+        labelled.lost.update(earlier["lost"])
+    make_repeatable(0)
+    segment = validation.segmenter(weights.build())
+    photographs = labelled.names
+
+    def save():
+        values["lost"] = labelled.lost
+        values.update(summary(score))
+        measurement.write(output, values)
+
+    start = saved = time.monotonic()
+    progress = tqdm(total=len(photographs), initial=values["done"], unit="photograph")
+    with StopRequest() as stop, progress:
+        for number in range(values["done"], len(photographs)):
+            counts = validation.judge(segment, labelled, number, len(names))
+            score.add(counts, is_teacher_frame=False)
+            progress.update()
+            now = time.monotonic()
+            values["seconds"] += now - start
+            values["done"] += 1
+            values["judged"] += photographs[number] not in labelled.lost
+            start = now
+            if stop.made:
+                break
+            if now - saved > SAVED_EVERY:
+                save()
+                saved = now
+        save()
+    return values
+
+
+def summary(score):
+    """A StreamScore as plain values: its counts, and what follows from them, by class."""
+    counts = score.all_frames
+    labelled, predicted, right = counts.sum(1), counts.sum(0), np.diag(counts)
+    iou = metrics.class_iou(counts)
+    classes = {}
+    for i, name in enumerate(score.class_names):
+        judged = bool(labelled[i])
+        classes[name] = {
+            "iou": float(iou[i]) if judged else None,
+            "precision": float(right[i] / predicted[i]) if predicted[i] else None,
+            "recall": float(right[i] / labelled[i]) if judged else None,
+            "pixels": int(labelled[i]),
+            "images": int(score.frames_with[i]),
+        }
+    every = [row["iou"] for row in classes.values() if row["iou"] is not None]
+    pixels = int(counts.sum())
+    return {
+        "mean_iou": score.mean(),
+        "mean_iou_with_background": sum(every) / len(every) if every else None,
+        "pixel_accuracy": float(right.sum() / pixels) if pixels else None,
+        "pixels": pixels,
+        "classes": classes,
+        "counts": counts.tolist(),
+        "images_with": score.frames_with.tolist(),
+    }
+
+
+def _percent(part):
+    return "–" if part is None else f"{100 * part:.1f}"
+
+
+def render(values):
+    """What the JSON file holds, as Markdown."""
+    weights, described = values["weights"], values["set"]
+    total, done = described["photographs"], values["done"]
+    usual = dataclasses.asdict(StudentConfig())
+    options = {n: v for n, v in weights["student"].items() if n != "student" and v != usual.get(n)}
+    student = weights["student"]["student"]
+    student += "".join(f", {name} {value}" for name, value in options.items())
+    paragraphs = [
+        f"Weights {weights['init']} (SHA-256 {weights['sha256']}): {student}. "
+        f"{values['judged']} photographs of {described['images']}, {values['pixels'] / 1e6:.1f} "
+        f"million pixels, labelled by {described['labels']} (digest {described['digest']}), in "
+        f"{values['seconds']:.0f} s. {machine.setting_in_words(values)}."
+    ]
+    if done < total:
+        paragraphs.append(f"**Stopped early**: {done} of {total} photographs.")
+    if values["lost"]:
+        some = [*values["lost"].values()][:SHOWN_PROBLEMS]
+        paragraphs.append(f"{len(values['lost'])} photographs skipped, such as {'; '.join(some)}.")
+    paragraphs.append(
+        f"Mean IoU {_percent(values['mean_iou'])} %, with background "
+        f"{_percent(values['mean_iou_with_background'])} %; pixel accuracy "
+        f"{_percent(values['pixel_accuracy'])} %."
+    )
+    head = ["class", "IoU (%)", "precision (%)", "recall (%)", "pixels (%)", "photographs"]
+    lines = []
+    for name, row in values["classes"].items():
+        part = row["pixels"] / values["pixels"] if values["pixels"] else None
+        shares = map(_percent, (row["iou"], row["precision"], row["recall"]))
+        share = "–" if part is None else f"{100 * part:.2f}"
+        lines.append([name, *shares, share, str(row["images"])])
+    paragraphs.append(markdown.table(head, lines))
+    taken = {}
+    for name, own in (described["classes"] or {}).items():
+        if name != own:
+            taken.setdefault(own, []).append(name)
+    if not taken and described["unknown"]:
+        taken[BACKGROUND] = described["unknown"]
+    for own, others in taken.items():
+        paragraphs.append(f"Taken for {own}: {', '.join(others)}.")
+    if described["absent"]:
+        paragraphs.append(
+            f"Not labelled, and so not in the mean: {', '.join(described['absent'])}."
+        )
+    return "\n\n".join([*paragraphs, NOTES])
+
+
+def main(argv):
+    """See the module."""
+    del argv
+    if (FLAGS.output is None) == (FLAGS.print is None):
+        raise UserError("give either --output=FILE.json, to evaluate, or --print=FILE.json")
+    if FLAGS.print is not None:
+        command = "experiments.segmentation --output"
+        print(measurement.render_file(FLAGS.print, command, FORMAT, render))
+        return
+    for name in ("init", "images"):
+        if not FLAGS[name].value:
+            raise UserError(f"--{name} is missing; --help lists the flags")
+    if (FLAGS.annotations is None) == (FLAGS.labels is None):
+        raise UserError("give the labels of --images, as either --annotations or --labels")
+    if FLAGS.label_classes and FLAGS.labels is None:
+        raise UserError("--label_classes is for --labels: leave it out")
+    weights = open_weights(FLAGS.init)
+    from jitnet_tf.pretraining import sets
+
+    label_maker = LabelMaker(weights.groups)
+    labelled = sets.open_labelled(
+        FLAGS.images, FLAGS.annotations, FLAGS.labels, tuple(FLAGS.label_classes), label_maker
+    )
+    described = describe_set(labelled, FLAGS.images)
+    earlier = find_earlier(FLAGS.output, weights, described)
+    total = described["photographs"]
+    values = earlier
+    if not earlier or earlier["done"] < total:
+        cli.import_tensorflow()
+        values = evaluate(weights, labelled, described, FLAGS.output, earlier)
+    print(render(values))
+    if values["done"] < total:
+        print(f"stopped early; the same command goes on ({FLAGS.output})", file=sys.stderr)
+        sys.exit(cli.EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.main(main)
