@@ -14,13 +14,15 @@ From random weights a seed is that of the weights. From weights of a file it is 
 """
 
 import dataclasses
+import itertools
+import math
 import pathlib
 import statistics
 
 from absl import flags
 
 from experiments import command, figures, jobs, markdown, methods
-from jitnet_tf import checkpoint, cli, initial
+from jitnet_tf import cli, initial
 from jitnet_tf.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -103,11 +105,11 @@ def folder(results, study, seed):
     return pathlib.Path(results, study.init or "init", f"seed{seed}")
 
 
-def settings(study, seed, init, teacher=None):
-    """The Settings of a study's results with a seed."""
+def settings(study, seed, init):
+    """The Settings of a study's results with a seed; init: of studies that name none."""
     init = study.init or init
     noise = NOISE if seed and init != initial.RANDOM else 0.0
-    return methods.Settings(teacher=teacher, init=init, seed=seed, noise=noise)
+    return methods.Settings(init=init, seed=seed, noise=noise)
 
 
 def found(study, results, names=None):
@@ -127,19 +129,24 @@ def found(study, results, names=None):
 
 
 def means(table, key="mean_iou"):
-    """Means over a study's streams, of means over seeds, by label, in %; None without results."""
+    """Means over a study's streams of means over seeds, by label; None unless all have one."""
+    names = _names(table)
     return {
-        label: statistics.fmean(_over_seeds(results, key) for results in by_stream.values())
-        if by_stream
+        label: statistics.fmean(statistics.fmean(_values(by_stream[n], key)) for n in names)
+        if names and names == sorted(by_stream)
         else None
         for label, by_stream in table.items()
     }
 
 
-def _over_seeds(results, key="mean_iou"):
-    """Mean over seeds of a value of the summary, in % where it is a part of 1."""
+def _names(table):
+    return sorted({name for by_stream in table.values() for name in by_stream})
+
+
+def _values(results, key):
+    """A value of each result's summary, in % where it is a part of 1."""
     factor = 1 if key == "updates" else 100
-    return factor * statistics.fmean(r["summary"][key] or 0.0 for r in results)
+    return [factor * (r["summary"][key] or 0.0) for r in results]
 
 
 def close(study, table, points):
@@ -147,55 +154,54 @@ def close(study, table, points):
 
     The default is one of them; alone, it is none.
     """
-    known = means(table)
-    base = known[study.default]
+    known = {label: mean for label, mean in means(table).items() if mean is not None}
+    base = known.get(study.default, math.inf)
     near = [label for label, mean in known.items() if abs(mean - base) < points]
     return [study.variants[label] for label in near] if len(near) > 1 else []
 
 
 def report(study, table):
     """A study's table as Markdown text; UserError where it has no results."""
-    names = sorted({name for by_stream in table.values() for name in by_stream})
+    names = _names(table)
     if not names:
         raise UserError("there are no results of this study there: make them first, see --help")
     head = ["", "mean IoU", "against default", *names, "teacher frames, %", "updates", "seeds"]
-    base = means(table)[study.default]
-    lines = []
+    mean_iou, teacher, updates = (
+        means(table, key) for key in ("mean_iou", "teacher_fraction", "updates")
+    )
+    base, lines, shown = mean_iou[study.default], [], {}
     for label, by_stream in table.items():
-        if set(by_stream) != set(names):
-            lines.append([label, *["–"] * (len(head) - 1)])
+        results = [r for some in by_stream.values() for r in some]
+        shown.update((r["stream"]["name"], r) for r in results)
+        title = f"{label} (default)" if label == study.default else label
+        mean = mean_iou[label]
+        if mean is None:
+            lines.append([title, *["–"] * (len(head) - 1)])
             continue
-        mean = means(table)[label]
-        cells = [_spread([100 * r["summary"]["mean_iou"] for r in by_stream[n]]) for n in names]
-        difference = "–" if label == study.default or base is None else f"{mean - base:+.1f}"
-        seeds = sorted({r["settings"]["seed"] for results in by_stream.values() for r in results})
+        no_difference = label == study.default or base is None
         lines.append(
             [
-                f"{label} (default)" if label == study.default else label,
+                title,
                 f"{mean:.1f}",
-                difference,
-                *cells,
-                f"{means({label: by_stream}, 'teacher_fraction')[label]:.1f}",
-                f"{means({label: by_stream}, 'updates')[label]:.0f}",
-                f"{len(seeds)}",
+                "–" if no_difference else f"{mean - base:+.1f}",
+                *(_spread(_values(by_stream[name], "mean_iou")) for name in names),
+                f"{teacher[label]:.1f}",
+                f"{updates[label]:.0f}",
+                f"{len({r['settings']['seed'] for r in results})}",
             ]
         )
-    some = next(r for by_stream in table.values() for rs in by_stream.values() for r in rs)
     note = (
         "Mean IoU in %; of a stream: mean over seeds (least–most). Initial weights: "
-        f"{some['settings']['init']}. Frames: {'; '.join(_sizes(table))}."
+        f"{shown[names[0]]['settings']['init']}. "
+        f"Frames: {'; '.join(_size(shown[name]) for name in names)}."
     )
     return f"**{study.title}**\n\n{markdown.table(head, lines)}\n\n{note}"
 
 
-def _sizes(table):
-    """The streams' frames and sizes in words."""
-    streams_found = {}
-    for by_stream in table.values():
-        for name, results in by_stream.items():
-            height, width = results[0]["recorded"]["frame_size"]
-            streams_found[name] = f"{name}: {results[0]['frames']} of {height}×{width}"
-    return [streams_found[name] for name in sorted(streams_found)]
+def _size(result):
+    """A stream's frames and their size in words."""
+    height, width = result["recorded"]["frame_size"]
+    return f"{result['stream']['name']}: {result['frames']} of {height}×{width}"
 
 
 def _spread(values):
@@ -205,32 +211,33 @@ def _spread(values):
 
 
 def draw(study, table):
-    """A matplotlib figure of a study: mean IoU above, teacher frames below, by variant."""
+    """A matplotlib figure of a study: mean IoU above, teacher frames below, by variant.
+
+    A line for each stream, with the range over seeds, and one for the mean over streams.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure((6.4, 5.2), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
-    labels = [label for label, by_stream in table.items() if by_stream]
-    names = sorted({name for by_stream in table.values() for name in by_stream})
+    table = {label: by_stream for label, by_stream in table.items() if by_stream}
+    labels, names = list(table), _names(table)
     for axis, key in ((above, "mean_iou"), (below, "teacher_fraction")):
-        for name, colour in zip(names, figures.COLOURS * len(names), strict=False):
+        for name, colour in zip(names, itertools.cycle(figures.COLOURS), strict=False):
             there = [i for i, label in enumerate(labels) if name in table[label]]
-            rows = [table[labels[i]][name] for i in there]
-            seeds = [[100 * r["summary"][key] for r in results] for results in rows]
+            seeds = [_values(table[labels[i]][name], key) for i in there]
             middle = [statistics.fmean(values) for values in seeds]
             axis.plot(there, middle, "o-", ms=4, color=colour, label=name)
             axis.fill_between(
                 there, [min(v) for v in seeds], [max(v) for v in seeds], color=colour, alpha=0.15
             )
-        mean = means({label: table[label] for label in labels}, key)
-        axis.plot(range(len(labels)), mean.values(), "k--", lw=1.5, label="mean of streams")
+        mean = [math.nan if m is None else m for m in means(table, key).values()]
+        axis.plot(range(len(labels)), mean, "k--", lw=1.5, label="mean of streams")
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
-    if study.default in labels:
-        for axis in (above, below):
+        if study.default in labels:
             axis.axvline(labels.index(study.default), color="0.85", lw=8, zorder=0)
-    above.set(ylabel="mean IoU, %", title=f"{study.title} (shaded: the default)")
-    above.set_title(above.get_title(), fontsize=10)
+    above.set_title(f"{study.title} (shaded: the default)", fontsize=10)
+    above.set_ylabel("mean IoU, %")
     below.set(ylabel="teacher frames, %", ylim=(0, None), xlabel=study.title)
     below.set_xticks(range(len(labels)), labels)
     figure.legend(
@@ -241,38 +248,30 @@ def draw(study, table):
 
 def define_flags():
     """Defines this command's flags."""
-    d = methods.Settings()
     flags.DEFINE_enum("study", None, list(STUDIES), "What to vary.", required=True)
     command.define_flags()
-    flags.DEFINE_string("init", d.init, "Initial weights; see jitnet_tf.distill.")
+    command.define_plot_flag("STUDY")
+    flags.DEFINE_string("init", methods.Settings().init, "Initial weights; see jitnet_tf.distill.")
     flags.DEFINE_float(
         "close", CLOSE, "Points of mean IoU below which a difference is measured with more seeds."
     )
-    flags.DEFINE_string("plot", None, "The plot's PNG. Default: RESULTS/STUDY.png.")
 
 
 def main(argv):
     """See the module."""
     del argv
     study = STUDIES[FLAGS.study]
-    if FLAGS.plot:
-        figures.check_output(FLAGS.plot)
+    command.check_plot()
     names = None if FLAGS.print else evaluate(study)
-    results = FLAGS.print or FLAGS.results
-    table = found(study, results, names)
-    text = report(study, table)
-    print(text)
-    if FLAGS.print and not FLAGS.plot:
-        return
-    if not FLAGS.print:
-        checkpoint.write_text(pathlib.Path(results, f"{FLAGS.study}.md"), text + "\n")
-    figures.save(draw(study, table), FLAGS.plot or pathlib.Path(results, f"{FLAGS.study}.png"))
+    table = found(study, FLAGS.print or FLAGS.results, names)
+    command.show(report(study, table), lambda: draw(study, table), FLAGS.study)
 
 
 def evaluate(study):
     """Makes the results that a study lacks; returns the streams' names."""
-    listed = command.listed_streams()
-    _, chosen = methods.select(FLAGS.only, listed)
+    variants, chosen = methods.select(
+        FLAGS.only, command.listed_streams(), tuple(study.variants.values())
+    )
     names = {stream.name for stream in chosen}
 
     def make(variants, seeds):
@@ -280,7 +279,7 @@ def evaluate(study):
             place = folder(FLAGS.results, study, seed)
             command.make_results(chosen, variants, settings(study, seed, FLAGS.init), place)
 
-    make(list(study.variants.values()), SEEDS[:1])
+    make(variants, SEEDS[:1])
     made = set()
     # More seeds move the default's mean, and others may be close to it then.
     while not made.issuperset(

@@ -1,13 +1,13 @@
-"""What the commands share that evaluate methods on a list of streams: flags, and making results."""
+"""What the commands share that evaluate methods on streams: flags, results, tables with plots."""
 
 import pathlib
 import sys
 
 from absl import flags
 
-from experiments import jobs, methods, streams
+from experiments import figures, jobs, methods, streams
 from experiments.evaluation import evaluate as evaluate_method
-from jitnet_tf import cli
+from jitnet_tf import checkpoint, cli
 from jitnet_tf.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -22,6 +22,31 @@ def define_flags(stream_list=None):
     flags.DEFINE_list("only", [], "Names of methods and streams to evaluate. Default: all.")
     flags.DEFINE_integer("jobs", 1, "Evaluations to run side by side.", lower_bound=1)
     flags.DEFINE_string("print", None, "Folder of results to print the tables of; runs nothing.")
+
+
+def define_plot_flag(name):
+    """Defines --plot of a command whose plot is called so."""
+    flags.DEFINE_string("plot", None, f"The plot's PNG. Default: RESULTS/{name}.png.")
+
+
+def check_plot():
+    """UserError where --plot is no place for a PNG."""
+    if FLAGS.plot:
+        figures.check_output(FLAGS.plot)
+
+
+def show(text, draw, name):
+    """Prints a table and saves its plot, as --plot; beside the results unless --print.
+
+    draw: () → matplotlib figure. name: of both files, without suffix.
+    """
+    print(text)
+    plot = FLAGS.plot
+    if not FLAGS.print:
+        checkpoint.write_text(pathlib.Path(FLAGS.results, f"{name}.md"), f"{text}\n")
+        plot = plot or pathlib.Path(FLAGS.results, f"{name}.png")
+    if plot:
+        figures.save(draw(), plot)
 
 
 def listed_streams():

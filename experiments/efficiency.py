@@ -9,13 +9,12 @@ by default what that of the recordings took. Interrupted, the same command goes 
 """
 
 import dataclasses
-import pathlib
 import statistics
 
 from absl import flags
 
 from experiments import command, costs, figures, jobs, machine, markdown, methods
-from jitnet_tf import checkpoint, cli
+from jitnet_tf import cli
 from jitnet_tf.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -30,10 +29,11 @@ CURVES = {
     "offline oracle": {"": "oracle"},
     "never adapted": {"": "never_adapted"},
 }
+METHODS = tuple(method for points in CURVES.values() for method in points.values())
 NOTE = """\
 Mean over the streams. A frame's milliseconds: (T·teacher + (N−T)·inference + U·update) ÷ N, with
-what inference (of flow: flow and warping) and update took in these runs, and {teacher} of the
-teacher's. The oracle is trained on every fifth frame of the very stream, which is in no cost."""
+what inference (of flow: flow and warping) and update took in these runs, and {teacher:.0f} ms for
+the teacher. The oracle is trained on every fifth frame of the very stream, which is in no cost."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,12 +121,11 @@ def report(results, teacher_ms=None):
         for title, points in curves(results, teacher_ms).items()
         for label, p in points.items()
     ]
-    recorded = [r["summary"]["teacher_seconds_per_frame"] for r in results]
-    teacher = f"{teacher_ms or 1000 * statistics.fmean(s or 0 for s in recorded):.0f} ms"
+    teacher = statistics.fmean(_teacher_seconds(r["summary"], teacher_ms) for r in results)
     streams = ", ".join(sorted({r["stream"]["name"] for r in results}))
     made = "; ".join(sorted({machine.in_words(r["machine"]) for r in results}))
     return (
-        f"{markdown.table(head, lines)}\n\n{NOTE.format(teacher=teacher)}\n\n"
+        f"{markdown.table(head, lines)}\n\n{NOTE.format(teacher=1000 * teacher)}\n\n"
         f"Streams: {streams}. {made}."
     )
 
@@ -164,34 +163,26 @@ def define_flags():
     """Defines this command's flags."""
     d = methods.Settings()
     command.define_flags()
+    command.define_plot_flag(NAME)
     flags.DEFINE_string("init", d.init, "Initial weights; see jitnet_tf.distill.")
     flags.DEFINE_integer("seed", d.seed, "Of initial weights and batches.", lower_bound=0)
     flags.DEFINE_integer("oracle_steps", d.oracle_steps, "Least steps of the oracle.", 1)
     flags.DEFINE_float("teacher_ms", None, "What the teacher takes. Default: as recorded.", 0.001)
-    flags.DEFINE_string("plot", None, f"The plot's PNG. Default: RESULTS/{NAME}.png.")
 
 
 def main(argv):
     """See the module."""
     del argv
-    if FLAGS.plot:
-        figures.check_output(FLAGS.plot)
+    command.check_plot()
     if FLAGS.print:
         found = jobs.load_all(FLAGS.print)
     else:
-        listed = command.listed_streams()
-        _, chosen = methods.select(FLAGS.only, listed)
-        names = [name for points in CURVES.values() for name in points.values()]
+        names, chosen = methods.select(FLAGS.only, command.listed_streams(), METHODS)
         command.make_results(chosen, names, command.settings(), FLAGS.results)
         streams = {stream.name for stream in chosen}
         found = [r for r in jobs.load_all(FLAGS.results) if r["stream"]["name"] in streams]
     text = report(found, FLAGS.teacher_ms)
-    print(text)
-    if not FLAGS.print:
-        checkpoint.write_text(pathlib.Path(FLAGS.results, f"{NAME}.md"), text + "\n")
-    if FLAGS.plot or not FLAGS.print:
-        plot = FLAGS.plot or pathlib.Path(FLAGS.results, f"{NAME}.png")
-        figures.save(draw(curves(found, FLAGS.teacher_ms)), plot)
+    command.show(text, lambda: draw(curves(found, FLAGS.teacher_ms)), NAME)
 
 
 if __name__ == "__main__":
