@@ -270,9 +270,9 @@ def variant(name):
     for setting in [] if name == DEFAULTS else name.split(","):
         field, _, text = setting.partition("=")
         for kind, found in ((RunConfig, changes), (StudentConfig, student)):
-            default = getattr(kind, field, None)
+            default = {f.name: f.default for f in dataclasses.fields(kind)}.get(field)
             if isinstance(default, bool):
-                found[field] = {"True": True, "False": False}[text]
+                found[field] = bool(["False", "True"].index(text))
             elif isinstance(default, int | float | str):
                 found[field] = type(default)(text)
         if field not in changes | student:

@@ -7,9 +7,19 @@ import numpy as np
 import pytest
 
 from experiments import flow, methods
-from experiments.methods import METHODS, Context, NeverAdapted, Settings, check, relevant, select
+from experiments.methods import (
+    METHODS,
+    Context,
+    NeverAdapted,
+    Settings,
+    check,
+    named,
+    relevant,
+    select,
+)
 from experiments.streams import Stream
 from jitnet_tf import checkpoint, run
+from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.distiller import Distiller
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
@@ -57,7 +67,7 @@ def made(monkeypatch):
         context = Context(
             Settings(**settings), MAKER, "teacher", "recording", (64, 96), 9, *4 * [None]
         )
-        segmenter = METHODS[name].make(context)
+        segmenter = named(name).make(context)
         return (configs or [None])[0], segmenter
 
     return make
@@ -126,6 +136,135 @@ def test_flow(made, monkeypatch, name, preset, stride):
     assert asked == list(range(0, 33, stride))
 
 
+def test_mobilenetv2_is_the_product_with_another_student(made):
+    config, segmenter = made("mobilenetv2_0.8", init="some", mobilenetv2_init="another", seed=7)
+    student = StudentConfig(student="mobilenetv2")
+    assert config == RunConfig("", "", "", init="another", seed=7, student=student)
+    assert segmenter.schedule == Schedule(accuracy_threshold=0.8)
+
+
+# Settings as a name
+
+
+def test_a_variant_without_changes_is_the_product(made):
+    config, segmenter = made("defaults", init="some", seed=7)
+    assert config == RunConfig("", "", "", init="some", seed=7)
+    assert segmenter.schedule == Schedule()
+
+
+def test_a_variant_changes_what_its_name_says(made):
+    name = "max_updates=4,skip=False,learning_rate=0.5,width=1,optimizer=adam,init=random"
+    config, segmenter = made(name, init="some", seed=7)
+    student = StudentConfig(skip=False, width=1.0)
+    changes = {"max_updates": 4, "learning_rate": 0.5, "optimizer": "adam", "init": "random"}
+    assert config == RunConfig("", "", "", seed=7, student=student, **changes)
+    assert segmenter.schedule == Schedule(max_updates=4)
+
+
+def test_a_variant_of_the_labels(made):
+    _, segmenter = made("box_weight=2.0,box_dilation=0.3")
+    changed = dataclasses.replace(MAKER, box_weight=2.0, box_dilation=0.3)
+    assert segmenter.label_maker == changed
+    assert made("defaults")[1].label_maker == MAKER
+
+
+def test_names():
+    assert named("oracle") is METHODS["oracle"]
+    assert named("teacher") is methods.OTHERS["teacher"]
+    variant = named("width=1.0")
+    assert variant.title == "width=1.0"
+    assert set(variant.settings) == {"teacher", "init", "seed", "noise"}
+    assert variant.asks_teacher
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "magic", "magic=3", "defaults,width=1.0", "max_updates=4,", "=4"),
+        *("max_updates", "max_updates=many", "max_updates=4.5", "width=wide"),
+        *("skip=maybe", "skip=false", "skip"),
+        *("video=x", "overlay_path=x", "check=x", "__module__=x"),
+    ],
+)
+def test_names_of_no_method(name):
+    with pytest.raises(ValueError, match=r"no setting of a student|not in list|invalid|convert"):
+        named(name)
+
+
+def test_names_of_settings_that_make_no_sense():
+    with pytest.raises(UserError, match=r"--accuracy_threshold=1\.5 is outside 0…1"):
+        named("accuracy_threshold=1.5")
+    with pytest.raises(UserError, match="--skip is for --student=jitnet"):
+        named("student=mobilenetv2,skip=False")
+
+
+# Noise
+
+
+def state(seed=0):
+    """Two kernels and what is none."""
+    generator = np.random.default_rng(seed)
+    return {
+        "weights/a/kernel": generator.normal(0, 3, (3, 3, 64, 32)).astype(np.float32),
+        "weights/b/kernel": generator.normal(5, 0.1, (1, 1, 128, 64)).astype(np.float32),
+        "weights/a/bias": generator.normal(0, 1, 32).astype(np.float32),
+        "weights/a_norm/gamma": np.ones(32, np.float32),
+        "optimizer/a/kernel": generator.normal(0, 1, (3, 3, 64, 32)).astype(np.float32),
+        "step": np.int64(7),
+    }
+
+
+def test_noise_is_on_kernels_alone_and_as_large_as_said():
+    before = state()
+    after = methods.perturbed(before, 0.01, 3)
+    assert list(after) == list(before)
+    for name in ("weights/a/kernel", "weights/b/kernel"):
+        noise = after[name] - before[name]
+        assert after[name].dtype == np.float32
+        assert noise.std() == pytest.approx(0.01 * before[name].std(), rel=0.05)
+        assert abs(noise.mean()) < 0.1 * noise.std()
+    for name in before.keys() - {"weights/a/kernel", "weights/b/kernel"}:
+        np.testing.assert_array_equal(after[name], before[name])
+    untouched = state()
+    assert all((before[name] == untouched[name]).all() for name in before)
+
+
+def test_noise_is_that_of_its_seed():
+    one, same, other = (methods.perturbed(state(), 0.01, seed) for seed in (1, 1, 2))
+    assert all((one[name] == same[name]).all() for name in one)
+    for name in ("weights/a/kernel", "weights/b/kernel"):
+        assert (one[name] != other[name]).mean() > 0.9
+
+
+def test_noise_of_a_variant(made, monkeypatch):
+    """Once, on what the student starts from; without it nothing is touched."""
+    kept = {"state": state()}
+    monkeypatch.setattr(Student, "get_state", lambda self: kept["state"], raising=False)
+    monkeypatch.setattr(
+        Student, "set_state", lambda self, state: kept.update(state=state), raising=False
+    )
+    made("max_updates=4", seed=5)
+    assert (kept["state"]["weights/a/kernel"] == state()["weights/a/kernel"]).all()
+    made("jitnet_0.8", seed=5, noise=0.1)  # a row of Table 2 has none
+    assert (kept["state"]["weights/a/kernel"] == state()["weights/a/kernel"]).all()
+    made("max_updates=4", seed=5, noise=0.1)
+    expected = methods.perturbed(state(), 0.1, 5)
+    assert all((kept["state"][name] == expected[name]).all() for name in expected)
+
+
+def test_a_real_students_state_takes_noise():
+    """It has kernels and they change; get_state and set_state know each other's arrays."""
+    config = RunConfig("", "", "", init="random", student=StudentConfig(width=0.25))
+    student = run.make_student(config, MAKER.groups, (64, 64))
+    before = student.get_state()
+    student.set_state(methods.perturbed(before, 0.1, 0))
+    after = student.get_state()
+    changed = {name for name in before if (before[name] != after[name]).any()}
+    assert len(changed) > 10
+    assert all(name.endswith("kernel") for name in changed)
+    assert changed == {n for n in before if n.startswith("weights/") and n.endswith("kernel")}
+
+
 def test_settings_that_bear_on_a_method():
     settings = Settings("t", init="x", seed=3, oracle_steps=5, fixed_stride=9, pwcnet_small="w")
     student = {"init": "x", "seed": 3}
@@ -135,6 +274,13 @@ def test_settings_that_bear_on_a_method():
     assert relevant(settings, "fixed_stride") == {"teacher": "t", **student, "fixed_stride": 9}
     assert relevant(settings, "flow_fast") == {"teacher": "t", "flow": "dis", "pwcnet_small": "w"}
     assert relevant(settings, "flow_slow") == {"teacher": "t", "flow": "dis", "pwcnet_dense": None}
+    noisy = dataclasses.replace(settings, noise=0.5, mobilenetv2_init="y")
+    assert relevant(noisy, "width=1.0") == {"teacher": "t", **student, "noise": 0.5}
+    assert relevant(noisy, "jitnet_0.8") == {"teacher": "t", **student}
+    assert relevant(noisy, "mobilenetv2_0.8") == {
+        **{"teacher": "t", "seed": 3},
+        "mobilenetv2_init": "y",
+    }
 
 
 @pytest.mark.parametrize(
@@ -200,3 +346,13 @@ def test_check(tmp_path):
         check(Settings(init=str(tmp_path)), ["oracle"])
     checkpoint.save(tmp_path, {"a": np.zeros(3)}, {})
     check(Settings(init=str(tmp_path)), ["oracle"])
+
+
+def test_check_of_mobilenetv2(tmp_path):
+    settings = Settings(mobilenetv2_init=str(tmp_path / "none"))
+    check(settings, ["jitnet_0.8", "oracle", "width=1.0"])  # which are no such student
+    with pytest.raises(UserError, match="none' does not exist: give a run directory"):
+        check(settings, ["jitnet_0.8", "mobilenetv2_0.8"])
+    check(Settings(init="nowhere"), ["mobilenetv2_0.8"])  # which starts from its own
+    checkpoint.save(tmp_path, {"a": np.zeros(3)}, {})
+    check(Settings(mobilenetv2_init=str(tmp_path)), ["mobilenetv2_0.8"])
