@@ -32,7 +32,7 @@ def define_plot_flag(name):
 def check_plot():
     """UserError where --plot is no place for a PNG."""
     if FLAGS.plot:
-        figures.check_output(FLAGS.plot)
+        figures.check_output(FLAGS.plot, "plot")
 
 
 def show(text, draw, name):
@@ -46,7 +46,7 @@ def show(text, draw, name):
         checkpoint.write_text(pathlib.Path(FLAGS.results, f"{name}.md"), f"{text}\n")
         plot = plot or pathlib.Path(FLAGS.results, f"{name}.png")
     if plot:
-        figures.save(draw(), plot)
+        figures.save(draw(), plot, "plot")
 
 
 def listed_streams():

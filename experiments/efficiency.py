@@ -132,6 +132,7 @@ def report(results, teacher_ms=None):
 
 def draw(found):
     """A matplotlib figure of `curves`: mean IoU against teacher frames and milliseconds."""
+    from matplotlib import ticker
     from matplotlib.figure import Figure
 
     figure = Figure((10, 4.6), layout="constrained")
@@ -140,19 +141,25 @@ def draw(found):
         (axes[0], "teacher", "teacher frames, %"),
         (axes[1], "ms", "milliseconds a frame"),
     ):
+        above = {"xytext": (-3, 4), "ha": "right"}  # so that two curves' labels stay apart
+        below = {"xytext": (4, -9), "ha": "left"}
         for (title, points), colour in zip(found.items(), (*figures.COLOURS, "0.4"), strict=False):
+            side = above if title == next(iter(CURVES)) else below
             x = [getattr(p, value) for p in points.values()]
             y = [p.mean_iou for p in points.values()]
             axis.plot(x, y, "o-", ms=4, lw=1.5, color=colour, label=title)
             for label, *place in zip(points, x, y, strict=True):
                 axis.annotate(
-                    label, place, (4, -9), textcoords="offset points", fontsize=7, color=colour
+                    label, place, **side, textcoords="offset points", fontsize=7, color=colour
                 )
         axis.set(xlabel=text)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("mean IoU, %")
     axes[1].set_xscale("log")
+    axes[1].xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes[1].xaxis.set_major_formatter("{x:g}")
+    axes[1].xaxis.set_minor_formatter("")
     figure.legend(
         *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False
     )

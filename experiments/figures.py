@@ -28,23 +28,26 @@ def define_flags(output_help):
     flags.DEFINE_list("streams", [], "Streams to show. Default: all that have what is shown.")
 
 
-def check_output(path):
-    """UserError unless a PNG can go to `path`; an existing one is replaced."""
+def check_output(path, flag="output"):
+    """UserError unless a PNG can go to `path`; an existing one is replaced.
+
+    flag: the command's, that names it.
+    """
     if pathlib.Path(path).suffix.lower() != ".png":
-        raise UserError(f"--output={path} has to end in .png")
+        raise UserError(f"--{flag}={path} has to end in .png")
     if os.path.isdir(path):
-        raise UserError(f"--output={path} is a folder: name a file")
+        raise UserError(f"--{flag}={path} is a folder: name a file")
 
 
-def save(figure, path):
-    """Writes a matplotlib figure as PNG, in one step, and says so."""
+def save(figure, path, flag="output"):
+    """Writes a matplotlib figure as PNG, in one step, and says so. flag: see `check_output`."""
     try:
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         checkpoint.write_atomically(
             path, lambda file: figure.savefig(file, format="png", dpi=110, facecolor="white")
         )
     except OSError as error:
-        raise UserError(f"--output={path} cannot be written ({error})") from None
+        raise UserError(f"--{flag}={path} cannot be written ({error})") from None
     print(f"figure   {path}")
 
 

@@ -197,4 +197,4 @@ def test_print_writes_nothing_but_the_plot_it_is_asked_for(tmp_path, capsys):
 def test_a_plot_that_is_no_png(tmp_path, capsys):
     never = Shown(lambda: pytest.fail("a plot was drawn"))
     said = refusal(never, tmp_path, capsys, f"--results={tmp_path}", "--plot=curve.pdf")
-    assert "=curve.pdf has to end in .png" in said
+    assert "--plot=curve.pdf has to end in .png" in said
