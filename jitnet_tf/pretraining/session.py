@@ -39,7 +39,7 @@ class Pretraining:
     def __init__(self, config, *, resume=False, overwrite=False):
         self.config = config
         run_directory.check_apart(
-            {name: getattr(config, name) for name in ("init", "images", "photographs")},
+            {name: getattr(config, name) for name in ("init", "images", "labels", "photographs")},
             {"logdir": config.logdir},
         )
         saved = run_directory.find_checkpoint(config, resume, overwrite)
