@@ -6,6 +6,7 @@ settings of the student are a method by their own name: see `variant`.
 """
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Callable
 
@@ -19,6 +20,7 @@ from jitnet_tf.errors import UserError
 from teacher import saved_model_folder
 
 FLOW_STRIDES = {"flow_slow": 8, "flow_fast": 16}  # §5.4
+OSVOS_STRIDE = 30  # §5.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,9 @@ class Settings:
       fixed_stride: frames between the teacher frames of the row of that name.
       flow: 'dis' or 'pwcnet'.
       pwcnet_dense, pwcnet_small: converted weights; see `pwcnet.load_weights`.
+      osvos_weights: converted weights; see `osvos_network.load_weights`. None: random ones.
+      osvos_steps, osvos_seconds: of its fine-tuning on a teacher frame; what ends first, counts.
+      osvos_scale: of frames on their way into it.
     """
 
     teacher: str | None = None
@@ -53,6 +58,10 @@ class Settings:
     flow: str = "dis"
     pwcnet_dense: str | None = None
     pwcnet_small: str | None = None
+    osvos_weights: str | None = None
+    osvos_steps: int = 500
+    osvos_seconds: float = 30.0
+    osvos_scale: float = 1.0
 
 
 SETTINGS = tuple(field.name for field in dataclasses.fields(Settings))
@@ -192,6 +201,15 @@ def _flow(stride, dis_preset, pwcnet_kind):
     return make
 
 
+def _osvos(keeps_weights):
+    def make(context):
+        from experiments import osvos  # imports TensorFlow
+
+        return osvos.make(context, OSVOS_STRIDE, keeps_weights)
+
+    return make
+
+
 STUDENT = ("init", "seed")
 TAUGHT = ("teacher", *STUDENT)
 
@@ -206,6 +224,7 @@ class Method:
       settings: the Settings that bear on it.
       stages: of FrameResult.seconds that make up inference.
       has_speedup: whether what it costs is all in the run.
+      is_jitnet: whether it costs what the paper says of JITNet.
     """
 
     title: str
@@ -213,6 +232,7 @@ class Method:
     settings: tuple[str, ...] = STUDENT
     stages: tuple[str, ...] = ("infer",)
     has_speedup: bool = True
+    is_jitnet: bool = True
 
     @property
     def asks_teacher(self):
@@ -222,7 +242,13 @@ class Method:
 
 def _flow_method(title, stride, dis_preset, pwcnet_kind):
     make = _flow(stride, dis_preset, pwcnet_kind)
-    return Method(title, make, ("teacher", "flow", f"pwcnet_{pwcnet_kind}"), ("flow", "warp"))
+    settings = ("teacher", "flow", f"pwcnet_{pwcnet_kind}")
+    return Method(title, make, settings, ("flow", "warp"), is_jitnet=False)
+
+
+def _osvos_method(title, keeps_weights):
+    settings = ("osvos_weights", "osvos_steps", "osvos_seconds", "osvos_scale")
+    return Method(title, _osvos(keeps_weights), ("teacher", "seed", *settings), is_jitnet=False)
 
 
 METHODS = {
@@ -240,7 +266,10 @@ METHODS = {
     "jitnet_0.8": Method("JITNet 0.8", _jitnet(0.8), TAUGHT),
     "jitnet_0.9": Method("JITNet 0.9", _jitnet(0.9), TAUGHT),
     "mobilenetv2_0.8": Method(
-        "MobileNetV2 0.8", _mobilenetv2, ("teacher", "seed", "mobilenetv2_init")
+        "MobileNetV2 0.8",
+        _mobilenetv2,
+        ("teacher", "seed", "mobilenetv2_init"),
+        is_jitnet=False,
     ),
 }
 # Of tables other than Table 2.
@@ -249,6 +278,8 @@ OTHERS = {
     "first_annotation": Method(
         "First annotation", _first_annotation, (*STUDENT, "annotation_updates"), has_speedup=False
     ),
+    "osvos_a": _osvos_method("OSVOS A", keeps_weights=True),
+    "osvos_b": _osvos_method("OSVOS B", keeps_weights=False),
 }
 DEFAULTS = "defaults"
 
@@ -308,9 +339,11 @@ def relevant(settings, method):
 
 
 def preparation(settings, method, frames):
-    """How many steps a method takes before its first frame, on a stream of so many frames."""
+    """How many steps a method takes beside its frames, on a stream of so many of them."""
     if method == "oracle":
         return frames + oracle_steps(settings, frames)
+    if method.startswith("osvos"):  # not before its first frame, but by far the most of its time
+        return math.ceil(frames / OSVOS_STRIDE) * settings.osvos_steps
     return settings.annotation_updates if method == "first_annotation" else 0
 
 
@@ -334,6 +367,10 @@ def check(settings, names):
         for kind in ("dense", "small"):
             if f"pwcnet_{kind}" in used:
                 PWCNet(kind, getattr(settings, f"pwcnet_{kind}"), (64, 64))
+    if "osvos_weights" in used and settings.osvos_weights:
+        from experiments.osvos_network import build_osvos, load_weights  # imports TensorFlow
+
+        load_weights(build_osvos(), settings.osvos_weights)
 
 
 def select(names, streams, known=tuple(METHODS)):

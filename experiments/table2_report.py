@@ -202,13 +202,12 @@ def _speedups(result):
     if not method.has_speedup:
         return (None,) * 4
     here = _measured(result)
-    # The paper states no time of flow alone, and OpenCV's has no count of FLOPs.
-    is_student = "infer" in method.stages
+    # The paper states neither time nor FLOPs of others than JITNet.
     return (
         summary["speedup"],
         costs.speedup(*counts, here) if here else None,
-        costs.speedup(*counts, costs.PAPER_MS) if is_student else None,
-        costs.speedup(*counts, costs.PAPER_GFLOP) if is_student else None,
+        costs.speedup(*counts, costs.PAPER_MS) if method.is_jitnet else None,
+        costs.speedup(*counts, costs.PAPER_GFLOP) if method.is_jitnet else None,
     )
 
 
