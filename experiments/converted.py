@@ -6,7 +6,7 @@ import numpy as np
 
 from jitnet_tf.errors import UserError
 
-_CONVERT = (
+CONVERT = (
     "convert PyTorch's by numpy.savez(PATH, **{k: v.numpy() for k, v in torch.load(FILE).items()})"
 )
 
@@ -25,14 +25,14 @@ def load(path, variables, network, unused=()):
     """
     if not pathlib.Path(path).is_file():
         raise UserError(
-            f"{str(path)!r} does not exist: it should be {network}'s weights; {_CONVERT}"
+            f"{str(path)!r} does not exist: it should be {network}'s weights; {CONVERT}"
         )
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}
     except Exception as error:  # numpy and zipfile raise many kinds, for one user-visible fact
         reason = " ".join(str(error).split())
-        raise UserError(f"{str(path)!r} is not an .npz of weights ({reason}); {_CONVERT}") from None
+        raise UserError(f"{str(path)!r} is not an .npz of weights ({reason}); {CONVERT}") from None
     for what, names in (
         ("lacks", variables.keys() - arrays.keys()),
         ("has the unknown", arrays.keys() - variables.keys() - set(unused)),

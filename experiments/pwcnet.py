@@ -9,13 +9,12 @@ licensed for non-commercial use, and are not part of this project. To convert th
     numpy.savez("pwc_net.npz", **{k: v.numpy() for k, v in state.get("state_dict", state).items()})
 """
 
-import pathlib
-
 import cv2
 import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
+from experiments import converted
 from jitnet_tf import compat
 from jitnet_tf.errors import UserError
 
@@ -32,10 +31,6 @@ FLOW_SCALE = 20  # the network's flow is in units of 20 pixels of the frame
 MULTIPLE = 64  # sizes are multiples of level 6's stride
 # Published, but not a part of the network: the class defines the layer and never applies it.
 UNUSED_WEIGHTS = {"deconv2.weight", "deconv2.bias"}
-
-_CONVERT = (
-    "convert PyTorch's by numpy.savez(PATH, **{k: v.numpy() for k, v in torch.load(FILE).items()})"
-)
 
 
 class Normalize(keras.layers.Layer):
@@ -187,43 +182,7 @@ def load_weights(model, path):
     Raises:
       UserError: the file is missing, something else, or of another network.
     """
-    if not pathlib.Path(path).is_file():
-        raise UserError(f"{str(path)!r} does not exist: it should be PWC-Net's weights; {_CONVERT}")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files}
-    except Exception as error:  # numpy and zipfile raise many kinds, for one user-visible fact
-        reason = " ".join(str(error).split())
-        raise UserError(f"{str(path)!r} is not an .npz of weights ({reason}); {_CONVERT}") from None
-    variables = published_names(model)
-    for what, names in (
-        ("lacks", variables.keys() - arrays.keys()),
-        ("has the unknown", arrays.keys() - variables.keys() - UNUSED_WEIGHTS),
-    ):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise UserError(
-                f"{str(path)!r} is not of {model.name}: it {what} {min(names)}{more}; give the "
-                "weights of this kind of PWC-Net"
-            )
-    values = {name: _to_tensorflow(arrays[name]) for name in variables}
-    for name, variable in variables.items():  # all or nothing
-        if values[name].shape != tuple(variable.shape) or values[name].dtype.kind != "f":
-            raise UserError(
-                f"{str(path)!r} is not of {model.name}: {name} is {arrays[name].dtype} of shape "
-                f"{arrays[name].shape}; give the weights of this kind of PWC-Net"
-            )
-    for name, variable in variables.items():
-        variable.assign(values[name])
-
-
-def _to_tensorflow(array):
-    """[out, in, h, w] → [h, w, in, out]; a bias stays.
-
-    A deconvolution has in and out swapped on both sides, and both apply it as the transpose of a
-    convolution.
-    """
-    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+    converted.load(path, published_names(model), model.name, UNUSED_WEIGHTS)
 
 
 class PWCNet:
@@ -241,7 +200,7 @@ class PWCNet:
     def __init__(self, kind, weights_path, frame_size):
         if not weights_path:
             raise UserError(
-                f"PWC-Net ({kind}) has no weights: {_CONVERT} and give that file, or give "
+                f"PWC-Net ({kind}) has no weights: {converted.CONVERT} and give that file, or give "
                 "--flow=dis, which needs none"
             )
         self.frame_size = tuple(frame_size)
