@@ -131,7 +131,7 @@ def evaluate(stream, frames, mode, settings, max_staleness):
         source = stack.enter_context(video.open_source(stream.video, recording.frame_size))
         teacher = stack.enter_context(opened_teacher(settings.teacher, mode))
         context = methods.Context(
-            settings, label_maker, teacher, recording, source.size, frames, None, None, None
+            settings, label_maker, teacher, recording, source.size, frames, None, None, None, stream
         )
         segmenter = make_segmenter(mode, context, max_staleness)
         first = next(source)
