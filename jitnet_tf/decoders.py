@@ -25,6 +25,15 @@ DecodedFrame = tuple[tuple[int, int], Callable[[], np.ndarray]]
 Note = Callable[[str], None]
 
 URL_TIMEOUT = (10.0, 30.0)  # seconds to open a stream, and to wait for its next packet
+# What a stream's length may be short of what was announced: HLS rounds that of each part, and
+# sound may go on after the pictures.
+ROUGHLY = (2.0, 0.01)  # seconds, or part of the length
+LIVE_PROTOCOLS = ("rtsp", "rtmp", "srt")
+NO_MORE = "no more came"
+
+
+class BrokenOffError(UserError):
+    """A stream or a camera ended before its time. What came is sound, and there may be more."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +51,29 @@ class Decoder:
     announced_frames: int | None = None
 
 
-def open_video(address: str, spec: str, live: bool) -> Decoder:
-    """Opens a file (by its absolute path) or a URL; UserError, naming `spec`, if that fails."""
-    container, stream = _open_container(address, spec, live)
-    return Decoder(partial(_video_frames, container, stream, live), *_header(stream))
+def open_video(address: str, spec: str, is_url: bool) -> Decoder:
+    """Opens a file (by its absolute path) or a URL; UserError, naming `spec`, if that fails.
+
+    A URL's frames end in a BrokenOffError where they end too early.
+    """
+    container, stream = _open_container(address, spec, is_url)
+    packets = _url_packets if is_url else _file_packets
+    frames = partial(_video_frames, container, stream, packets)
+    return Decoder(frames, *_header(container, stream))
 
 
-def _open_container(address: str, spec: str, live: bool):
+def _open_container(address: str, spec: str, is_url: bool):
     options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
     try:
-        container = av.open(address, options=options, timeout=URL_TIMEOUT if live else None)
+        container = av.open(address, options=options, timeout=URL_TIMEOUT if is_url else None)
     except av.FFmpegError as error:
         advice = (
             "check the address, the network and the login"
-            if live
+            if is_url
             else "it is cut off or no video; check that it plays, or copy it again"
         )
         # Not chained: the original text holds the URL with its credentials.
-        raise UserError(f"{spec} cannot be opened as video ({error.strerror}): {advice}") from None
+        raise UserError(f"{spec} cannot be opened as video ({_reason(error)}): {advice}") from None
     stream = container.streams.best("video")
     if stream is None or not _is_video(stream):
         container.close()
@@ -70,13 +84,25 @@ def _open_container(address: str, spec: str, live: bool):
     return container, stream
 
 
-def _header(stream) -> tuple[float | None, int | None]:
+def _reason(error: av.FFmpegError) -> str:
+    # Nobody but PyAV's time limit makes FFmpeg exit.
+    return "timed out" if isinstance(error, av.error.ExitError) else error.strerror
+
+
+def _header(container, stream) -> tuple[float | None, int | None]:
     """The frame rate and the number of frames announced."""
-    rate = stream.average_rate
+    rate, length = stream.average_rate, _length(container, stream)
     announced = stream.frames
-    if announced <= 0 and stream.duration and rate:
-        announced = round(stream.duration * stream.time_base * rate)
+    if announced <= 0 and length and rate:
+        announced = round(length * rate)
     return float(rate) if rate else None, announced if announced > 0 else None
+
+
+def _length(container, stream) -> float | None:
+    """The seconds announced; None where there is no saying, as of a live stream."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
 
 
 def _is_video(stream) -> bool:
@@ -87,12 +113,12 @@ def _is_video(stream) -> bool:
     return not (is_text or stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def _video_frames(container, stream, live: bool, note: Note) -> Iterator[DecodedFrame]:
+def _video_frames(container, stream, packets, note: Note) -> Iterator[DecodedFrame]:
     # One for all frames: setting up a conversion takes longer than converting.
     reformatter = VideoReformatter()
     count, broken = 0, 0
     try:
-        for packet in _packets(container, stream, live, note):
+        for packet in packets(container, stream, note):
             try:
                 frames = packet.decode()
             except av.FFmpegError:
@@ -117,14 +143,66 @@ def _video_frames(container, stream, live: bool, note: Note) -> Iterator[Decoded
         container.close()
 
 
-def _packets(container, stream, live: bool, note: Note) -> Iterator[av.Packet]:
-    for _ in range(1 if live else 100):  # reads on after damage in a file
+def _file_packets(container, stream, note: Note) -> Iterator[av.Packet]:
+    for _ in range(100):  # reads on after damage
         try:
             yield from container.demux(stream)
             return
         except av.FFmpegError as error:
             reason = error.strerror
     note(f"the stream broke off ({reason})")
+
+
+def _url_packets(container, stream, note: Note) -> Iterator[av.Packet]:
+    """The packets up to where the network failed, if it did: BrokenOffError.
+
+    So that a run can go on from there, they end with the last one that is whole, and what the
+    decoder still holds it keeps.
+    """
+    start = (stream.start_time or 0) * stream.time_base
+    reached, cut, reason = 0.0, None, None
+    try:
+        for packet in container.demux(stream):
+            if not packet.size:  # at the end
+                continue
+            if cut:  # damaged, but not the last
+                yield cut
+            cut = packet if packet.is_corrupt else None
+            if cut:
+                continue
+            if packet.pts is not None:
+                end = (packet.pts + (packet.duration or 0)) * packet.time_base - start
+                reached = max(reached, float(end))
+            yield packet
+    except av.FFmpegError as error:
+        reason = _reason(error)
+    reason = _why_early(container, stream, reached, reason)
+    if reason:
+        raise BrokenOffError(reason)
+    if cut:
+        yield cut
+    flush = av.Packet()  # makes the decoder give out what it holds
+    flush.stream = stream
+    yield flush
+
+
+def _why_early(container, stream, reached: float, reason: str | None) -> str | None:
+    """Why a URL's packets ended before the stream did; None if they did not.
+
+    reached: seconds of the stream that came. reason: FFmpeg's for the end, if that was an error.
+    """
+    length = _length(container, stream)
+    if length is None:
+        # To FFmpeg a server that goes away is the end of what never has one.
+        protocol = container.name.partition(":")[0].lower()
+        is_live = protocol.startswith(LIVE_PROTOCOLS) or container.format.name == "hls"
+        return reason or (NO_MORE if is_live else None)
+    # Some servers close the connection without having said how much they would send: an error.
+    is_whole = stream.average_rate and abs(length - reached) < 0.5 / stream.average_rate
+    is_short = length - reached > max(ROUGHLY[0], ROUGHLY[1] * length)
+    if is_whole or not (reason or is_short):
+        return None
+    return f"{reason or NO_MORE} after {reached:.1f} of {length:.1f} s"
 
 
 def _video_rgb(reformatter: VideoReformatter, frame: av.VideoFrame) -> np.ndarray:
@@ -141,7 +219,7 @@ def open_chunks(files: Sequence[Path]) -> Decoder:
     headers = []
     for file in files:
         container, stream = _open_chunk(file)
-        headers.append(_header(stream))
+        headers.append(_header(container, stream))
         container.close()
     fps, counts = headers[0][0], [count for _, count in headers]
     return Decoder(partial(_chunk_frames, files, fps), fps, sum(counts) if all(counts) else None)
@@ -149,18 +227,18 @@ def open_chunks(files: Sequence[Path]) -> Decoder:
 
 def _open_chunk(file: Path):
     # An absolute path, since FFmpeg would read "12:30.mp4" as a protocol.
-    return _open_container(str(file.resolve()), str(file), live=False)
+    return _open_container(str(file.resolve()), str(file), is_url=False)
 
 
 def _chunk_frames(files: Sequence[Path], fps: float | None, note: Note) -> Iterator[DecodedFrame]:
     for file in files:
         container, stream = _open_chunk(file)
-        rate, _ = _header(stream)
+        rate, _ = _header(container, stream)
         if fps and rate and abs(rate - fps) > 0.01 * fps:
             note(f"{file.name} has {rate:g} frames a second, the first chunk {fps:g}")
         is_empty = True
         note_of_chunk = partial(_note_of_chunk, note, file.name)
-        with closing(_video_frames(container, stream, False, note_of_chunk)) as frames:
+        with closing(_video_frames(container, stream, _file_packets, note_of_chunk)) as frames:
             for frame in frames:
                 is_empty = False
                 yield frame
@@ -212,8 +290,7 @@ def _camera_frames(camera: cv2.VideoCapture, note: Note) -> Iterator[DecodedFram
         while True:
             delivered, bgr = camera.read()
             if not delivered:
-                note("the camera stopped delivering frames")
-                return
+                raise BrokenOffError("the camera stopped delivering frames")
             yield bgr.shape[:2], partial(cv2.cvtColor, bgr, cv2.COLOR_BGR2RGB)
     finally:
         camera.release()

@@ -57,6 +57,42 @@ def make_distiller(config, label_maker, teacher, frame_size):
     return Distiller(student, teacher, label_maker, schedule)
 
 
+def check_apart(config):
+    """UserError where a RunConfig writes over what it reads."""
+    run_directory.check_apart(
+        {
+            "video": config.video,
+            "teacher": split_spec(config.teacher)[1],
+            "reference": config.reference,
+            "init": config.init,
+        },
+        {"logdir": config.logdir, "output": config.overlay_path, "masks": config.masks},
+    )
+
+
+def check_classes(config, groups, progress):
+    """UserError where classes to evaluate are none, or a checkpoint's progress tells of others."""
+    for name in config.evaluated_classes:
+        if name not in groups.names[1:]:
+            raise UserError(
+                f"--evaluated_classes: {name!r} is not among {', '.join(groups.names[1:])}"
+            )
+    now = initial.describe(groups, config.student)["groups"]
+    if progress.get("groups", now) != now:
+        raise UserError(
+            f"--resume: the class groups in {config.class_groups!r} are not those of the "
+            "run any more; start another run"
+        )
+
+
+def check_outputs(config, resume, overwrite):
+    """UserError where overlay or masks cannot be written, or would replace what they must not."""
+    if config.overlay_path:
+        VideoWriter.check(config.overlay_path, resumed=resume, overwrite=overwrite)
+    if config.masks:
+        MaskWriter.check(config.masks, resumed=resume, overwrite=overwrite)
+
+
 def find_place(source, progress):
     """Takes a source to the frame that a checkpoint was taken before.
 
@@ -90,8 +126,9 @@ class Run:
     """A run, opened.
 
     What a user can have got wrong is found on construction, before anything is written. What
-    happens later (Ctrl-C, a frame of another size, a recording too short) ends the run in order:
-    outputs are closed and a checkpoint is written, from which `resume` goes on.
+    happens later (Ctrl-C, a stream that breaks off, a frame of another size, a recording too short)
+    ends the run in order: outputs are closed and a checkpoint is written, from which `resume` goes
+    on. All but Ctrl-C is then raised.
 
     Args:
       config: a RunConfig.
@@ -105,82 +142,23 @@ class Run:
     def __init__(self, config, *, resume=False, overwrite=False):
         # What is written down has no credentials.
         self.config = dataclasses.replace(config, video=video.without_credentials(config.video))
-        run_directory.check_apart(
-            {
-                "video": config.video,
-                "teacher": split_spec(config.teacher)[1],
-                "reference": config.reference,
-                "init": config.init,
-            },
-            {"logdir": config.logdir, "output": config.overlay_path, "masks": config.masks},
-        )
+        check_apart(config)
         saved = run_directory.find_checkpoint(config, resume, overwrite)
         arrays, progress = saved or ({}, {"frames": 0})
         groups = class_groups(config.class_groups)
-        for name in config.evaluated_classes:
-            if name not in groups.names[1:]:
-                raise UserError(
-                    f"--evaluated_classes: {name!r} is not among {', '.join(groups.names[1:])}"
-                )
-        if saved:
-            if progress["groups"] != initial.describe(groups, config.student)["groups"]:
-                raise UserError(
-                    f"--resume: the class groups in {config.class_groups!r} are not those of the "
-                    "run any more; start another run"
-                )
-            config = dataclasses.replace(config, init=initial.RANDOM)  # the checkpoint has it all
+        check_classes(config, groups, progress)
         self._label_maker = LabelMaker(
             groups, config.score_threshold, config.box_weight, config.box_dilation
         )
         with contextlib.ExitStack() as stack:
-            self.source = stack.enter_context(video.open_source(config.video, config.frame_size))
-            if config.teacher_mode == ASYNC:
-                teacher = stack.enter_context(ProcessTeacher(config.teacher))
-                read_teacher = teacher.looked_up
-            else:
-                teacher = read_teacher = open_teacher(config.teacher)
-            self._reference = Recording(config.reference) if config.reference else None
-            recordings = [r for r in (read_teacher, self._reference) if isinstance(r, Recording)]
-            for recording in recordings:
-                stack.callback(recording.close)
-                recording.check_score_threshold(config.score_threshold)
+            teacher, read_teacher = self._open_inputs(config, stack)
+            first = self._first_frame(teacher, progress)
+            check_outputs(config, resume, overwrite)
+            self._make_distiller(config, teacher, read_teacher, bool(saved))
             if saved:
-                find_place(self.source, progress)
-            wanted = 1 if progress["frames"] != config.max_frames else 0
-            first = list(itertools.islice(self.source, wanted))
-            for frame in first:
-                # What does not fit shows now, and one-time costs stay out of the times measured.
-                for source_of_labels in filter(None, (teacher, self._reference)):
-                    source_of_labels(frame, progress["frames"])
-            if config.overlay_path:
-                VideoWriter.check(config.overlay_path, resumed=resume, overwrite=overwrite)
-            if config.masks:
-                MaskWriter.check(config.masks, resumed=resume, overwrite=overwrite)
-            self.distiller = make_distiller(config, self._label_maker, teacher, self.source.size)
-            self.statistics = Statistics(
-                metrics.StreamScore(groups.names, config.evaluated_classes)
-                if self._reference
-                else None,
-                getattr(read_teacher, "teacher_seconds", None),
-                hasattr(read_teacher, "seconds"),  # what it once took, or that nobody knows
-                config.teacher_mode,
-            )
-            if saved:
-                self.distiller.set_state(student_arrays(arrays), progress)
-                try:
-                    self.statistics.set_state(progress["statistics"])
-                except KeyError as error:
-                    raise UserError(
-                        f"--resume: the run in {config.logdir!r} was made by another version of "
-                        f"jitnet_tf, which counted no {error}: start it again with --overwrite"
-                    ) from None
-                checkpoint.cut_back(config.logdir, progress["file_sizes"])
-            else:
-                run_directory.start(self.config, versions())
-                if not config.overlay_path:  # an earlier run's, which nothing else replaces
-                    parts = pathlib.Path(config.logdir) / run_directory.VIDEO_PARTS
-                    shutil.rmtree(parts, ignore_errors=True)
+                self._restore(arrays, progress)
             # From here on files are written.
+            self._claim_directory(progress if saved else None)
             self._overlay = Overlay(groups.names, self.source.size)
             resume_at = progress["frames"] if resume else None
             self._sinks = [
@@ -191,20 +169,73 @@ class Run:
                 self.distiller.student.warm_up(frame)
             self._thumbnail = progress.get("thumbnail")
             self._latest = None
-            frames = itertools.chain(first, self.source)
-            if not self.source.live:  # of which only the latest frame is worth having
-                frames = stack.enter_context(contextlib.closing(background.ahead(frames)))
-            self._outputs = background.Behind(self._put_out)
-            stack.callback(self._outputs.close)
-            self._stream = ScoredStream(
-                frames,
-                self.distiller,
-                self._label_maker,
-                self._reference,
-            )
+            self._start_stream(first, stack)
             self._stack = stack.pop_all()
 
-    def _open_outputs(self, class_names, arrays, resume_at, overwrite):
+    def _open_inputs(self, config, stack):
+        """Opens source, teacher and reference, to be closed by the stack.
+
+        Returns the teacher, and the one in this process that can be read and checked, or None:
+        mostly the same.
+        """
+        self.source = stack.enter_context(video.open_source(config.video, config.frame_size))
+        if config.teacher_mode == ASYNC:
+            teacher = stack.enter_context(ProcessTeacher(config.teacher))
+            read_teacher = teacher.looked_up
+        else:
+            teacher = read_teacher = open_teacher(config.teacher)
+        self._reference = Recording(config.reference) if config.reference else None
+        recordings = [r for r in (read_teacher, self._reference) if isinstance(r, Recording)]
+        for recording in recordings:
+            stack.callback(recording.close)
+            recording.check_score_threshold(config.score_threshold)
+        return teacher, read_teacher
+
+    def _first_frame(self, teacher, progress):
+        """The frame to begin with, tried on teacher and reference; in a list, empty at the end."""
+        find_place(self.source, progress)
+        wanted = 1 if progress["frames"] != self.config.max_frames else 0
+        first = list(itertools.islice(self.source, wanted))
+        for frame in first:
+            # What does not fit shows now, and one-time costs stay out of the times measured.
+            for source_of_labels in filter(None, (teacher, self._reference)):
+                source_of_labels(frame, progress["frames"])
+        return first
+
+    def _make_distiller(self, config, teacher, read_teacher, resumed):
+        """Makes the distiller, and the statistics that go with it, as yet of no frame."""
+        if resumed:
+            config = dataclasses.replace(config, init=initial.RANDOM)  # the checkpoint has it all
+        self.distiller = make_distiller(config, self._label_maker, teacher, self.source.size)
+        score = None
+        if self._reference:
+            names = self._label_maker.groups.names
+            score = metrics.StreamScore(names, config.evaluated_classes)
+        self.statistics = Statistics.of(read_teacher, score, config.teacher_mode)
+
+    def _restore(self, arrays, progress):
+        """Puts distiller and statistics where a checkpoint was taken."""
+        self.distiller.set_state(student_arrays(arrays), progress)
+        try:
+            self.statistics.set_state(progress["statistics"])
+        except KeyError as error:
+            raise UserError(
+                f"--resume: the run in {self.config.logdir!r} was made by another version of "
+                f"jitnet_tf, which counted no {error}: start it again with --overwrite"
+            ) from None
+
+    def _claim_directory(self, progress):
+        """Begins the run directory anew, or cuts it back to what a checkpoint's progress says."""
+        config = self.config
+        if progress:
+            checkpoint.cut_back(config.logdir, progress["file_sizes"])
+            return
+        run_directory.start(config, versions())
+        if not config.overlay_path:  # an earlier run's, which nothing else replaces
+            parts = pathlib.Path(config.logdir) / run_directory.VIDEO_PARTS
+            shutil.rmtree(parts, ignore_errors=True)
+
+    def _open_outputs(self, class_names, arrays, resume_at, overwrite) -> list[sinks.Sink]:
         """The sinks that write where the user said."""
         config, outputs = self.config, []
         if config.overlay_path:
@@ -222,7 +253,7 @@ class Run:
             outputs.append(sinks.ClassMasks(writer))
         return outputs
 
-    def _open_logs(self, class_names, resumed):
+    def _open_logs(self, class_names, resumed) -> list[sinks.Sink]:
         """The sinks that write to the run directory."""
         return [
             sinks.FrameLog(self.config.logdir),
@@ -236,6 +267,15 @@ class Run:
                 resumed,
             ),
         ]
+
+    def _start_stream(self, first, stack):
+        """Puts the frames on their way: decoded ahead of the distiller, put out behind it."""
+        frames = itertools.chain(first, self.source)
+        if not self.source.live:  # of which only the latest frame is worth having
+            frames = stack.enter_context(contextlib.closing(background.ahead(frames)))
+        self._outputs = background.Behind(self._put_out)
+        stack.callback(self._outputs.close)
+        self._stream = ScoredStream(frames, self.distiller, self._label_maker, self._reference)
 
     def __enter__(self):
         return self
@@ -277,6 +317,10 @@ class Run:
                 result = self._stream.next_result()
             except DivergedError:
                 raise
+            except video.BrokenOffError as error:
+                return UserError(
+                    f"{error}; what came is kept: --resume --logdir={self.config.logdir} goes on"
+                )
             except UserError as error:
                 return error
             if result is None:

@@ -1,21 +1,35 @@
-"""Where a run's results go, besides TensorBoard: overlay video, class masks, frame log.
-
-Each sink takes FrameResults by `add`, makes what it has so far durable by `flush` (at checkpoints),
-names what a checkpoint has to hold for it by `get_state`, and ends with `finish`.
-"""
+"""Where a run's results go, besides TensorBoard: overlay video, class masks, frame log."""
 
 import json
 import pathlib
+from typing import Protocol
 
 import numpy as np
 
 from jitnet_tf import metrics
+from jitnet_tf.distiller import FrameResult
 from jitnet_tf.overlay import Status
 
 FRAME_LOG = "frames.jsonl"
 # What the overlay keeps in a checkpoint: its latest teacher frame, labels, index and accuracies.
 OVERLAY_STATE = "overlay/"
 STATE_NAMES = ("frame", "labels", "status")
+
+
+class Sink(Protocol):
+    """Anything that a run's results go to, in the order of the frames."""
+
+    def add(self, result: FrameResult) -> None:
+        """Takes the next frame's result."""
+
+    def flush(self) -> None:
+        """Makes what came so far durable: a checkpoint is about to be written."""
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """What that checkpoint has to hold for it, besides what is in its own files."""
+
+    def finish(self, complete: bool) -> None:
+        """Ends it, after the last result. complete: whether the run came to its end."""
 
 
 class FrameLog:

@@ -50,6 +50,17 @@ class Statistics:
     staleness_max: int = 0
     seconds: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(float))
 
+    @classmethod
+    def of(cls, teacher, score=None, teacher_mode=SYNC):
+        """Statistics of a run of a teacher, by what that knows of its own time.
+
+        teacher: a Recording or the like, which tells what it once took (`seconds`, and
+        `teacher_seconds` on average; either may be None); or a live one, which is timed.
+        """
+        replayed = hasattr(teacher, "seconds")
+        recorded = teacher.teacher_seconds if replayed else None
+        return cls(score, recorded, replayed, teacher_mode)
+
     @property
     def asynchronous(self):
         """Whether frames go on while the teacher works."""

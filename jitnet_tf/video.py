@@ -2,7 +2,7 @@
 
 A source delivers uint8 RGB frames [H, W, 3], contiguous, all of one size. Frames are counted as
 they decode; what a header announces is a hint. What cannot be decoded is skipped and listed in
-`FrameSource.problems`.
+`FrameSource.problems`. A camera or URL that breaks off raises BrokenOffError after its last frame.
 """
 
 import importlib.metadata
@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from jitnet_tf.decoders import (
+    BrokenOffError,
     DecodedFrame,
     Decoder,
     open_camera,
@@ -64,7 +65,7 @@ def open_source(spec: str, frame_size: Size | None = None) -> "FrameSource":
         return FrameSource(spec, open_camera(spec), frame_size, live=True)
     if _URL.fullmatch(spec):
         shown = without_credentials(spec)
-        decoder = open_video(spec, shown, live=True)
+        decoder = open_video(spec, shown, is_url=True)
         # A file on a server states its length, and can be read again.
         return FrameSource(shown, decoder, frame_size, live=decoder.announced_frames is None)
     try:
@@ -117,9 +118,16 @@ class FrameSource:
             self._note(f"no usable frame rate in the header ({self.fps}): {ASSUMED_FPS} assumed")
             self.fps = ASSUMED_FPS
         self._frames = decoder.frames(self._note)
-        self._first: DecodedFrame | None = next(self._frames, None)
+        self._first: DecodedFrame | None = None
+        reason = ""
+        try:
+            self._first = next(self._frames, None)
+        except BrokenOffError as error:
+            reason = f" ({error})"
         if self._first is None:
-            raise UserError(f"no frame of {spec} can be decoded: check that it plays elsewhere")
+            raise UserError(
+                f"no frame of {spec} can be decoded{reason}: check that it plays elsewhere"
+            )
         self.size = frame_size or self._first[0]
 
     @property
@@ -164,7 +172,14 @@ class FrameSource:
         self.close()
 
     def _next_decoded(self) -> Callable[[], np.ndarray] | None:
-        decoded, self._first = self._first or next(self._frames, None), None
+        try:
+            decoded, self._first = self._first or next(self._frames, None), None
+        except BrokenOffError as error:
+            problem = f"the stream broke off after {self.decoded} frames ({error})"
+            self._problems.append(problem)  # however many there are
+            raise BrokenOffError(
+                f"{self.spec}: {problem}: if that was not its end, check camera, server and network"
+            ) from None
         if decoded is None:
             return None
         size, convert = decoded
@@ -214,7 +229,7 @@ def _open_path(path: Path, spec: str) -> Decoder:
     if path.is_file() and path.stat().st_size == 0:
         raise UserError(f"the file {spec} is empty: copy or download it again")
     # An absolute path, since FFmpeg would read "12:30.mp4" as a protocol.
-    return open_video(str(path.resolve()), spec, live=False)
+    return open_video(str(path.resolve()), spec, is_url=False)
 
 
 def _image_files(path: Path) -> list[Path]:

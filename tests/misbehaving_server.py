@@ -21,7 +21,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.cuts = []  # of the next responses: bytes after which the connection closes
         self.shift = 0  # added to the first byte that Content-Range claims
         self.requests = []  # headers of each
-        self.before = lambda: None
+        self.before = self.after = lambda: None  # what is called around a response
 
     def url(self):
         return f"http://127.0.0.1:{self.server_port}/file"
@@ -67,6 +67,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if server.chunked:
             rest = b"%x\r\n%s\r\n0\r\n\r\n" % (len(rest), rest)
         self.wfile.write(rest[: server.cuts.pop(0)] if server.cuts else rest)
+        server.after()
 
 
 @contextlib.contextmanager

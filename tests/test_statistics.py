@@ -72,6 +72,16 @@ def test_replayed_teacher_counts_with_its_recorded_time():
     assert "1.4× (teacher's time as recorded)" in table({**summary, "problems": []})
 
 
+def test_a_teacher_knows_its_time_or_is_timed():
+    recording = types.SimpleNamespace(seconds=lambda index: 0.4, teacher_seconds=0.5)
+    unknown = types.SimpleNamespace(seconds=lambda index: None, teacher_seconds=None)
+    for teacher, seconds in ((recording, 0.5), (unknown, None), (lambda frame, index: None, 2)):
+        statistics = Statistics.of(teacher, teacher_mode="async")
+        statistics.add(types.SimpleNamespace(**vars(result(0, 1.0, teacher=2)), staleness=1))
+        assert (statistics.teacher_seconds, statistics.asynchronous) == (seconds, True)
+        assert statistics.replayed == (seconds != 2)
+
+
 def test_replayed_teacher_of_unknown_time_has_no_speedup():
     statistics = Statistics(None, recorded_teacher_seconds=None, replayed=True)
     statistics.add(result(0, 1.0, teacher=0.001, infer=0.1))

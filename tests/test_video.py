@@ -13,12 +13,15 @@ import threading
 
 import av
 import cv2
+import misbehaving_server
 import numpy as np
 import pytest
+import rtsp_camera
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jitnet_tf import video
+from jitnet_tf import decoders, video
+from jitnet_tf.decoders import BrokenOffError
 from jitnet_tf.errors import UserError
 
 VIDEOS = pathlib.Path(__file__).parents[2] / "shared" / "videos"
@@ -38,11 +41,11 @@ def index_of(frame):
     return round((frame[..., 0] > frame[..., 2]).mean() * 24) - 1
 
 
-def encoded(frames, file_format, codec="libx264", pix_fmt="yuv420p", gop=4):
+def encoded(frames, file_format, codec="libx264", pix_fmt="yuv420p", gop=4, rate=30):
     """The bytes of a video of uint8 RGB frames."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=file_format) as container:
-        stream = container.add_stream(codec, rate=30)
+        stream = container.add_stream(codec, rate=rate)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pix_fmt
         stream.gop_size = gop
@@ -52,8 +55,8 @@ def encoded(frames, file_format, codec="libx264", pix_fmt="yuv420p", gop=4):
     return buffer.getvalue()
 
 
-def mjpeg(frames, file_format):
-    return encoded(frames, file_format, "mjpeg", "yuvj420p")
+def mjpeg(frames, file_format, rate=30):
+    return encoded(frames, file_format, "mjpeg", "yuvj420p", rate=rate)
 
 
 def read_all(spec, frame_size=None):
@@ -598,24 +601,160 @@ class TestLive:
     def test_camera(self, monkeypatch):
         camera = FakeCamera([numbered_frame(i)[..., ::-1] for i in range(5)], fps=0.0)
         monkeypatch.setattr(cv2, "VideoCapture", lambda index: camera)
-        frames, source = read_all("3")
+        frames, source, message = read_to_the_break("3")
         assert [index_of(frame) for frame in frames] == list(range(5))
         assert (source.live, source.fps, source.announced_frames) == (True, 25.0, None)
         assert "no usable frame rate" in source.problems[0]
-        assert source.problems[1] == "the camera stopped delivering frames"
+        assert "broke off after 5 frames (the camera stopped delivering frames)" in message
         assert camera.released
 
     def test_camera_without_a_picture(self, monkeypatch):
         camera = FakeCamera([], fps=30.0)
         monkeypatch.setattr(cv2, "VideoCapture", lambda index: camera)
-        with pytest.raises(UserError, match="no frame of 3 can be decoded"):
+        message = r"no frame of 3 can be decoded \(the camera stopped delivering frames\)"
+        with pytest.raises(UserError, match=message):
             video.open_source("3")
         assert camera.released
+
+
+def read_to_the_break(spec):
+    """A source's frames up to where it breaks off, the source, and the one line it says."""
+    frames = []
+    with video.open_source(spec) as source:
+        with pytest.raises(BrokenOffError) as caught:
+            frames.extend(source)
+        assert list(source) == []
+    assert source.decoded == len(frames)
+    assert source.problems[-1] in str(caught.value)
+    assert str(caught.value).startswith(f"{spec}: the stream broke off after {len(frames)} frames")
+    return frames, source, str(caught.value)
+
+
+def equal(some, others):
+    return all(np.array_equal(one, other) for one, other in zip(some, others, strict=True))
+
+
+COUNT, RATE = 40, 10  # frames, and frames a second
+
+
+@pytest.fixture(scope="module")
+def bodies():
+    """The same pictures in several formats: the header announces a length, or nothing."""
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 255, (64, 96, 3), np.uint8) for _ in range(COUNT)]
+    formats = {"matroska": encoded, "mpegts": encoded, "h264": encoded, "avi": mjpeg}
+    return {name: make(noise, name, rate=RATE) for name, make in formats.items()}
+
+
+class TestBreakingOff:
+    @pytest.fixture
+    def server(self):
+        with misbehaving_server.running() as server:
+            yield server
+
+    @pytest.mark.parametrize("file_format", ["matroska", "avi", "mpegts", "h264"])
+    def test_connection_closed_before_the_announced_byte(self, server, bodies, file_format):
+        """At any byte: what came is what an unbroken stream begins with, frame by frame."""
+        body = server.body = bodies[file_format]
+        whole, _ = read_all(server.url())
+        assert len(whole) == COUNT
+        for cut in range(len(body) // 2, len(body) // 2 + 4000, 700):
+            server.cuts = [cut]
+            frames, source, message = read_to_the_break(server.url())
+            assert COUNT // 3 < len(frames) < 2 * COUNT // 3
+            assert equal(frames, whole[: len(frames)])
+            has_length = file_format in ("matroska", "avi")
+            assert source.live == (not has_length)
+            assert "(Input/output error" in message
+            assert ("of 4.0 s)" in message) == has_length
+
+    @pytest.mark.parametrize("file_format", ["matroska", "avi"])
+    def test_end_before_the_announced_second(self, server, bodies, file_format):
+        """The server never said how many bytes there are: to FFmpeg this is an end."""
+        server.body, server.chunked = bodies[file_format], True
+        whole, _ = read_all(server.url())
+        server.cuts = [len(server.body) // 3]
+        frames, _, message = read_to_the_break(server.url())
+        assert re.search(r"\(no more came after [01]\.\d of 4\.0 s\)", message)
+        assert equal(frames, whole[: len(frames)])
+
+    def test_nearly_the_announced_length_is_the_end(self, server, bodies):
+        server.body, server.chunked = bodies["avi"], True
+        server.cuts = [len(server.body) * 3 // 4]
+        frames, source = read_all(server.url())
+        assert f"the header announces {COUNT} frames, {len(frames)} were decoded" in source.problems
+
+    @pytest.mark.parametrize("file_format", ["matroska", "avi"])
+    def test_whole_though_the_server_never_said_how_long(self, server, bodies, file_format):
+        """FFmpeg takes the closed connection for an error, but nothing is missing."""
+        server.body, server.lengths = bodies[file_format], False
+        frames, source = read_all(server.url())
+        assert (len(frames), source.problems) == (COUNT, [])
+
+    def test_server_that_falls_silent(self, server, bodies, monkeypatch):
+        monkeypatch.setattr(decoders, "URL_TIMEOUT", (10.0, 0.5))
+        server.body, server.cuts = bodies["matroska"], [len(bodies["matroska"]) // 2]
+        read = threading.Event()
+        server.after = read.wait
+        _, _, message = read_to_the_break(server.url())
+        read.set()
+        assert re.search(r"\(timed out after (1\.9|2\.0) of 4\.0 s\)", message)
+
+    def test_rtsp(self, bodies):
+        """A live stream's end is none, whatever FFmpeg takes it for."""
+        with rtsp_camera.running(bodies["h264"]) as url:
+            frames, source, message = read_to_the_break(url)
+        assert COUNT - 5 < len(frames) <= COUNT
+        assert (source.live, source.announced_frames, source.size) == (True, None, (64, 96))
+        assert "(no more came): if that was not its end, check camera, server" in message
+
+    @pytest.fixture
+    def playlist(self, tmp_path):
+        """A folder of HLS: p.m3u8 of six parts of a second each; and its server's address."""
+        picture = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+        options = {"hls_time": "1", "hls_list_size": "0"}
+        with av.open(str(tmp_path / "p.m3u8"), "w", options=options) as container:
+            stream = container.add_stream("libx264", rate=RATE)
+            stream.height, stream.width, stream.pix_fmt, stream.gop_size = 64, 96, "yuv420p", 5
+            for _ in range(6 * RATE):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode(None))
+        handler = functools.partial(PersistentHandler, directory=str(tmp_path))
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+            yield tmp_path, f"http://127.0.0.1:{server.server_port}/p.m3u8"
+            server.shutdown()
+
+    def test_parts_of_a_playlist_are_gone(self, playlist):
+        folder, url = playlist
+        whole, source = read_all(url)
+        assert (len(whole), source.announced_frames, source.live) == (60, 60, False)
+        for part in (3, 4, 5):
+            (folder / f"p{part}.ts").unlink()
+        frames, _, message = read_to_the_break(url)
+        assert 25 < len(frames) < 40
+        assert equal(frames, whole[: len(frames)])
+        assert re.search(r"\(no more came after 3\.\d of 6\.0 s\)", message)
+
+    def test_live_playlist_is_gone(self, playlist):
+        folder, url = playlist
+        text = (folder / "p.m3u8").read_text()
+        (folder / "p.m3u8").write_text(text.replace("#EXT-X-ENDLIST\n", ""))
+        with video.open_source(url) as source:
+            assert (source.announced_frames, source.live) == (None, True)
+            for file in folder.iterdir():
+                file.unlink()
+            with pytest.raises(BrokenOffError, match=r"\(no more came\)"):
+                list(source)
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
+
+
+class PersistentHandler(QuietHandler):
+    protocol_version = "HTTP/1.1"  # FFmpeg waits for the next part's answer on the same connection
 
 
 class FakeCamera:
