@@ -115,11 +115,8 @@ def evaluate(
         if hasattr(segmenter, "student"):
             segmenter.student.warm_up(first)
         shown = itertools.islice(itertools.chain([first], source), frames)
-        statistics = Statistics(
-            metrics.StreamScore(groups.names, stream.classes),
-            getattr(teacher, "teacher_seconds", None),
-            hasattr(teacher, "seconds"),  # it tells what it once took
-        )
+        score = metrics.StreamScore(groups.names, stream.classes)
+        statistics = Statistics.of(teacher, score)
         timeline = Timeline(source.fps, class_ids)
         flicker = stability.Flicker(len(groups.names))
         writer = MaskWriter(masks, groups.names, overwrite=True)
