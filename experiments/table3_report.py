@@ -26,10 +26,10 @@ streams. In brackets: speedup over the teacher on every frame, by time measured 
 left out; frames that the teacher was asked for. On these a method shows its own prediction, after
 learning. OSVOS A goes on from the last fine-tuning's weights, B starts afresh each time."""
 COSTS_NOTE = """\
-OSVOS infers once a frame and learns on each teacher frame, for as many steps as its bounds in
-steps and seconds allow, whichever ends first. JITNet learns all classes, as long as it is less
-accurate than .8. The paper's OSVOS: 30 s, or 500 steps, on each of 120 frames, one hour for two
-minutes of video, .3× of its teacher's speed (300 ms a frame)."""
+OSVOS infers once a frame and learns on each teacher frame that has the class, for as many steps as
+its bounds in steps and seconds allow, whichever ends first. JITNet learns all classes, as long as
+it is less accurate than .8. The paper's OSVOS: 30 s, or 500 steps, on each of 120 frames, one hour
+for two minutes of video, .3× of its teacher's speed (300 ms a frame)."""
 
 
 def report(results):
