@@ -99,10 +99,15 @@ class OSVOS:
         self._warm_up()
 
     def start(self, keeps_weights):
-        """Begins a fine-tuning with a new optimizer, as each run of the published code has it.
+        """Begins a fine-tuning.
 
-        keeps_weights: go on from the last one's weights, not from the initial ones.
+        keeps_weights: go on from the last one's weights, not from the initial ones. Momentum starts
+        anew with either, as in each run of the published code. What Adam has learned of gradients
+        stays with the weights: without, its first steps are as long where gradients are tiny, which
+        on animals-horses once made .43 of an IoU of .73.
         """
+        if keeps_weights and not self._is_published:
+            return
         kept = len(self.model.weights) if keeps_weights else 0
         for variable, value in list(zip(self._state(), self._initial, strict=True))[kept:]:
             variable.assign(value)
@@ -226,7 +231,7 @@ class OneShotSegmentation:
       class_id: of the foreground; all other pixels of a prediction are 0.
       stride: frames from one teacher frame to the next; the paper's is 30.
       keeps_weights: whether a fine-tuning goes on from the last one's weights (the paper's mode A)
-        or from the initial ones (B). Either begins with a new optimizer.
+        or from the initial ones (B); see `OSVOS.start`.
       steps, seconds, on_step: see `OSVOS.fine_tune`. Steps that seconds cut off count as done for
         on_step.
     """
