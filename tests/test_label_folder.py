@@ -8,7 +8,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from materials import texture, write_photographs
 
@@ -127,6 +127,7 @@ def test_files_that_hold_no_ids(tmp_path, data, message):
 
 @settings(max_examples=60)
 @given(st.integers(0, 500), st.integers(0, 255), st.sampled_from([GREY, PALETTE]))
+@example(18, 1, PALETTE)  # the width
 def test_damage_is_noticed(tmp_path_factory, place, value, kind):
     """Any byte changed: the ids are the same, or refused."""
     data = bytearray(png(IDS, kind=kind))

@@ -4,6 +4,7 @@ import io
 import json
 import pathlib
 import struct
+import zlib
 
 import av
 import cv2
@@ -19,6 +20,7 @@ CLASSES = "classes.json"  # as `writers.MaskWriter` leaves it beside its masks
 IGNORED = "ignore"  # the name of classes that do not count
 IGNORED_ID = 255  # does not count either, whatever its name
 HEADER = struct.Struct(">8s8xIIBB")  # of a PNG: signature, width, height, bits, kind of colours
+LENGTH = struct.Struct(">I")  # of what each of its parts holds
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, PALETTE = 0, 3
 
@@ -193,6 +195,19 @@ def _header(data):
     return bits, kind
 
 
+def _check_sums(data):
+    """ValueError where a PNG's part is not what its checksum says: FFmpeg does not look at it."""
+    place, name = len(SIGNATURE), b""
+    while place < len(data) and name != b"IEND":
+        (length,) = LENGTH.unpack_from(data.ljust(place + LENGTH.size, b"\0"), place)
+        start = place + LENGTH.size
+        name, end = data[start : start + 4], start + 4 + length
+        found = zlib.crc32(data[start:end]).to_bytes(4, "big")
+        if data[end : end + 4] != found:
+            raise ValueError("damaged")
+        place = end + 4
+
+
 def read_ids(path):
     """The class ids in a PNG, uint8 [H, W]: its grey values or, with a palette, the places in it.
 
@@ -205,6 +220,7 @@ def read_ids(path):
         raise ValueError(error.strerror) from None
     bits, kind = _header(data.tobytes()[: HEADER.size])
     if kind == PALETTE:  # in which OpenCV sees nothing but colours
+        _check_sums(data.tobytes())
         try:
             with av.open(io.BytesIO(data.tobytes())) as container:
                 return next(container.decode(video=0)).to_ndarray()[0]
