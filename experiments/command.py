@@ -29,6 +29,20 @@ def define_plot_flag(name):
     flags.DEFINE_string("plot", None, f"The plot's PNG. Default: RESULTS/{name}.png.")
 
 
+def show_tables(report, listed, name):
+    """Prints what `report` makes of all results on listed streams, and keeps it in --results.
+
+    report: list of results → text. listed: Streams. name: of the file.
+    """
+    names = {stream.name for stream in listed}
+    found = [r for r in jobs.load_all(FLAGS.results) if r["stream"]["name"] in names]
+    text = report(found)
+    table = pathlib.Path(FLAGS.results, name)
+    checkpoint.write_text(table, text + "\n")
+    print(text)
+    print(f"\n{table}: the tables above")
+
+
 def check_plot():
     """UserError where --plot is no place for a PNG."""
     if FLAGS.plot:

@@ -29,7 +29,7 @@ from experiments import (
     methods,
     streams,
 )
-from jitnet_tf import checkpoint, cli
+from jitnet_tf import cli
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import class_groups
 from teacher.recorded import Recording
@@ -121,13 +121,7 @@ def main(argv):
     for stream in chosen:
         check(stream)
     command.make_results(chosen, names, command.settings(), FLAGS.results, evaluate)
-    sequences = {stream.name for stream in listed}
-    found = [r for r in jobs.load_all(FLAGS.results) if r["stream"]["name"] in sequences]
-    text = davis_report.report(found)
-    table = pathlib.Path(FLAGS.results, TABLE)
-    checkpoint.write_text(table, text + "\n")
-    print(text)
-    print(f"\n{table}: the tables above")
+    command.show_tables(davis_report.report, listed, TABLE)
 
 
 def _frames_folder():

@@ -9,12 +9,10 @@ fourth frame. Interrupted, the same command goes on with those that are missing.
 the tables from the results alone.
 """
 
-import pathlib
-
 from absl import flags
 
 from experiments import command, jobs, methods, table2_report
-from jitnet_tf import checkpoint, cli
+from jitnet_tf import cli
 
 FLAGS = flags.FLAGS
 TABLE = "table2.md"
@@ -56,13 +54,7 @@ def main(argv):
     listed, settings = command.listed_streams(), command.settings()
     names, chosen = methods.select(FLAGS.only, listed)
     command.make_results(chosen, names, settings, FLAGS.results)
-    names = {stream.name for stream in listed}
-    found = [r for r in jobs.load_all(FLAGS.results) if r["stream"]["name"] in names]
-    text = table2_report.report(found)
-    table = pathlib.Path(FLAGS.results, TABLE)
-    checkpoint.write_text(table, text + "\n")
-    print(text)
-    print(f"\n{table}: the tables above")
+    command.show_tables(table2_report.report, listed, TABLE)
 
 
 if __name__ == "__main__":

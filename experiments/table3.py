@@ -15,12 +15,11 @@ from the results alone.
 """
 
 import dataclasses
-import pathlib
 
 from absl import flags
 
 from experiments import command, evaluation, jobs, methods, table3_report
-from jitnet_tf import checkpoint, cli, video
+from jitnet_tf import cli, video
 from jitnet_tf.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -100,13 +99,7 @@ def main(argv):
     names, chosen = methods.select(FLAGS.only, listed, table3_report.METHODS)
     chosen = [segment(stream) for stream in chosen]
     command.make_results(chosen, names, settings, FLAGS.results, evaluate)
-    streams = {stream.name for stream in listed}
-    found = [r for r in jobs.load_all(FLAGS.results) if r["stream"]["name"] in streams]
-    text = table3_report.report(found)
-    table = pathlib.Path(FLAGS.results, TABLE)
-    checkpoint.write_text(table, text + "\n")
-    print(text)
-    print(f"\n{table}: the tables above")
+    command.show_tables(table3_report.report, listed, TABLE)
 
 
 if __name__ == "__main__":

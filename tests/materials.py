@@ -61,6 +61,24 @@ def write_teacher(path):
     return path
 
 
+def write_no_npz(path, content, whole):
+    """A file that is no .npz of weights, in one of five ways; whole: the arrays of one that is."""
+    if content == "text":
+        path.write_text("no\nnpz")
+    elif content == "pickle":
+        np.save(path.with_name("x.npy"), np.array([{}], object), allow_pickle=True)
+        path.write_bytes(path.with_name("x.npy").read_bytes()[128:])
+    elif content == "npy":
+        np.save(path.with_name("x.npy"), np.zeros(3))
+        path.write_bytes(path.with_name("x.npy").read_bytes())
+    elif content == "objects":
+        np.savez(path, **{next(iter(whole)): np.array([{}], object)})
+    else:
+        np.savez(path, **whole)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    return path
+
+
 def texture(size, seed, darkest=0, brightest=255):
     """Smooth blobs of colour, uint8 RGB [*size, 3], in which any motion can be seen."""
     grain = 4

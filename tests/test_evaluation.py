@@ -266,12 +266,15 @@ def test_jitnet_learns_the_stream(moving, tmp_path):
 
 
 def test_a_part_of_the_stream(moving, tmp_path):
-    evaluated(moving, "flow_fast", tmp_path, frames=9)
+    result, kept = evaluated(moving, "flow_fast", tmp_path, frames=9)
+    assert result["summary"]["frames"] == 9
+    assert sorted(kept) == [0, 4, 8]
 
 
 def test_masks_of_an_interrupted_evaluation_are_replaced(still, tmp_path):
     evaluated(still, "flow_fast", tmp_path, frames=20)
-    evaluated(still, "flow_fast", tmp_path, frames=9)
+    _, kept = evaluated(still, "flow_fast", tmp_path, frames=9)
+    assert sorted(kept) == [0, 4, 8]
 
 
 def test_other_files_are_not(still, tmp_path):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-from materials import square_scene
+from materials import square_scene, write_no_npz
 
 from experiments import osvos
 from experiments.osvos import OSVOS, OneShotSegmentation, balanced_cross_entropy
@@ -211,20 +211,8 @@ def test_weights_that_are_missing(model, tmp_path):
 
 @pytest.mark.parametrize("content", ["text", "pickle", "npy", "truncated", "objects"])
 def test_weights_that_are_no_npz(model, content, tmp_path):
-    path = tmp_path / "weights.npz"
-    if content == "text":
-        path.write_text("no\nnpz")
-    elif content == "pickle":
-        np.save(tmp_path / "x.npy", np.array([{}], object), allow_pickle=True)
-        path.write_bytes((tmp_path / "x.npy").read_bytes()[128:])
-    elif content == "npy":
-        np.save(tmp_path / "x.npy", np.zeros(3))
-        path.write_bytes((tmp_path / "x.npy").read_bytes())
-    elif content == "objects":
-        np.savez(path, **{"fuse.weight": np.array([{}], object)})
-    else:
-        save(path, {"fuse.weight": np.zeros((1, 64, 1, 1))})
-        path.write_bytes(path.read_bytes()[:300])
+    whole = {"fuse.weight": np.zeros((1, 64, 1, 1))}
+    path = write_no_npz(tmp_path / "weights.npz", content, whole)
     message = error_of(model, path)
     assert "is not an .npz of weights" in message
     assert "numpy.savez" in message

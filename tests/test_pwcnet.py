@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from materials import write_no_npz
 from tensorflow import keras
 
 from experiments import pwcnet
@@ -282,20 +283,7 @@ def test_weights_that_are_missing(tmp_path):
 
 @pytest.mark.parametrize("content", ["text", "pickle", "npy", "truncated", "objects"])
 def test_weights_that_are_no_npz(content, tmp_path):
-    path = tmp_path / "weights.npz"
-    if content == "text":
-        path.write_text("no\nnpz")
-    elif content == "pickle":
-        np.save(tmp_path / "x.npy", np.array([{}], object), allow_pickle=True)
-        path.write_bytes((tmp_path / "x.npy").read_bytes()[128:])
-    elif content == "npy":
-        np.save(tmp_path / "x.npy", np.zeros(3))
-        path.write_bytes((tmp_path / "x.npy").read_bytes())
-    elif content == "objects":
-        np.savez(path, **{"conv1a.0.weight": np.array([{}], object)})
-    else:
-        save(path, state_dict(network("small")))
-        path.write_bytes(path.read_bytes()[:100_000])
+    path = write_no_npz(tmp_path / "weights.npz", content, state_dict(network("small")))
     message = error_of("small", path)
     assert "is not an .npz of weights" in message
     assert "numpy.savez" in message
@@ -338,7 +326,12 @@ def test_weights_of_another_shape_or_type_change_nothing(array, tmp_path):
 def test_weights_of_an_unused_layer_are_let_pass(tmp_path):
     state = state_dict(network("small"))
     unused = {"deconv2.weight": np.zeros((2, 2, 4, 4)), "deconv2.bias": np.zeros(2)}
-    load_weights(network("small"), save(tmp_path / "all.npz", {**state, **unused}))
+    for wanted in (to_half(state), state):
+        load_weights(network("small"), save(tmp_path / "weights.npz", {**wanted, **unused}))
+        found = state_dict(network("small"))
+        assert found.keys() == wanted.keys()
+        for name, value in wanted.items():
+            np.testing.assert_array_equal(found[name], value)
     load_weights(network("small"), save(tmp_path / "half.npz", to_half(state)))
 
 

@@ -1,5 +1,6 @@
 """What sets of photographs with labels share, however the labels are stored."""
 
+import abc
 import copy
 import pathlib
 
@@ -10,7 +11,7 @@ from teacher import photographs
 MAX_LOST = 0.1
 
 
-class Labelled:
+class Labelled(abc.ABC):
     """Photographs with labels, numbered from 0: what a student is trained and judged on.
 
     A kind of set calls `_take` when it knows its photographs, and provides `identity` and
@@ -73,9 +74,9 @@ class Labelled:
     def __len__(self):
         return len(self._images)
 
+    @abc.abstractmethod
     def identity(self):
         """Bytes that tell the labels from others."""
-        raise NotImplementedError
 
     def keep(self, numbers):
         """Forgets all photographs but those of these numbers, which are numbered anew."""
@@ -121,6 +122,6 @@ class Labelled:
             self.lost[image["file_name"]] = str(error)
             raise
 
+    @abc.abstractmethod
     def _read(self, image, path):
         """As `read`; UnreadableError says which file."""
-        raise NotImplementedError
