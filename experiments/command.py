@@ -7,7 +7,7 @@ from absl import flags
 
 from experiments import figures, jobs, methods, streams
 from experiments.evaluation import evaluate as evaluate_method
-from jitnet_tf import checkpoint, cli
+from jitnet_tf import cli, files
 from jitnet_tf.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -38,7 +38,7 @@ def show_tables(report, listed, name):
     found = [r for r in jobs.load_all(FLAGS.results) if r["stream"]["name"] in names]
     text = report(found)
     table = pathlib.Path(FLAGS.results, name)
-    checkpoint.write_text(table, text + "\n")
+    files.write_text(table, text + "\n")
     print(text)
     print(f"\n{table}: the tables above")
 
@@ -57,7 +57,7 @@ def show(text, draw, name):
     print(text)
     plot = FLAGS.plot
     if not FLAGS.print:
-        checkpoint.write_text(pathlib.Path(FLAGS.results, f"{name}.md"), f"{text}\n")
+        files.write_text(pathlib.Path(FLAGS.results, f"{name}.md"), f"{text}\n")
         plot = plot or pathlib.Path(FLAGS.results, f"{name}.png")
     if plot:
         figures.save(draw(), plot, "plot")

@@ -10,7 +10,7 @@ from absl import flags
 
 from experiments import jobs
 from experiments.methods import METHODS
-from jitnet_tf import checkpoint, video
+from jitnet_tf import files, video
 from jitnet_tf.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.overlay import blend
@@ -43,7 +43,7 @@ def save(figure, path, flag="output"):
     """Writes a matplotlib figure as PNG, in one step, and says so. flag: see `check_output`."""
     try:
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_atomically(
+        files.write_atomically(
             path, lambda file: figure.savefig(file, format="png", dpi=110, facecolor="white")
         )
     except OSError as error:

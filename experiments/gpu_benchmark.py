@@ -24,7 +24,7 @@ import numpy as np
 from absl import flags
 
 from experiments import gpu_runtimes, hlo, machine, markdown, measurement
-from jitnet_tf import checkpoint, cli
+from jitnet_tf import cli, files
 from jitnet_tf.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -67,7 +67,7 @@ def export(folder, frame_size, seed):
             new = pathlib.Path(temporary, "new")
             new.mkdir()
             held = hlo.export(new, frame_size, seed)
-            checkpoint.write_text(new / hlo.NAME, json.dumps(held, indent=1) + "\n")
+            files.write_text(new / hlo.NAME, json.dumps(held, indent=1) + "\n")
             os.rename(new, folder)
     except OSError as error:
         raise UserError(f"--export={folder} cannot be written ({error})") from None

@@ -11,7 +11,7 @@ import threading
 from tqdm import tqdm
 
 from experiments import evaluation, methods, streams
-from jitnet_tf import checkpoint
+from jitnet_tf import files
 from jitnet_tf.errors import UserError
 from jitnet_tf.stop_request import StopRequest, kept_from_children
 
@@ -123,7 +123,7 @@ def _work(stream, frames, method, settings, results, jobs, evaluate):
         return False
     except (tf.errors.OpError, MemoryError) as error:
         raise UserError(f"TensorFlow stopped ({error})") from error
-    checkpoint.write_text(place / RESULT, json.dumps({**result, "jobs": jobs}) + "\n")
+    files.write_text(place / RESULT, json.dumps({**result, "jobs": jobs}) + "\n")
     return True
 
 

@@ -5,7 +5,7 @@ import os
 import pathlib
 import tempfile
 
-from jitnet_tf import checkpoint
+from jitnet_tf import files
 from jitnet_tf.errors import UserError
 
 
@@ -28,7 +28,7 @@ def check_output(output, flag="output"):
 def write(output, values, flag="output"):
     """Writes, or replaces, the file. UserError where the disk does not allow it."""
     try:
-        checkpoint.write_text(output, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+        files.write_text(output, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
         raise UserError(f"--{flag}={output} cannot be written ({error})") from None
 

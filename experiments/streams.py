@@ -23,7 +23,7 @@ import re
 from absl import flags
 from tqdm import tqdm
 
-from jitnet_tf import checkpoint, cli, labels, video
+from jitnet_tf import cli, files, labels, video
 from jitnet_tf.errors import UserError
 from teacher.recorded import Recording
 
@@ -255,7 +255,7 @@ def main(argv):
     text = to_csv(streams, FLAGS.videos, recordings)
     try:
         os.makedirs(folder or ".", exist_ok=True)
-        checkpoint.write_text(FLAGS.output, text)
+        files.write_text(FLAGS.output, text)
     except OSError as error:
         raise UserError(f"--output={FLAGS.output} cannot be written ({error})") from None
     print(f"{FLAGS.output}: {len(streams)} streams; check their categories and classes")

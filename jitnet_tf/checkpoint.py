@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 
+from jitnet_tf import files
 from jitnet_tf.errors import UserError
 
 NAME = "checkpoint.npz"
@@ -15,35 +16,13 @@ GROWING = ("frames.jsonl", "events.out.tfevents.*")
 _PROGRESS = "progress.json"
 
 
-def write_atomically(path, write):
-    """Calls write(binary file) on a temporary neighbour and moves that to `path`.
-
-    Killed at any moment, `path` holds the old content or the new one. OSError passes through.
-    """
-    path = pathlib.Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path, text):
-    """Writes a text file atomically."""
-    write_atomically(path, lambda file: file.write(text.encode("utf-8")))
-
-
 def save(directory, arrays, progress, name=NAME):
     """Saves a student's state and where the run stands.
 
     arrays: name → numpy array. progress: anything that JSON holds.
     """
     packed = np.frombuffer(json.dumps(progress).encode(), np.uint8)
-    write_atomically(
+    files.write_atomically(
         pathlib.Path(directory) / name,
         lambda file: np.savez(file, **arrays, **{_PROGRESS: packed}),
     )

@@ -18,6 +18,14 @@ from absl import flags
 from jitnet_tf import cli, initial, statistics, video
 from jitnet_tf.config import ASYNC, OPTIMIZERS, TEACHER_MODES, UPDATED_LAYERS, RunConfig
 from jitnet_tf.errors import UserError
+from jitnet_tf.flags import (
+    absolute,
+    check_unchanged,
+    config_to_resume,
+    define_label_flags,
+    define_student_flags,
+    values,
+)
 from jitnet_tf.labels import PRESETS
 from teacher import process
 
@@ -60,8 +68,8 @@ def define_flags():
     flags.DEFINE_integer(
         "image_every", d.image_every, "Frames between pictures in TensorBoard.", lower_bound=1
     )
-    cli.define_label_flags(d)
-    cli.define_student_flags(d)
+    define_label_flags(d)
+    define_student_flags(d)
     flags.DEFINE_list(
         "evaluated_classes",
         d.evaluated_classes,
@@ -106,7 +114,7 @@ def given(name, value):
     # A word that a flag knows, or a camera's index, is that also where a file has its name.
     is_word = value in WORDS or str(value).isdigit()
     if name in PATHS and value and not is_word:
-        return cli.absolute(value)
+        return absolute(value)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -121,29 +129,29 @@ def free_logdir(name):
 
 def new_config():
     """The RunConfig that the flags describe; UserError where they cannot be meant so."""
-    values = cli.values(RunConfig, given)
-    if not values["video"]:
+    options = values(RunConfig, given)
+    if not options["video"]:
         raise UserError("--video is missing: give a file, a folder, a camera, a URL, or 'sample'")
-    if values["video"] == SAMPLE and not values["teacher"]:
-        values["teacher"] = f"recorded:{SAMPLE_RECORDING}"
-        values["reference"] = values["reference"] or str(SAMPLE_RECORDING)
-    if not values["teacher"]:
+    if options["video"] == SAMPLE and not options["teacher"]:
+        options["teacher"] = f"recorded:{SAMPLE_RECORDING}"
+        options["reference"] = options["reference"] or str(SAMPLE_RECORDING)
+    if not options["teacher"]:
         raise UserError(
             "--teacher is missing: give a SavedModel folder, recorded:FILE, lvs:FOLDER or zoo:NAME"
         )
-    values["logdir"] = values["logdir"] or free_logdir(values["video"])
-    return RunConfig(**values)
+    options["logdir"] = options["logdir"] or free_logdir(options["video"])
+    return RunConfig(**options)
 
 
 def resumed_config():
     """The RunConfig of the run in --logdir; UserError for a flag that contradicts it."""
-    config = cli.config_to_resume(RunConfig)
+    config = config_to_resume(RunConfig)
 
     def comparable(name, value):
         value = given(name, value)
         return video.without_credentials(value) if name == "video" else value
 
-    cli.check_unchanged(config, comparable, "max_frames")
+    check_unchanged(config, comparable, "max_frames")
     if not FLAGS.video and "***" in config.video:
         raise UserError(f"--resume: give --video={config.video} again, with what *** stands for")
     return dataclasses.replace(

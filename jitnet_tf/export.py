@@ -16,7 +16,7 @@ import tempfile
 
 from absl import flags
 
-from jitnet_tf import checkpoint, cli, run_directory, video
+from jitnet_tf import cli, files, run_directory, video
 from jitnet_tf.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -119,7 +119,7 @@ def main(argv):
             "classes": progress["classes"],
             "parity": parity,
         }
-        checkpoint.write_text(f"{output}.json", json.dumps(report, indent=2) + "\n")
+        files.write_text(f"{output}.json", json.dumps(report, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"--output={output} cannot be written ({error})") from None
     print(

@@ -20,6 +20,14 @@ from absl import flags
 from jitnet_tf import checkpoint, cli, initial, statistics
 from jitnet_tf.config import PretrainConfig
 from jitnet_tf.errors import UserError
+from jitnet_tf.flags import (
+    absolute,
+    check_unchanged,
+    config_to_resume,
+    define_label_flags,
+    define_student_flags,
+    values,
+)
 from jitnet_tf.labels import PRESETS
 
 FLAGS = flags.FLAGS
@@ -74,8 +82,8 @@ def define_flags():
     flags.DEFINE_string("logdir", None, "Folder for everything that is written.")
     flags.DEFINE_bool("resume", False, "Go on with what is in --logdir from its checkpoint.")
     flags.DEFINE_bool("overwrite", False, "Replace the pretraining in --logdir.")
-    cli.define_label_flags(d)
-    cli.define_student_flags(d)
+    define_label_flags(d)
+    define_student_flags(d)
     # How the photographs are varied.
     flags.DEFINE_integer("crop", d.crop, "Side of the square crops in pixels.")
     flags.DEFINE_float("min_scale", d.min_scale, "Least scale of a photograph before cropping.")
@@ -110,7 +118,7 @@ def given(name, value):
     if name == "label_classes":
         return tuple(value)
     is_word = value in WORDS.get(name, ())
-    return cli.absolute(value) if name in PATHS and value and not is_word else value
+    return absolute(value) if name in PATHS and value and not is_word else value
 
 
 def new_config(logdir):
@@ -126,13 +134,13 @@ def new_config(logdir):
         raise UserError("nothing to learn from: give --images or --photographs, or both")
     if FLAGS.label_classes and FLAGS.labels is None and FLAGS.validation_labels is None:
         raise UserError("--label_classes is for --labels or --validation_labels: leave it out")
-    return PretrainConfig(**{**cli.values(PretrainConfig, given), "logdir": logdir})
+    return PretrainConfig(**{**values(PretrainConfig, given), "logdir": logdir})
 
 
 def resumed_config():
     """The PretrainConfig of what is in --logdir; UserError for a flag that contradicts it."""
-    config = cli.config_to_resume(PretrainConfig)
-    cli.check_unchanged(config, given, "steps")
+    config = config_to_resume(PretrainConfig)
+    check_unchanged(config, given, "steps")
     steps = FLAGS.steps if FLAGS["steps"].present else config.steps
     return dataclasses.replace(config, logdir=FLAGS.logdir, steps=steps)
 

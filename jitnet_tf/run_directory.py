@@ -4,7 +4,7 @@ import json
 import os
 import pathlib
 
-from jitnet_tf import checkpoint
+from jitnet_tf import checkpoint, files
 from jitnet_tf.config import RunConfig
 from jitnet_tf.errors import UserError
 
@@ -105,7 +105,7 @@ def start(config, versions):
             (logdir / name).unlink(missing_ok=True)
         for name in checkpoint.growing_files(logdir):
             (logdir / name).unlink()
-        checkpoint.write_text(logdir / VERSIONS, json.dumps(versions, indent=2) + "\n")
+        files.write_text(logdir / VERSIONS, json.dumps(versions, indent=2) + "\n")
         write_config(config)
     except OSError as error:
         raise UserError(f"--logdir={logdir} cannot be written ({error})") from None
@@ -114,11 +114,11 @@ def start(config, versions):
 def write_config(config):
     """Writes the configuration into its run directory, for programs and for people."""
     logdir = pathlib.Path(config.logdir)
-    checkpoint.write_text(logdir / FLAGFILE, config.to_flagfile())
-    checkpoint.write_text(logdir / CONFIG, config.to_json())
+    files.write_text(logdir / FLAGFILE, config.to_flagfile())
+    files.write_text(logdir / CONFIG, config.to_json())
 
 
 def write_summary(logdir, summary):
     """Writes summary.json, which also marks a complete run as such."""
     text = json.dumps(summary, indent=2) + "\n"
-    checkpoint.write_text(pathlib.Path(logdir) / SUMMARY, text)
+    files.write_text(pathlib.Path(logdir) / SUMMARY, text)

@@ -19,7 +19,7 @@ import av
 import cv2
 import numpy as np
 
-from jitnet_tf import checkpoint
+from jitnet_tf import files
 from jitnet_tf.errors import UserError
 
 # For three 640-pixel panels with a strip of text on two cores: 18 ms and 5.7 kB a frame, 38.6 dB.
@@ -196,7 +196,7 @@ class MaskWriter:
                 if int(name[1]) >= (resume_at or 0):
                     (self._directory / name[0]).unlink()
             classes = json.dumps(dict(enumerate(class_names)), indent=1) + "\n"
-            checkpoint.write_text(self._directory / _CLASSES, classes)
+            files.write_text(self._directory / _CLASSES, classes)
 
     @staticmethod
     def check(directory: str | os.PathLike, *, resumed: bool, overwrite: bool) -> None:

@@ -16,8 +16,8 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from jitnet_tf import cli
-from jitnet_tf.checkpoint import write_text
 from jitnet_tf.errors import UserError
+from jitnet_tf.files import write_text
 from teacher import LOOKED_UP, coco, photographs
 
 FLAGS = flags.FLAGS

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jitnet_tf import checkpoint
+from jitnet_tf import checkpoint, files
 from jitnet_tf.errors import UserError
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
@@ -96,7 +96,7 @@ def test_a_failing_write_leaves_the_old_one(saved):
         raise OSError("No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.write_atomically(saved, write)
+        files.write_atomically(saved, write)
     assert_same(checkpoint.load(saved)[0], state())
     checkpoint.save(saved.parent, {"next": np.ones(1)}, {})  # and is no obstacle to the next
     assert list(checkpoint.load(saved)[0]) == ["next"]
@@ -111,12 +111,12 @@ def test_what_cannot_be_saved_leaves_the_old_one(saved):
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[2])
-from jitnet_tf import checkpoint
+from jitnet_tf import checkpoint, files
 def write(file):
     file.write(b"half of it")
     file.flush()
     os.kill(os.getpid(), signal.SIGKILL)
-checkpoint.write_atomically(sys.argv[1], write)
+files.write_atomically(sys.argv[1], write)
 """
 
 
@@ -142,13 +142,13 @@ def test_is_on_disk_before_it_takes_the_old_ones_place(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(os, "replace", watched_replace)
-    checkpoint.write_atomically(path, lambda file: file.write(b"newer"))
+    files.write_atomically(path, lambda file: file.write(b"newer"))
     assert events[:2] == [("fsync", 5), ("replace", b"old")]
     assert path.read_bytes() == b"newer"
 
 
 def test_write_text(tmp_path):
-    checkpoint.write_text(tmp_path / "a.json", "größer\n")
+    files.write_text(tmp_path / "a.json", "größer\n")
     assert (tmp_path / "a.json").read_bytes() == "größer\n".encode()
 
 
