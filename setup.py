@@ -3,7 +3,7 @@
 import pathlib
 import re
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = pathlib.Path(__file__).parent
 RUNTIME, _, _ = (HERE / "requirements.txt").read_text(encoding="utf-8").partition("# For the tests")
@@ -17,7 +17,7 @@ setup(
     description="Online distillation of compact video segmentation students, in TensorFlow",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    packages=["jitnet_tf", "jitnet_tf.pretraining", "teacher"],
+    packages=find_packages(include=["jitnet_tf*", "teacher*"]),
     package_data={"jitnet_tf": ["data/*"]},
     python_requires=">=3.10,<3.14",
     install_requires=[line for line in REQUIREMENTS if line],

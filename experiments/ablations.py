@@ -21,9 +21,12 @@ import statistics
 
 from absl import flags
 
-from experiments import command, figures, jobs, markdown, methods
-from jitnet_tf import cli, initial
-from jitnet_tf.errors import UserError
+from experiments import methods
+from experiments.protocol import jobs
+from experiments.reports import command, figures, markdown
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.student import initial_weights
 
 FLAGS = flags.FLAGS
 SEEDS = (0, 1, 2)
@@ -54,7 +57,7 @@ def _values(title, field, values, default, init=None):
     return Study(title, names, f"{default}", init)
 
 
-RANDOM = initial.RANDOM
+RANDOM = initial_weights.RANDOM
 STUDIES = {
     "max_updates": _values(
         "Updates on a teacher frame, at most", "max_updates", (1, 2, 4, 8, 16), 8
@@ -108,7 +111,7 @@ def folder(results, study, seed):
 def settings(study, seed, init):
     """The Settings of a study's results with a seed; init: of studies that name none."""
     init = study.init or init
-    noise = NOISE if seed and init != initial.RANDOM else 0.0
+    noise = NOISE if seed and init != initial_weights.RANDOM else 0.0
     return methods.Settings(init=init, seed=seed, noise=noise)
 
 
@@ -292,4 +295,4 @@ def evaluate(study):
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

@@ -21,10 +21,13 @@ import time
 from absl import flags
 from tqdm import tqdm
 
-from experiments import machine, markdown, measurement, methods, streams
-from jitnet_tf import cli, video
+from experiments import methods
+from experiments.protocol import provenance, streams
+from experiments.reports import markdown, measurement
+from jitnet_tf import video
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import ASYNC, SYNC, RunConfig
-from jitnet_tf.errors import UserError
 from teacher import process
 
 FLAGS = flags.FLAGS
@@ -118,10 +121,11 @@ def evaluate(stream, frames, mode, settings, max_staleness):
     """
     import numpy as np
 
-    from jitnet_tf import background, metrics
+    from jitnet_tf.base import threads
+    from jitnet_tf.distillation import metrics
+    from jitnet_tf.distillation.stream import ScoredStream
     from jitnet_tf.labels import LabelMaker, class_groups
-    from jitnet_tf.scored_stream import ScoredStream
-    from jitnet_tf.statistics import Statistics
+    from jitnet_tf.runs.summary import Statistics
     from teacher.recorded import Recording
 
     groups = class_groups("lvs")
@@ -140,7 +144,7 @@ def evaluate(stream, frames, mode, settings, max_staleness):
             teacher(first, 0)
         segmenter.student.warm_up(first)
         shown = itertools.islice(itertools.chain([first], source), frames)
-        ahead = stack.enter_context(contextlib.closing(background.ahead(shown)))
+        ahead = stack.enter_context(contextlib.closing(threads.ahead(shown)))
         pace = Pace(ahead, source.fps)
         statistics = Statistics(
             metrics.StreamScore(groups.names, stream.classes),
@@ -208,14 +212,14 @@ def render(values):
     setting = (
         f"{'; '.join(dict.fromkeys(sizes))}. Teacher: {teacher}, staleness at most "
         f"{values['max_staleness']} frames, student from {values['settings']['init']!r}. "
-        f"{machine.setting_in_words(values)}."
+        f"{provenance.setting_in_words(values)}."
     )
     return "\n\n".join([setting, markdown.table(head, lines), NOTES])
 
 
 def measure(chosen, settings, max_staleness, output):
     """Runs all streams in all modes; writes the file after each. Returns what it then holds."""
-    from jitnet_tf.run import versions
+    from jitnet_tf.runs.run import versions
     from teacher.record import describe_live
 
     values = {
@@ -223,7 +227,7 @@ def measure(chosen, settings, max_staleness, output):
         "settings": {name: getattr(settings, name) for name in ("init", "seed")},
         "max_staleness": max_staleness,
         "teacher": describe_live(settings.teacher),
-        "machine": machine.describe(),
+        "machine": provenance.describe(),
         "versions": versions(),
         "streams": {},
     }
@@ -267,7 +271,7 @@ def main(argv):
     checked = [(stream, streams.check(stream)) for stream in chosen]
     measurement.check_output(FLAGS.output)
     process.share_gpus()
-    cli.import_tensorflow()
+    command_line.import_tensorflow()
     try:
         values = measure(checked, settings, FLAGS.max_staleness, FLAGS.output)
     except KeyboardInterrupt:
@@ -278,4 +282,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

@@ -21,12 +21,15 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from experiments import benchmark_report, loop, machine, measurement, peers, roofline
-from experiments.peers import ours
-from experiments.worker import INFER, UPDATE, Material, Worker, WorkerError
-from jitnet_tf import cli, distill, video
+from experiments.protocol import provenance
+from experiments.reports import measurement
+from experiments.speed import benchmark_report, loop, peers, roofline
+from experiments.speed.peers import ours
+from experiments.speed.worker import INFER, UPDATE, Material, Worker, WorkerError
+from jitnet_tf import distill, video
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import StudentConfig
-from jitnet_tf.errors import UserError
 from jitnet_tf.labels import LVS
 
 FLAGS = flags.FLAGS
@@ -238,9 +241,9 @@ def measure(names, network, rounds, loop_frames):
 
 
 def _describe():
-    from jitnet_tf.run import versions
+    from jitnet_tf.runs.run import versions
 
-    return machine.describe(), versions()
+    return provenance.describe(), versions()
 
 
 def main(argv):
@@ -269,4 +272,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

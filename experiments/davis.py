@@ -19,25 +19,19 @@ import cv2
 import numpy as np
 from absl import flags
 
-from experiments import (
-    annotations,
-    command,
-    davis_measures,
-    davis_report,
-    evaluation,
-    jobs,
-    methods,
-    streams,
-)
-from jitnet_tf import cli
-from jitnet_tf.errors import UserError
+from experiments import methods
+from experiments.methods import first_annotation
+from experiments.protocol import davis_measures, evaluation, jobs, streams
+from experiments.reports import command, davis
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import class_groups
 from teacher.recorded import Recording
 
 FLAGS = flags.FLAGS
 LIST = pathlib.Path(__file__).parent / "streams" / "davis_objects.csv"
 TABLE = "davis.md"
-METHODS = davis_report.METHODS
+METHODS = davis.METHODS
 
 
 def evaluate(stream, frames, method, settings, masks, on_step):
@@ -57,7 +51,7 @@ def score(stream, frames, masks):
     values = {"J": [], "F": []}
     for index in range(frames):
         class_ids = cv2.imread(str(masks / f"{index:06d}.png"), cv2.IMREAD_UNCHANGED)
-        annotation = annotations.read(stream.video, index, class_ids.shape)
+        annotation = first_annotation.read(stream.video, index, class_ids.shape)
         prediction = np.isin(class_ids, foreground)
         values["J"].append(davis_measures.region_similarity(annotation, prediction))
         values["F"].append(davis_measures.contour_accuracy(annotation, prediction))
@@ -84,11 +78,11 @@ def check(stream):
         )
     with Recording(stream.recording) as recording:
         for index in range(frames):
-            mask = annotations.read(stream.video, index, recording.frame_size)
+            mask = first_annotation.read(stream.video, index, recording.frame_size)
             if index == 0 and not mask.any():
                 raise UserError(
-                    f"the annotation {annotations.path(stream.video, 0)} has no object: such a "
-                    "sequence cannot be learned from; take it out of the list"
+                    f"the annotation {first_annotation.path(stream.video, 0)} has no object: "
+                    "such a sequence cannot be learned from; take it out of the list"
                 )
 
 
@@ -113,7 +107,7 @@ def main(argv):
     """See the module."""
     del argv
     if FLAGS.print:
-        print(davis_report.report(jobs.load_all(FLAGS.print)))
+        print(davis.report(jobs.load_all(FLAGS.print)))
         return
     FLAGS.videos = _frames_folder()
     listed = command.listed_streams()
@@ -121,22 +115,22 @@ def main(argv):
     for stream in chosen:
         check(stream)
     command.make_results(chosen, names, command.settings(), FLAGS.results, evaluate)
-    command.show_tables(davis_report.report, listed, TABLE)
+    command.show_tables(davis.report, listed, TABLE)
 
 
 def _frames_folder():
     """The folder of --davis that holds the sequences' folders of frames."""
     if not FLAGS.davis or FLAGS.videos:
         raise UserError("--davis is to be DAVIS's root folder, and --videos is not to be given")
-    for kind in (annotations.FRAMES, annotations.ANNOTATIONS):
-        folder = pathlib.Path(FLAGS.davis, kind, annotations.RESOLUTION)
+    for kind in (first_annotation.FRAMES, first_annotation.ANNOTATIONS):
+        folder = pathlib.Path(FLAGS.davis, kind, first_annotation.RESOLUTION)
         if not folder.is_dir():
             raise UserError(
                 f"--davis={FLAGS.davis} is not DAVIS's root folder: there is no folder {folder}"
             )
-    return str(pathlib.Path(FLAGS.davis, annotations.FRAMES, annotations.RESOLUTION))
+    return str(pathlib.Path(FLAGS.davis, first_annotation.FRAMES, first_annotation.RESOLUTION))
 
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

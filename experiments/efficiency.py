@@ -13,9 +13,11 @@ import statistics
 
 from absl import flags
 
-from experiments import command, costs, figures, jobs, machine, markdown, methods
-from jitnet_tf import cli
-from jitnet_tf.errors import UserError
+from experiments import methods
+from experiments.protocol import jobs, provenance
+from experiments.reports import command, costs, figures, markdown
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError
 
 FLAGS = flags.FLAGS
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -123,7 +125,7 @@ def report(results, teacher_ms=None):
     ]
     teacher = statistics.fmean(_teacher_seconds(r["summary"], teacher_ms) for r in results)
     streams = ", ".join(sorted({r["stream"]["name"] for r in results}))
-    made = "; ".join(sorted({machine.in_words(r["machine"]) for r in results}))
+    made = "; ".join(sorted({provenance.in_words(r["machine"]) for r in results}))
     return (
         f"{markdown.table(head, lines)}\n\n{NOTE.format(teacher=1000 * teacher)}\n\n"
         f"Streams: {streams}. {made}."
@@ -194,4 +196,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

@@ -8,9 +8,10 @@ mean IoU is lowest, in the middle and highest. Teacher left, student right, as i
 
 from absl import flags
 
-from experiments import figures, jobs
 from experiments.methods import METHODS
-from jitnet_tf import cli
+from experiments.protocol import jobs
+from experiments.reports import figures
+from jitnet_tf.base import command_line
 
 FLAGS = flags.FLAGS
 
@@ -53,4 +54,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

@@ -13,10 +13,11 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from experiments import figures, jobs
 from experiments.methods import METHODS
-from jitnet_tf import cli
-from jitnet_tf.errors import UserError
+from experiments.protocol import jobs
+from experiments.reports import figures
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError
 
 FLAGS = flags.FLAGS
 COLUMNS = 4
@@ -92,7 +93,7 @@ def log(results, methods, seconds, logdir):
 
     What is there of earlier calls is replaced: two would be drawn over each other.
     """
-    cli.import_tensorflow()
+    command_line.import_tensorflow()
     import tensorflow as tf
 
     for method in methods:
@@ -133,4 +134,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

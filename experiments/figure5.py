@@ -9,11 +9,12 @@ highest. Of --streams, the one in the middle, by how far flow is behind the stud
 
 from absl import flags
 
-from experiments import figures, jobs
-from experiments.evaluation import KEPT_DISTANCE
 from experiments.methods import FLOW_STRIDES, METHODS
-from jitnet_tf import cli
-from jitnet_tf.errors import UserError
+from experiments.protocol import jobs
+from experiments.protocol.evaluation import KEPT_DISTANCE
+from experiments.reports import figures
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError
 
 FLAGS = flags.FLAGS
 LENGTH = 3
@@ -93,4 +94,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

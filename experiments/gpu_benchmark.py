@@ -23,9 +23,11 @@ import time
 import numpy as np
 from absl import flags
 
-from experiments import gpu_runtimes, hlo, machine, markdown, measurement
-from jitnet_tf import cli, files
-from jitnet_tf.errors import UserError
+from experiments.protocol import provenance
+from experiments.reports import markdown, measurement
+from experiments.speed.gpu import hlo, runtimes
+from jitnet_tf.base import command_line, files
+from jitnet_tf.base.errors import UserError
 
 FLAGS = flags.FLAGS
 
@@ -50,7 +52,7 @@ def define_flags():
     flags.DEFINE_enum(
         "runtime",
         "auto",
-        ["auto", *gpu_runtimes.RUNTIMES],
+        ["auto", *runtimes.RUNTIMES],
         "With --run: what runs them; auto: TensorFlow if it sees a GPU, else JAX.",
     )
     flags.DEFINE_string(
@@ -61,7 +63,7 @@ def define_flags():
 def export(folder, frame_size, seed):
     """Writes a folder, all or nothing."""
     folder = pathlib.Path(folder)
-    cli.import_tensorflow()
+    command_line.import_tensorflow()
     try:
         with tempfile.TemporaryDirectory(prefix=".export-", dir=folder.parent) as temporary:
             new = pathlib.Path(temporary, "new")
@@ -146,7 +148,7 @@ def measure_mask_rcnn(teacher, frame, rounds):
 def run(exported, runtime_name, rounds, mask_rcnn):
     """What the JSON file holds. UserError where something does not run or computes nonsense."""
     if runtime_name == "auto":
-        runtime_name = "tensorflow" if gpu_runtimes.tensorflow_sees_gpu() else "jax"
+        runtime_name = "tensorflow" if runtimes.tensorflow_sees_gpu() else "jax"
     if mask_rcnn and runtime_name != "tensorflow":
         raise UserError(
             "--mask_rcnn is timed by TensorFlow, which sees no GPU here: leave it out, or give "
@@ -160,7 +162,7 @@ def run(exported, runtime_name, rounds, mask_rcnn):
         teacher(frame, 0)  # what does not fit shows now
     rows = []
     for precision in hlo.PRECISIONS:
-        runtime = gpu_runtimes.RUNTIMES[runtime_name](exported, precision)
+        runtime = runtimes.RUNTIMES[runtime_name](exported, precision)
         rows += measure(runtime, exported, precision, rounds)
     if mask_rcnn:
         rows.append(measure_mask_rcnn(teacher, frame, rounds))
@@ -183,7 +185,7 @@ def run(exported, runtime_name, rounds, mask_rcnn):
 def render(values):
     """What `run` returns as Markdown, the paper's figures beside it."""
     H, W = values["frame_size"]
-    versions = machine.versions_in_words(values["versions"])
+    versions = provenance.versions_in_words(values["versions"])
     exporter = values["exported_by"]["tensorflow"]
     head = ["", f"ms on {values['device']}", "with copies", "as on a CPU", "paper, V100: ms"]
     lines = []
@@ -237,4 +239,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

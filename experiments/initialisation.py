@@ -8,9 +8,10 @@
 
 from absl import flags
 
-from experiments import jobs, markdown
-from jitnet_tf import cli
-from jitnet_tf.errors import UserError
+from experiments.protocol import jobs
+from experiments.reports import markdown
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError
 
 FLAGS = flags.FLAGS
 NOTE = """\
@@ -107,4 +108,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

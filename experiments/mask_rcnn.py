@@ -16,8 +16,9 @@ import tempfile
 
 from absl import flags
 
-from jitnet_tf import cli, video
-from jitnet_tf.errors import UserError
+from jitnet_tf import video
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError
 from teacher import coco
 
 FLAGS = flags.FLAGS
@@ -135,7 +136,7 @@ def main(argv):
     frame_size = video.parse_size(FLAGS.frame_size)
     if os.path.lexists(output):
         raise UserError(f"--output={output} exists: give another name")
-    cli.import_tensorflow()
+    command_line.import_tensorflow()
     import_model_garden()
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -157,4 +158,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

@@ -12,8 +12,9 @@ import time
 
 from absl import flags
 
-from experiments import machine
-from jitnet_tf import cli, pretrain
+from experiments.protocol import provenance
+from jitnet_tf import pretrain
+from jitnet_tf.base import command_line
 
 FLAGS = flags.FLAGS
 UNTIMED = 10  # batches: tracing, the first photographs off the disk, what is prefetched
@@ -65,15 +66,15 @@ def main(argv):
     del argv
     with tempfile.TemporaryDirectory() as logdir:
         config = pretrain.new_config(logdir)
-        cli.import_tensorflow()
+        command_line.import_tensorflow()
         from jitnet_tf.pretraining import session
 
         found = measure(session.Pretraining(config), FLAGS.seconds)
     for what, value in found.items():
         print(f"{what:<22}{value:8.1f} photographs/s")
-    print(machine.in_words(machine.describe()))
+    print(provenance.in_words(provenance.describe()))
 
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

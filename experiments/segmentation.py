@@ -22,11 +22,14 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from experiments import machine, markdown, measurement
-from jitnet_tf import checkpoint, cli, initial, metrics, parameters
+from experiments.protocol import provenance
+from experiments.reports import markdown, measurement
+from jitnet_tf.base import checkpoint, command_line
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import StudentConfig
-from jitnet_tf.errors import UserError
+from jitnet_tf.distillation import metrics
 from jitnet_tf.labels import BACKGROUND, ClassGroups, LabelMaker
+from jitnet_tf.student import initial_weights, weights
 
 FLAGS = flags.FLAGS
 
@@ -85,15 +88,15 @@ class Weights:
 
     def described(self):
         """As plain values."""
-        description = initial.describe(self.groups, self.student)
+        description = initial_weights.describe(self.groups, self.student)
         return {"init": self.init, "sha256": self.sha256, **description}
 
     def build(self):
         """The student as a Keras model, for frames of any size."""
-        from jitnet_tf.student import build_network
+        from jitnet_tf.student.student import build_network
 
         model = build_network(len(self.groups.names), self.student)
-        initial.start(parameters.named(model), self.init, self.groups, self.student)
+        initial_weights.start(weights.named(model), self.init, self.groups, self.student)
         return model
 
 
@@ -103,8 +106,12 @@ def open_weights(init):
     Raises:
       UserError: there are none, or they do not say of which student.
     """
-    _, said = initial.load(init)
-    path = initial.PRETRAINED_FILE if init == initial.PRETRAINED else pathlib.Path(init)
+    _, said = initial_weights.load(init)
+    path = (
+        initial_weights.PRETRAINED_FILE
+        if init == initial_weights.PRETRAINED
+        else pathlib.Path(init)
+    )
     path = path / checkpoint.NAME if path.is_dir() else path
     try:
         groups = ClassGroups({name: tuple(said["groups"][name]) for name in said["classes"][1:]})
@@ -121,12 +128,12 @@ def open_weights(init):
 
 def describe_set(labelled, images):
     """A Labelled as plain values. images: the folder of its photographs, as given."""
-    from jitnet_tf.pretraining import sets
+    from jitnet_tf.pretraining import splits
 
     return {
         "images": images,
         "labels": labelled.file,
-        "digest": sets.digest_of([labelled]),
+        "digest": splits.digest_of([labelled]),
         "photographs": len(labelled),
         "classes": getattr(labelled, "classes", None),
         "unknown": labelled.unknown,
@@ -184,10 +191,10 @@ def evaluate(weights, labelled, described_set, output, earlier=None):
       output: the JSON file.
       earlier: see `find_earlier`.
     """
+    from jitnet_tf.base.interrupt import StopRequest
     from jitnet_tf.pretraining import validation
-    from jitnet_tf.run import versions
-    from jitnet_tf.stop_request import StopRequest
-    from jitnet_tf.student import make_repeatable
+    from jitnet_tf.runs.run import versions
+    from jitnet_tf.student.student import make_repeatable
 
     names = weights.groups.names
     score = metrics.StreamScore(names)
@@ -195,7 +202,7 @@ def evaluate(weights, labelled, described_set, output, earlier=None):
         "format": FORMAT,
         "weights": weights.described(),
         "set": described_set,
-        "machine": machine.describe(),
+        "machine": provenance.describe(),
         "versions": versions(),
         "done": 0,
         "judged": 0,
@@ -281,7 +288,7 @@ def render(values):
         f"Weights {weights['init']} (SHA-256 {weights['sha256']}): {student}. "
         f"{values['judged']} photographs of {described['images']}, {values['pixels'] / 1e6:.1f} "
         f"million pixels, labelled by {described['labels']} (digest {described['digest']}), in "
-        f"{values['seconds']:.0f} s. {machine.setting_in_words(values)}."
+        f"{values['seconds']:.0f} s. {provenance.setting_in_words(values)}."
     ]
     if done < total:
         paragraphs.append(f"**Stopped early**: {done} of {total} photographs.")
@@ -333,10 +340,10 @@ def main(argv):
     if FLAGS.label_classes and FLAGS.labels is None:
         raise UserError("--label_classes is for --labels: leave it out")
     weights = open_weights(FLAGS.init)
-    from jitnet_tf.pretraining import sets
+    from jitnet_tf.pretraining import splits
 
     label_maker = LabelMaker(weights.groups)
-    labelled = sets.open_labelled(
+    labelled = splits.open_labelled(
         FLAGS.images, FLAGS.annotations, FLAGS.labels, tuple(FLAGS.label_classes), label_maker
     )
     described = describe_set(labelled, FLAGS.images)
@@ -344,14 +351,14 @@ def main(argv):
     total = described["photographs"]
     values = earlier
     if not earlier or earlier["done"] < total:
-        cli.import_tensorflow()
+        command_line.import_tensorflow()
         values = evaluate(weights, labelled, described, FLAGS.output, earlier)
     print(render(values))
     if values["done"] < total:
         print(f"stopped early; the same command goes on ({FLAGS.output})", file=sys.stderr)
-        sys.exit(cli.EXIT_INTERRUPTED)
+        sys.exit(command_line.EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

@@ -18,9 +18,11 @@ import time
 from absl import flags
 from tqdm import tqdm
 
-from experiments import machine, markdown, measurement
-from jitnet_tf import cli, video
-from jitnet_tf.errors import UserError
+from experiments.protocol import provenance
+from experiments.reports import markdown, measurement
+from jitnet_tf import video
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError
 
 FLAGS = flags.FLAGS
 
@@ -82,9 +84,9 @@ def students(num_classes, frame_size):
     """Name → Student, for each that the table has."""
     from tensorflow import keras
 
-    from jitnet_tf.mobilenetv2 import build_mobilenetv2
-    from jitnet_tf.model import build_jitnet
-    from jitnet_tf.student import Student
+    from jitnet_tf.student.jitnet import build_jitnet
+    from jitnet_tf.student.mobilenetv2 import build_mobilenetv2
+    from jitnet_tf.student.student import Student
 
     keras.utils.set_random_seed(0)
     options = {"num_classes": num_classes, "frame_size": frame_size}
@@ -125,8 +127,8 @@ def measure(frame_size, num_classes, rounds, mask_rcnn):
     """What the JSON file holds. UserError where mask_rcnn, if not None, is none."""
     import numpy as np
 
-    from experiments import flops
-    from jitnet_tf.run import versions
+    from experiments.speed import flops
+    from jitnet_tf.runs.run import versions
     from teacher import saved_model_folder
     from teacher.record import describe_live
     from teacher.saved_model import SavedModelTeacher
@@ -169,7 +171,7 @@ def measure(frame_size, num_classes, rounds, mask_rcnn):
         "frame_size": list(frame_size),
         "num_classes": num_classes,
         "rounds": rounds,
-        "machine": machine.describe(),
+        "machine": provenance.describe(),
         "versions": versions(),
         "models": costs,
     }
@@ -259,7 +261,7 @@ def render(table):
     parts = [
         f"{height}×{width} frames, {table['num_classes']} classes, float32; milliseconds are the "
         f"median (least–most) of {table['rounds']} rounds in turns. "
-        f"{machine.setting_in_words(table)}.",
+        f"{provenance.setting_in_words(table)}.",
         costs_table([*measured, PAPER_JITNET, PAPER_MASK_RCNN]),
     ]
     by_name = {row.name: row for row in measured}
@@ -295,7 +297,7 @@ def main(argv):
         return
     frame_size = video.parse_size(FLAGS.frame_size)
     measurement.check_output(FLAGS.output)
-    cli.import_tensorflow()
+    command_line.import_tensorflow()
     table = measure(frame_size, FLAGS.num_classes, FLAGS.rounds, FLAGS.mask_rcnn)
     measurement.write(FLAGS.output, table)
     print(render(table))
@@ -303,4 +305,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

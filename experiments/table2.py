@@ -11,8 +11,10 @@ the tables from the results alone.
 
 from absl import flags
 
-from experiments import command, jobs, methods, table2_report
-from jitnet_tf import cli
+from experiments import methods
+from experiments.protocol import jobs
+from experiments.reports import command, table2
+from jitnet_tf.base import command_line
 
 FLAGS = flags.FLAGS
 TABLE = "table2.md"
@@ -49,14 +51,14 @@ def main(argv):
     """See the module."""
     del argv
     if FLAGS.print:
-        print(table2_report.report(jobs.load_all(FLAGS.print)))
+        print(table2.report(jobs.load_all(FLAGS.print)))
         return
     listed, settings = command.listed_streams(), command.settings()
     names, chosen = methods.select(FLAGS.only, listed)
     command.make_results(chosen, names, settings, FLAGS.results)
-    command.show_tables(table2_report.report, listed, TABLE)
+    command.show_tables(table2.report, listed, TABLE)
 
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

@@ -18,9 +18,12 @@ import dataclasses
 
 from absl import flags
 
-from experiments import command, evaluation, jobs, methods, table3_report
-from jitnet_tf import cli, video
-from jitnet_tf.errors import UserError
+from experiments import methods
+from experiments.protocol import evaluation, jobs
+from experiments.reports import command, table3
+from jitnet_tf import video
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError
 
 FLAGS = flags.FLAGS
 TABLE = "table3.md"
@@ -53,9 +56,9 @@ def segment(stream):
 
 def evaluate(stream, frames, method, settings, masks, on_step):
     """`evaluation.evaluate`, with what the network started from in words added to its result."""
-    from experiments.osvos import origin  # imports TensorFlow
+    from experiments.methods.osvos import origin  # imports TensorFlow
 
-    if method in table3_report.OSVOS:
+    if method in table3.OSVOS:
         initialised = origin(settings.osvos_weights, settings.seed)
     else:
         initialised = settings.init
@@ -88,7 +91,7 @@ def main(argv):
     """See the module."""
     del argv
     if FLAGS.print:
-        print(table3_report.report(jobs.load_all(FLAGS.print)))
+        print(table3.report(jobs.load_all(FLAGS.print)))
         return
     listed, settings = command.listed_streams(), command.settings()
     # Written so that NaN, which compares as false, is refused too.
@@ -96,12 +99,12 @@ def main(argv):
         raise UserError(f"--osvos_seconds={settings.osvos_seconds} is not above 0")
     if not 0 < settings.osvos_scale <= 1:
         raise UserError(f"--osvos_scale={settings.osvos_scale} is outside 0…1, or 0")
-    names, chosen = methods.select(FLAGS.only, listed, table3_report.METHODS)
+    names, chosen = methods.select(FLAGS.only, listed, table3.METHODS)
     chosen = [segment(stream) for stream in chosen]
     command.make_results(chosen, names, settings, FLAGS.results, evaluate)
-    command.show_tables(table3_report.report, listed, TABLE)
+    command.show_tables(table3.report, listed, TABLE)
 
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

@@ -5,7 +5,7 @@ import json
 import math
 import os
 
-from jitnet_tf.errors import UserError
+from jitnet_tf.base.errors import UserError
 from teacher import MIN_SCORE
 
 # At .125, updates of one frame crash inside TensorFlow 2.15 and 2.21 with oneDNN (not without).

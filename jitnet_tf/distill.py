@@ -15,9 +15,10 @@ import sys
 
 from absl import flags
 
-from jitnet_tf import cli, initial, statistics, video
+from jitnet_tf import video
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import ASYNC, OPTIMIZERS, TEACHER_MODES, UPDATED_LAYERS, RunConfig
-from jitnet_tf.errors import UserError
 from jitnet_tf.flags import (
     absolute,
     check_unchanged,
@@ -27,11 +28,13 @@ from jitnet_tf.flags import (
     values,
 )
 from jitnet_tf.labels import PRESETS
+from jitnet_tf.runs.summary import table
+from jitnet_tf.student import initial_weights
 from teacher import process
 
 FLAGS = flags.FLAGS
 PATHS = ("video", "teacher", "reference", "init", "class_groups")
-WORDS = ("sample", initial.RANDOM, initial.PRETRAINED, *PRESETS)
+WORDS = ("sample", initial_weights.RANDOM, initial_weights.PRETRAINED, *PRESETS)
 SAMPLE = "sample"
 SAMPLE_RECORDING = pathlib.Path(__file__).parent / "data" / "sample.recording"
 
@@ -169,11 +172,11 @@ def main(argv):
     if config.teacher_mode == ASYNC:
         process.share_gpus()
     # Only now: TensorFlow takes seconds, which a mistyped flag should not.
-    cli.import_tensorflow()
-    from jitnet_tf import run
+    command_line.import_tensorflow()
+    from jitnet_tf.runs import run
 
     summary = run.run(config, resume=FLAGS.resume, overwrite=FLAGS.overwrite)
-    print(statistics.table(summary))
+    print(table(summary))
     print(f"run directory   {config.logdir}")
     if config.overlay_path:
         print(f"overlay video   {config.overlay_path}")
@@ -182,9 +185,9 @@ def main(argv):
     print(f"watch it with   tensorboard --logdir={config.logdir}")
     if not summary["complete"]:
         print(f"stopped early; go on with --resume --logdir={config.logdir}")
-        sys.exit(cli.EXIT_INTERRUPTED)
+        sys.exit(command_line.EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

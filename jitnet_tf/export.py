@@ -16,8 +16,10 @@ import tempfile
 
 from absl import flags
 
-from jitnet_tf import cli, files, run_directory, video
-from jitnet_tf.errors import UserError
+from jitnet_tf import video
+from jitnet_tf.base import command_line, files
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.runs import directory
 
 FLAGS = flags.FLAGS
 
@@ -87,12 +89,12 @@ def main(argv):
     if FLAGS.quantize != "none" and FLAGS.format != "tflite":
         raise UserError("--quantize is for --format=tflite: a SavedModel keeps its float32 weights")
     check_output(output, FLAGS.format == "saved_model", FLAGS.overwrite)
-    config = run_directory.load_config(FLAGS.run)
+    config = directory.load_config(FLAGS.run)
     if not FLAGS.video and "=***" in config.video:
         raise UserError(f"the run keeps no passwords of its {config.video}: give --video")
     # Only now: TensorFlow takes seconds, which a mistyped flag should not.
-    cli.import_tensorflow()
-    from jitnet_tf import serving
+    command_line.import_tensorflow()
+    from jitnet_tf.runs import serving
 
     student, progress = serving.load_student(FLAGS.run)
     with video.open_source(FLAGS.video or config.video, student.frame_size) as source:
@@ -133,4 +135,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

@@ -5,9 +5,9 @@ import os
 
 from absl import flags
 
-from jitnet_tf import run_directory
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import INPUT_NORMALIZATIONS, STUDENTS, StudentConfig
-from jitnet_tf.errors import UserError
+from jitnet_tf.runs import directory
 from teacher import split_spec
 
 FLAGS = flags.FLAGS
@@ -114,7 +114,7 @@ def config_to_resume(kind):
         raise UserError("--resume and --overwrite exclude each other")
     if not FLAGS.logdir:
         raise UserError("--resume needs the run's --logdir")
-    return run_directory.load_config(FLAGS.logdir, kind)
+    return directory.load_config(FLAGS.logdir, kind)
 
 
 def check_unchanged(config, given, *free):

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from jitnet_tf.errors import UserError
+from jitnet_tf.base.errors import UserError
 from teacher import coco
 
 BACKGROUND = "background"

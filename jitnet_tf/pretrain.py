@@ -17,9 +17,9 @@ import sys
 
 from absl import flags
 
-from jitnet_tf import checkpoint, cli, initial, statistics
+from jitnet_tf.base import checkpoint, command_line
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import PretrainConfig
-from jitnet_tf.errors import UserError
 from jitnet_tf.flags import (
     absolute,
     check_unchanged,
@@ -29,6 +29,8 @@ from jitnet_tf.flags import (
     values,
 )
 from jitnet_tf.labels import PRESETS
+from jitnet_tf.runs.summary import percent
+from jitnet_tf.student import initial_weights
 
 FLAGS = flags.FLAGS
 # Photographs, and the one or other thing that labels them.
@@ -39,7 +41,10 @@ LABELLED = {
 }
 PATHS = (*LABELLED, *(name for names in LABELLED.values() for name in names), "init")
 PATHS += ("class_groups",)
-WORDS = {"init": (initial.RANDOM, initial.PRETRAINED), "class_groups": tuple(PRESETS)}
+WORDS = {
+    "init": (initial_weights.RANDOM, initial_weights.PRETRAINED),
+    "class_groups": tuple(PRESETS),
+}
 SHOWN_PROBLEMS = 10
 
 
@@ -150,7 +155,7 @@ def main(argv):
     del argv
     config = resumed_config() if FLAGS.resume else new_config(FLAGS.logdir)
     # Only now: TensorFlow takes seconds, which a mistyped flag should not.
-    cli.import_tensorflow()
+    command_line.import_tensorflow()
     from jitnet_tf.pretraining import session
 
     summary = session.run(config, resume=FLAGS.resume, overwrite=FLAGS.overwrite)
@@ -161,7 +166,7 @@ def main(argv):
         print(f"pass on             {config.logdir}/{checkpoint.WEIGHTS}")
     if not summary["complete"]:
         print(f"stopped early; go on with --resume --logdir={config.logdir}")
-        sys.exit(cli.EXIT_INTERRUPTED)
+        sys.exit(command_line.EXIT_INTERRUPTED)
 
 
 def report(summary):
@@ -169,13 +174,8 @@ def report(summary):
     lines = [f"{summary['steps']} steps in {summary['seconds']:.0f} s"]
     if "validation" in summary:
         validation = summary["validation"]
-        lines.append(
-            f"mean IoU on held-out photographs  {statistics.percent(validation['mean_iou'])}"
-        )
-        lines += [
-            f"  {name:<32}{statistics.percent(iou)}"
-            for name, iou in validation["class_iou"].items()
-        ]
+        lines.append(f"mean IoU on held-out photographs  {percent(validation['mean_iou'])}")
+        lines += [f"  {name:<32}{percent(iou)}" for name, iou in validation["class_iou"].items()]
     problems = summary["problems"]
     lines += [f"skipped {problem}" for problem in problems[:SHOWN_PROBLEMS]]
     if problems:
@@ -185,4 +185,4 @@ def report(summary):
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

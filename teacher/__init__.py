@@ -2,8 +2,8 @@
 
 import os
 
-from jitnet_tf.errors import UserError
-from teacher.instances import MIN_SCORE
+from jitnet_tf.base.errors import UserError
+from teacher.detections import MIN_SCORE
 
 __all__ = [
     "ANNOTATED",

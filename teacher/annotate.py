@@ -15,10 +15,10 @@ from absl import flags
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from jitnet_tf import cli
-from jitnet_tf.errors import UserError
-from jitnet_tf.files import write_text
-from teacher import LOOKED_UP, coco, photographs
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.files import write_text
+from teacher import LOOKED_UP, coco, images
 
 FLAGS = flags.FLAGS
 PARTIAL = ".partial"  # what is known so far, a line of JSON a photograph
@@ -81,7 +81,7 @@ def annotate(folder, teacher, described, output):
     output = pathlib.Path(output)
     if output.exists():
         raise UserError(f"{str(output)!r} exists already: delete it, or choose another --output")
-    names = photographs.names(folder)
+    names = images.names(folder)
     partial = output.with_name(output.name + PARTIAL)
     info = {**described, "photographs": len(names)}
     done = _read_partial(partial, info, names)
@@ -111,7 +111,7 @@ def annotate(folder, teacher, described, output):
 
 def check_same(path, folder, described):
     """UserError unless an annotation file is of these photographs, by this teacher."""
-    names = photographs.names(folder)
+    names = images.names(folder)
     try:
         found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
         same = found["info"] == {**described, "photographs": len(names)}
@@ -127,8 +127,8 @@ def check_same(path, folder, described):
 
 def _annotate_one(folder, name, teacher):
     try:
-        frame = photographs.read(folder / name)
-    except photographs.UnreadableError as error:
+        frame = images.read(folder / name)
+    except images.UnreadableError as error:
         return {"file_name": name, "problem": str(error)}
     height, width = frame.shape[:2]
     return {
@@ -176,7 +176,7 @@ def _dataset(entries, info):
         "images": images,
         "annotations": rows,
         "categories": categories,
-        photographs.UNREAD: unread,
+        images.UNREAD: unread,
     }
 
 
@@ -193,8 +193,8 @@ def main(argv):
     del argv
     # Before TensorFlow, which takes seconds.
     check_takes_photographs(FLAGS.teacher)
-    photographs.names(FLAGS.images)
-    cli.import_tensorflow()
+    images.names(FLAGS.images)
+    command_line.import_tensorflow()
     from teacher import open_teacher
     from teacher.record import describe_live
 
@@ -209,4 +209,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

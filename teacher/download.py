@@ -11,7 +11,7 @@ import urllib.request
 
 import tqdm
 
-from jitnet_tf.errors import UserError
+from jitnet_tf.base.errors import UserError
 
 ATTEMPTS = 4  # requests that one call makes before it gives up
 BACKOFF_S = 2.0  # wait before the second request; grows by as much with each further one

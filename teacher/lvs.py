@@ -40,10 +40,10 @@ from typing import ClassVar
 import numpy as np
 
 from jitnet_tf import video
-from jitnet_tf.errors import UserError
+from jitnet_tf.base.errors import UserError
 from teacher import MIN_SCORE
 from teacher.coco import DETECTRON_IDS
-from teacher.instances import from_box_masks
+from teacher.detections import from_box_masks
 
 PREFIX = "detectron_large_mask_rcnn_1_"
 # More than Detectron says of a frame (100 objects, masks of 28×28, boxes inside the frame).

@@ -11,9 +11,9 @@ from concurrent.futures.process import BrokenProcessPool
 
 from absl import logging
 
-from jitnet_tf import cli
-from jitnet_tf.errors import UserError
-from jitnet_tf.stop_request import kept_from_children
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.interrupt import kept_from_children
 from teacher import LOOKED_UP, open_teacher, saved_model_folder
 
 LOWEST_PRIORITY = 19
@@ -45,7 +45,7 @@ def _prepare(lifeline):
 
 def _open(spec):
     if not spec.startswith(LOOKED_UP):
-        cli.import_tensorflow()
+        command_line.import_tensorflow()
     _child["teacher"] = open_teacher(spec)
 
 

@@ -14,8 +14,8 @@ import time
 from absl import flags
 from tqdm import tqdm
 
-from jitnet_tf import cli
-from jitnet_tf.errors import UserError
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError
 
 FLAGS = flags.FLAGS
 
@@ -124,7 +124,7 @@ def main(argv):
         from teacher import LOOKED_UP, open_teacher
 
         if not FLAGS.teacher.startswith(LOOKED_UP):
-            cli.import_tensorflow()
+            command_line.import_tensorflow()
         teacher = open_teacher(FLAGS.teacher)
         described = describe(FLAGS.teacher, teacher)
         height, width = source.size
@@ -139,4 +139,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.main(main)
+    command_line.main(main)

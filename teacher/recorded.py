@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from jitnet_tf.errors import UserError
-from teacher.instances import Instances
+from jitnet_tf.base.errors import UserError
+from teacher.detections import Instances
 
 FORMAT = "jitnet_tf teacher recording 1"
 # A frame is recognised by its 16×16 grey thumbnail. Decoders and colour conversions differ by a

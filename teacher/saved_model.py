@@ -4,8 +4,8 @@ import pathlib
 
 import tensorflow as tf
 
-from jitnet_tf.errors import UserError
-from teacher import MIN_SCORE, instances
+from jitnet_tf.base.errors import UserError
+from teacher import MIN_SCORE, detections
 
 SIGNATURE = "serving_default"
 OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "detection_masks")
@@ -91,7 +91,7 @@ class SavedModelTeacher:
         count = len(scores)
         if "num_detections" in outputs:  # rows past it are padding, whatever they say
             count = int(outputs["num_detections"].numpy().ravel()[0])
-        return instances.from_box_masks(
+        return detections.from_box_masks(
             boxes[:count],
             classes[:count],
             scores[:count],

@@ -22,7 +22,7 @@ import zlib
 import platformdirs
 from absl import flags
 
-from jitnet_tf.errors import UserError
+from jitnet_tf.base.errors import UserError
 from teacher import download
 
 try:
@@ -184,7 +184,7 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    from jitnet_tf import cli
+    from jitnet_tf.base import command_line
 
     define_flags()
-    cli.main(main)
+    command_line.main(main)

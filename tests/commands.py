@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from jitnet_tf import cli
+from jitnet_tf.base import command_line
 
 
 def refusal(module, folder, capsys, *arguments):
@@ -22,7 +22,7 @@ def run_command(module, *arguments):
     before = set(flags.FLAGS)
     module.define_flags()
     try:
-        cli.main(module.main, [module.__name__, *map(str, arguments)])
+        command_line.main(module.main, [module.__name__, *map(str, arguments)])
     except SystemExit as stop:
         return stop.code or 0
     finally:

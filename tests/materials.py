@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from experiments.streams import Stream
+from experiments.protocol.streams import Stream
 from jitnet_tf.config import PretrainConfig
 from jitnet_tf.pretraining.augmentation import Augmentation
-from teacher.instances import Instances
+from teacher.detections import Instances
 from teacher.recorded import Recorder
 
 SIZE = (48, 64)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig, StudentConfig
-from jitnet_tf.errors import UserError
 from teacher import MIN_SCORE
 
 NAN, INFINITY = float("nan"), float("inf")

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jitnet_tf import labels
-from jitnet_tf.errors import UserError
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import ClassGroups, LabelMaker, class_groups
 from teacher import coco
-from teacher.instances import Instances
+from teacher.detections import Instances
 
 PERSON, BICYCLE, CAR, MOTORCYCLE, BUS, TRUCK, CAT, DOG = 1, 2, 3, 4, 6, 8, 17, 18
 UNASSIGNED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}  # ids in 1…90 that COCO left out

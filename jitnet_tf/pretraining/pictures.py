@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from jitnet_tf.overlay import Overlay
-from teacher.photographs import UnreadableError
+from jitnet_tf.sinks.overlay import Overlay
+from teacher.images import UnreadableError
 
 COUNT = 6
 MAX_WIDTH = 1080  # pixels of three pictures side by side

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from jitnet_tf.errors import UserError
-from teacher.photographs import UnreadableError
+from jitnet_tf.base.errors import UserError
+from teacher.images import UnreadableError
 
 
 def draws(seed, counts, rate, start):

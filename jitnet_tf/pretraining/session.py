@@ -7,16 +7,19 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from jitnet_tf import checkpoint, initial, run_directory, statistics
-from jitnet_tf.errors import UserError
+from jitnet_tf.base import checkpoint
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.interrupt import StopRequest
 from jitnet_tf.labels import LabelMaker, class_groups
-from jitnet_tf.pretraining import sets, training, validation
+from jitnet_tf.pretraining import splits, training, validation
 from jitnet_tf.pretraining.augmentation import Augmentation
 from jitnet_tf.pretraining.pictures import Pictures
 from jitnet_tf.pretraining.pipeline import Samples
-from jitnet_tf.run import versions
-from jitnet_tf.stop_request import StopRequest
-from jitnet_tf.student import make_repeatable, use_xla
+from jitnet_tf.runs import directory
+from jitnet_tf.runs.run import versions
+from jitnet_tf.runs.summary import percent
+from jitnet_tf.student import initial_weights
+from jitnet_tf.student.student import make_repeatable, use_xla
 
 LOGGED_EVERY = 20  # steps; a curve a person can read, and no waiting for each step
 
@@ -38,11 +41,11 @@ class Pretraining:
 
     def __init__(self, config, *, resume=False, overwrite=False):
         self.config = config
-        run_directory.check_apart(
+        directory.check_apart(
             {name: getattr(config, name) for name in ("init", "images", "labels", "photographs")},
             {"logdir": config.logdir},
         )
-        saved = run_directory.find_checkpoint(config, resume, overwrite)
+        saved = directory.find_checkpoint(config, resume, overwrite)
         arrays, progress = saved or ({}, {"step": 0, "seconds": 0.0})
         self.step, self.seconds = progress["step"], progress["seconds"]
         self._earlier_problems = progress.get("problems", [])
@@ -55,7 +58,7 @@ class Pretraining:
                 f"at step {self.step}: let it end, then start another with --init"
             )
         self._groups = class_groups(config.class_groups)
-        self._described = initial.describe(self._groups, config.student)
+        self._described = initial_weights.describe(self._groups, config.student)
         label_maker = LabelMaker(
             self._groups, config.score_threshold, config.box_weight, config.box_dilation
         )
@@ -71,14 +74,14 @@ class Pretraining:
         self._trainer = training.Trainer(config, len(names), strategy, use_xla(config.xla))
         if not saved:
             self._trainer.start_from(config.init, self._groups)
-        self.photographs = sets.open_sets(config, label_maker)
+        self.photographs = splits.open_sets(config, label_maker)
         if saved:
             self._check_same(progress)
             self._trainer.set_state(arrays)
             checkpoint.cut_back(config.logdir, progress["file_sizes"])
-            run_directory.write_config(config)  # the number of steps may be another
+            directory.write_config(config)  # the number of steps may be another
         else:
-            run_directory.start(config, versions())
+            directory.start(config, versions())
         self._samples = Samples(
             self.photographs.training,
             config.photographs_rate,
@@ -138,7 +141,7 @@ class Pretraining:
                     summary["validation"] = self._validate()
             summary["problems"] = self._problems()
             self._writer.close()
-            run_directory.write_summary(config.logdir, summary)
+            directory.write_summary(config.logdir, summary)
         return summary
 
     def _loop(self, stop, progress):
@@ -198,9 +201,7 @@ class Pretraining:
             for name, iou in result["class_iou"].items():
                 tf.summary.scalar(f"validation IoU/{name}", iou)
             self._pictures.write(self._segment)
-        tqdm.write(
-            f"step {self.step}: validation mean IoU {statistics.percent(result['mean_iou'])}"
-        )
+        tqdm.write(f"step {self.step}: validation mean IoU {percent(result['mean_iou'])}")
         return result
 
     def _problems(self):

@@ -6,9 +6,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from jitnet_tf import initial, losses, parameters
-from jitnet_tf.model import at_half_size
-from jitnet_tf.student import build_network
+from jitnet_tf.student import initial_weights, weights
+from jitnet_tf.student.jitnet import at_half_size
+from jitnet_tf.student.loss import weighted_cross_entropy
+from jitnet_tf.student.student import build_network
 
 TRAINED, AVERAGED = "trained/", "averaged/"  # prefixes of names in checkpoints
 OPTIMIZER = "optimizer/"
@@ -111,38 +112,38 @@ class Trainer:
             logits = self._learner(frames, training=True)
             if self._learner is not self._model:
                 labels, weights = (subsample(a, logits.shape[1:3]) for a in (labels, weights))
-            loss = losses.weighted_cross_entropy(labels, logits, weights)
+            loss = weighted_cross_entropy(labels, logits, weights)
             loss /= self._strategy.num_replicas_in_sync
         return loss, tape.gradient(loss, self._model.trainable_variables)
 
     def start_from(self, init, groups):
         """Starts from the weights that `init` names; see `initial.start`."""
-        variables = parameters.named(self._model)
-        initial.start(variables, init, groups, self._config.student)
+        variables = weights.named(self._model)
+        initial_weights.start(variables, init, groups, self._config.student)
         self._start_average()
 
     def _start_average(self):
-        named = parameters.arrays(parameters.named(self._model))
-        parameters.assign(parameters.named(self.averaged), named)
+        named = weights.arrays(weights.named(self._model))
+        weights.assign(weights.named(self.averaged), named)
 
     def weights(self):
         """The student that comes out, {name: array}: what whoever starts from it takes."""
-        return parameters.restore_scale(parameters.arrays(parameters.named(self.averaged)))
+        return weights.restore_scale(weights.arrays(weights.named(self.averaged)))
 
     def get_state(self):
         """Everything that training changes, and `weights`: {name: array}."""
-        return {**parameters.arrays(self._variables()), **self.weights()}
+        return {**weights.arrays(self._variables()), **self.weights()}
 
     def set_state(self, state):
         """Restores `get_state`'s arrays. Raises as `parameters.assign`."""
-        changed = {k: v for k, v in state.items() if not k.startswith(parameters.PREFIX)}
-        parameters.assign(self._variables(), changed)
+        changed = {k: v for k, v in state.items() if not k.startswith(weights.PREFIX)}
+        weights.assign(self._variables(), changed)
 
     def _variables(self):
         networks = {
             f"{prefix}{name}": variable
             for prefix, network in ((TRAINED, self._model), (AVERAGED, self.averaged))
-            for name, variable in parameters.named(network).items()
+            for name, variable in weights.named(network).items()
         }
         optimizer = {
             f"{OPTIMIZER}{i:04d}": variable for i, variable in enumerate(self._optimizer.variables)

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from jitnet_tf import metrics
-from teacher.photographs import UnreadableError
+from jitnet_tf.distillation import metrics
+from teacher.images import UnreadableError
 
 
 def evaluate(segment, labelled, num_classes, progress):

@@ -1,0 +1,205 @@
+"""Runs evaluations side by side, each of them once: what has a result is not run again."""
+
+import collections
+import concurrent.futures
+import json
+import multiprocessing
+import os
+import pathlib
+import threading
+
+from tqdm import tqdm
+
+from experiments import methods
+from experiments.protocol import evaluation, streams
+from jitnet_tf.base import files
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.interrupt import StopRequest, kept_from_children
+
+RESULT = "result.json"
+MASKS = "masks"
+# Of a result, what work and tables rely on.
+REQUIRED = ("stream", "settings", "summary", "flicker", "recorded", "machine", "versions")
+PATIENCE_S = 0.5  # between two looks at what the workers did
+_worker = {}  # in a worker process: "stop", an Event, and "steps", a counter, both shared
+
+
+class _StoppedError(Exception):
+    """The user wants to stop."""
+
+
+def folder(results, stream, method):
+    """Where the result of a method on a stream is, with its masks."""
+    return pathlib.Path(results, stream, method)
+
+
+def load(path):
+    """Reads a result.json; UserError where it is none."""
+    try:
+        result = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        if not all(isinstance(result.get(name), dict) for name in REQUIRED):
+            raise ValueError("values are missing")
+        methods.named(result.get("method"))
+        return result
+    except (OSError, ValueError, AttributeError, TypeError, LookupError, UserError) as error:
+        raise UserError(
+            f"{str(path)!r} is not a result ({error}): delete it to have it made again"
+        ) from None
+
+
+def load_all(results):
+    """All results in a folder; UserError where there is none."""
+    paths = sorted(pathlib.Path(results).glob(f"*/*/{RESULT}"))
+    if not paths:
+        raise UserError(f"there are no results in {str(results)!r}: make them first, see --help")
+    return [load(path) for path in paths]
+
+
+def still_to_do(work, results, settings):
+    """The pairs (stream, method) of `work` without a result.
+
+    Raises:
+      UserError: there is a result of other settings or of another stream of that name.
+    """
+    open_pairs = []
+    for stream, method in work:
+        path = folder(results, stream.name, method) / RESULT
+        if not path.exists():
+            open_pairs.append((stream, method))
+            continue
+        found = load(path)
+        wanted = {
+            **methods.relevant(settings, method),
+            "classes": list(stream.classes),
+            "max_frames": stream.max_frames,
+            **streams.recorded(stream),
+        }
+        have = {**found["stream"], **found["settings"], **found["recorded"]}
+        different = [name for name in wanted if have.get(name) != wanted[name]]
+        if different:
+            raise UserError(
+                f"{path} was made with another {different[0]}: take another --results, or delete it"
+            )
+    return open_pairs
+
+
+def _end_with_parent():
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _prepare(threads, stop, steps):
+    """Sets up a worker process."""
+    # A parent that is killed says nothing, and the executor's workers would wait for ever.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import cv2
+
+    from jitnet_tf.base import command_line
+    from teacher.process import share_gpus
+
+    share_gpus()
+    # Not by functions of TensorFlow's, which come too late once its import has been quieted.
+    os.environ.update({f"TF_NUM_{kind}OP_THREADS": f"{threads}" for kind in ("INTRA", "INTER")})
+    command_line.import_tensorflow()
+    cv2.setNumThreads(threads)
+    _worker.update(stop=stop, steps=steps)
+
+
+def _work(stream, frames, method, settings, results, jobs, evaluate):
+    """Evaluates one pair in a worker process; True unless stopped."""
+    if _worker["stop"].is_set():
+        return False
+    import tensorflow as tf
+
+    def on_step():
+        with _worker["steps"].get_lock():
+            _worker["steps"].value += 1
+        if _worker["stop"].is_set():
+            raise _StoppedError
+
+    place = folder(results, stream.name, method)
+    try:
+        result = evaluate(stream, frames, method, settings, place / MASKS, on_step)
+    except _StoppedError:
+        return False
+    except (tf.errors.OpError, MemoryError) as error:
+        raise UserError(f"TensorFlow stopped ({error})") from error
+    files.write_text(place / RESULT, json.dumps({**result, "jobs": jobs}) + "\n")
+    return True
+
+
+def run(pairs, settings, results, jobs, evaluate=evaluation.evaluate):
+    """Evaluates pairs (stream, frames, method) in `jobs` processes, showing progress.
+
+    Ctrl-C ends it in order: what is complete is kept, the rest is for the next call.
+    evaluate: `evaluation.evaluate`, or a module's function that calls it and adds to its result.
+
+    Returns:
+      Whether all were evaluated.
+
+    Raises:
+      UserError: some failed; the others are complete.
+    """
+    context = multiprocessing.get_context("spawn")
+    stop, steps = context.Event(), context.Value("l", 0)
+    total = sum(
+        frames + methods.preparation(settings, method, frames) for _, frames, method in pairs
+    )
+    threads = max(os.cpu_count() // jobs, 1)
+    queue, running = collections.deque(pairs), {}
+    errors, bugs, finished = [], [], 0
+
+    def open_pool():
+        return concurrent.futures.ProcessPoolExecutor(
+            jobs, context, _prepare, (threads, stop, steps)
+        )
+
+    pool, is_broken = open_pool(), False
+    with (
+        StopRequest() as request,
+        tqdm(total=total, unit="frame", dynamic_ncols=True) as progress,
+    ):
+        try:
+            while queue or running:
+                if request.made:
+                    stop.set()
+                    queue.clear()
+                if is_broken and not running:  # all that ran in it have ended
+                    pool.shutdown()
+                    pool, is_broken = open_pool(), False
+                while queue and len(running) < jobs and not is_broken:
+                    pair = queue.popleft()
+                    running[_submit(pool, *pair, settings, results, jobs, evaluate)] = pair
+                done, _ = concurrent.futures.wait(
+                    running, PATIENCE_S, concurrent.futures.FIRST_COMPLETED
+                )
+                for future in done:
+                    stream, _, method = running.pop(future)
+                    try:
+                        finished += future.result()
+                    except (UserError, OSError) as error:
+                        errors.append(f"{stream.name} {method}: {error}")
+                    except concurrent.futures.BrokenExecutor:
+                        errors.append(f"{stream.name} {method}: its process was killed (memory?)")
+                        is_broken = True
+                    except Exception as error:  # raised below, when the others are complete
+                        bugs.append(error)
+                progress.set_postfix_str(f"{finished} of {len(pairs)} done", refresh=False)
+                progress.update(steps.value - progress.n)
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+    if bugs:
+        raise bugs[0]
+    if errors:
+        raise UserError(
+            f"{len(errors)} of {len(pairs)} evaluations failed, the first: {errors[0]}; the same "
+            "command runs them again"
+        )
+    return finished == len(pairs)
+
+
+def _submit(pool, *arguments):
+    """Hands a pair to a pool, which may start a worker for it."""
+    with kept_from_children():
+        return pool.submit(_work, *arguments)

@@ -1,0 +1,110 @@
+"""What the commands share that evaluate methods on streams: flags, results, tables with plots."""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from experiments import methods
+from experiments.protocol import jobs, streams
+from experiments.protocol.evaluation import evaluate as evaluate_method
+from experiments.reports import figures
+from jitnet_tf.base import command_line, files
+from jitnet_tf.base.errors import UserError
+
+FLAGS = flags.FLAGS
+
+
+def define_flags(stream_list=None):
+    """Defines them; stream_list: the default of --streams."""
+    flags.DEFINE_string("streams", stream_list, "Stream list, a CSV file; see experiments.streams.")
+    flags.DEFINE_string("videos", None, "Folder of the list's videos. Default: the list's.")
+    flags.DEFINE_string("recordings", None, "Folder of its recordings. Default: the list's.")
+    flags.DEFINE_string("results", None, "Folder for the results.")
+    flags.DEFINE_list("only", [], "Names of methods and streams to evaluate. Default: all.")
+    flags.DEFINE_integer("jobs", 1, "Evaluations to run side by side.", lower_bound=1)
+    flags.DEFINE_string("print", None, "Folder of results to print the tables of; runs nothing.")
+
+
+def define_plot_flag(name):
+    """Defines --plot of a command whose plot is called so."""
+    flags.DEFINE_string("plot", None, f"The plot's PNG. Default: RESULTS/{name}.png.")
+
+
+def show_tables(report, listed, name):
+    """Prints what `report` makes of all results on listed streams, and keeps it in --results.
+
+    report: list of results → text. listed: Streams. name: of the file.
+    """
+    names = {stream.name for stream in listed}
+    found = [r for r in jobs.load_all(FLAGS.results) if r["stream"]["name"] in names]
+    text = report(found)
+    table = pathlib.Path(FLAGS.results, name)
+    files.write_text(table, text + "\n")
+    print(text)
+    print(f"\n{table}: the tables above")
+
+
+def check_plot():
+    """UserError where --plot is no place for a PNG."""
+    if FLAGS.plot:
+        figures.check_output(FLAGS.plot, "plot")
+
+
+def show(text, draw, name):
+    """Prints a table and saves its plot, as --plot; beside the results unless --print.
+
+    draw: () → matplotlib figure. name: of both files, without suffix.
+    """
+    print(text)
+    plot = FLAGS.plot
+    if not FLAGS.print:
+        files.write_text(pathlib.Path(FLAGS.results, f"{name}.md"), f"{text}\n")
+        plot = plot or pathlib.Path(FLAGS.results, f"{name}.png")
+    if plot:
+        figures.save(draw(), plot, "plot")
+
+
+def listed_streams():
+    """The streams of --streams; UserError where it, or --results, is missing or makes no sense."""
+    for name in ("streams", "results"):
+        if not FLAGS[name].value:
+            raise UserError(f"--{name} is missing; --help lists the flags")
+    return streams.read_list(FLAGS.streams, FLAGS.videos, FLAGS.recordings)
+
+
+def settings():
+    """The `methods.Settings` that this command has flags for, the others' by default."""
+    given = {name: FLAGS[name].value for name in methods.SETTINGS if name in FLAGS}
+    return methods.Settings(**given)
+
+
+def make_results(chosen, names, of_settings, results, evaluate=evaluate_method):
+    """Makes the results that a folder lacks of methods on streams, with --jobs processes.
+
+    Interrupted, it ends the command.
+
+    Args:
+      chosen: Streams.
+      names: of methods.
+      of_settings: methods.Settings.
+      results: the folder.
+      evaluate: see `jobs.run`.
+
+    Raises:
+      UserError: whatever the user can mend.
+    """
+    methods.check(of_settings, names)
+    frames = {stream.name: streams.check(stream) for stream in chosen}
+    work = [(stream, method) for stream in chosen for method in names]
+    pairs = [
+        (stream, frames[stream.name], method)
+        for stream, method in jobs.still_to_do(work, results, of_settings)
+    ]
+    try:
+        pathlib.Path(results).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--results={results} cannot be written ({error})") from None
+    if pairs and not jobs.run(pairs, of_settings, results, FLAGS.jobs, evaluate):
+        print(f"stopped early; the same command goes on ({FLAGS.results})")
+        sys.exit(command_line.EXIT_INTERRUPTED)

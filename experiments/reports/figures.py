@@ -1,0 +1,175 @@
+"""What the figures share: choosing results and frames, panels, and the PNG."""
+
+import itertools
+import os
+import pathlib
+
+import cv2
+import numpy as np
+from absl import flags
+
+from experiments.methods import METHODS
+from experiments.protocol import jobs
+from jitnet_tf import video
+from jitnet_tf.base import files
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.labels import LabelMaker, class_groups
+from jitnet_tf.sinks.overlay import blend
+from teacher.recorded import Recording
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe and Ito's
+# By accuracy, where in its order the frame of each rule stands (0: the lowest).
+RULES = {"worst": 0.0, "median": 0.5, "best": 1.0}
+
+
+def define_flags(output_help):
+    """Defines the flags that all figures have."""
+    flags.DEFINE_string("results", None, "Folder of experiments.table2's results.", required=True)
+    flags.DEFINE_string("output", None, output_help, required=True)
+    flags.DEFINE_list("streams", [], "Streams to show. Default: all that have what is shown.")
+
+
+def check_output(path, flag="output"):
+    """UserError unless a PNG can go to `path`; an existing one is replaced.
+
+    flag: the command's, that names it.
+    """
+    if pathlib.Path(path).suffix.lower() != ".png":
+        raise UserError(f"--{flag}={path} has to end in .png")
+    if os.path.isdir(path):
+        raise UserError(f"--{flag}={path} is a folder: name a file")
+
+
+def save(figure, path, flag="output"):
+    """Writes a matplotlib figure as PNG, in one step, and says so. flag: see `check_output`."""
+    try:
+        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+        files.write_atomically(
+            path, lambda file: figure.savefig(file, format="png", dpi=110, facecolor="white")
+        )
+    except OSError as error:
+        raise UserError(f"--{flag}={path} cannot be written ({error})") from None
+    print(f"figure   {path}")
+
+
+def results_of(results, methods, streams):
+    """Results by (stream name, method), of the streams that have the first of `methods`.
+
+    streams: names to keep; none: all.
+
+    Raises:
+      UserError: an unknown method, a stream or a method without results.
+    """
+    for method in methods:
+        if method not in METHODS:
+            raise UserError(f"method {method!r} is unknown: take some of {', '.join(METHODS)}")
+    found = {(r["stream"]["name"], r["method"]): r for r in results if r["method"] in methods}
+    having = sorted(stream for stream, method in found if method == methods[0])
+    for stream in streams:
+        if stream not in having:
+            raise UserError(
+                f"stream {stream!r} has no result of {methods[0]}; these have: "
+                f"{', '.join(having) or 'none'}"
+            )
+    chosen = streams or having
+    if not chosen:
+        raise UserError(f"there is no result of {methods[0]}: make it with experiments.table2")
+    for method in methods:
+        if not any((stream, method) in found for stream in chosen):
+            raise UserError(f"there is no result of {method}: make it with experiments.table2")
+    return {pair: r for pair, r in found.items() if pair[0] in chosen}
+
+
+def choose(scores, rule):
+    """The key of a rule: of `scores`, key → number; the earlier key where equal."""
+    order = sorted(scores, key=lambda key: (scores[key], key))
+    return order[round(RULES[rule] * (len(order) - 1))]
+
+
+def kept_iou(result):
+    """Mean IoU of each frame whose prediction was kept, by frame index."""
+    return {int(index): iou for index, iou in result["frame_iou"].items()}
+
+
+class Pictures:
+    """Frames of a stream with what teacher and methods make of them, as panels.
+
+    Args:
+      results: folder of all results.
+      stream: as in a result.
+      indices: of the frames wanted.
+
+    Raises:
+      UserError: the video, the recording or a kept prediction is not there any more.
+    """
+
+    def __init__(self, results, stream, indices):
+        self._results = results
+        self._name = stream["name"]
+        self._label_maker = LabelMaker(class_groups("lvs"))
+        self._frames, self._labels = {}, {}
+        with (
+            Recording(stream["recording"]) as recording,
+            video.open_source(stream["video"], recording.frame_size) as source,
+        ):
+            for index in sorted(set(indices)):
+                source.skip(index - source.decoded)
+                for frame in itertools.islice(source, 1):
+                    self._frames[index] = frame
+                    self._labels[index] = self._label_maker.labels(
+                        recording(frame, index), frame.shape[:2]
+                    )
+        if missing := set(indices) - self._frames.keys():
+            raise UserError(f"{stream['video']!r} has no frame {min(missing)} any more")
+
+    def frame(self, index):
+        """The frame itself, uint8 RGB [H, W, 3]."""
+        return self._frames[index]
+
+    def teacher(self, index):
+        """The frame with the teacher's label over it."""
+        return blend(self._frames[index], self._labels[index])
+
+    def method(self, index, method):
+        """The frame with a method's prediction over it."""
+        folder = jobs.folder(self._results, self._name, method) / jobs.MASKS
+        path = folder / f"{index:06d}.png"
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+        frame = self._frames[index]
+        if mask is None or mask.shape != frame.shape[:2]:
+            raise UserError(f"the prediction {path} is missing or of another size")
+        return blend(frame, mask)
+
+
+def grid(panels, heads, sides, width=2.6):
+    """A matplotlib figure of panels.
+
+    panels: rows of uint8 RGB arrays, None for an empty place. heads: a text for each column. sides:
+    a text for each row. width: of a panel in inches.
+    """
+    from matplotlib.figure import Figure
+
+    heights = [max(p.shape[0] / p.shape[1] for p in row if p is not None) * width for row in panels]
+    size = (width * len(heads) + 0.4, sum(heights) + 0.3 + 0.05 * len(heights))
+    figure = Figure(size, layout="constrained")
+    axes = figure.subplots(len(panels), len(heads), squeeze=False, height_ratios=heights)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    for row, (row_axes, row_panels) in enumerate(zip(axes, panels, strict=True)):
+        for column, (axis, panel) in enumerate(zip(row_axes, row_panels, strict=True)):
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+            if panel is not None:
+                axis.imshow(_shrink(panel))
+            if row == 0:
+                axis.set_title(heads[column], fontsize=8)
+            if column == 0:
+                axis.set_ylabel(sides[row], fontsize=8)
+    return figure
+
+
+def _shrink(panel, width=480):
+    """A panel no wider than is shown; matplotlib's own resampling would blur thin borders more."""
+    height = round(panel.shape[0] * width / panel.shape[1])
+    if panel.shape[1] <= width:
+        return panel
+    return np.ascontiguousarray(cv2.resize(panel, (width, height), interpolation=cv2.INTER_AREA))

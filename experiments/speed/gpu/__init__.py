@@ -1,0 +1,1 @@
+"""Steps of the student on a GPU, by TensorFlow or JAX."""

@@ -1,0 +1,215 @@
+"""A student's steps as the modules that TensorFlow hands to XLA, in a folder with all they take.
+
+    benchmark.json            what follows, for each step and precision
+    infer_float32.hlo, …      HloModuleProto: not optimised yet, and not for any device
+    inputs.npz                every argument by name: frame, labels, weights, variables
+    expected.npz              what a CPU makes of them, without XLA
+
+A module's arguments are those of the step, then the variables that it reads; what it returns is
+the step's own result, then the variables that it changes, each in the place of an argument.
+"""
+
+import dataclasses
+import json
+import pathlib
+import re
+import zipfile
+
+import numpy as np
+
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.labels import LVS
+
+NAME = "benchmark.json"
+FORMAT = "experiments.hlo, 1"
+STEPS = {"infer": ("frame",), "update": ("frame", "labels", "weights")}
+PRECISIONS = ("float32", "bfloat16")
+NUM_CLASSES = len(LVS) + 1
+UPDATES = 3  # losses to compare: from the second on they tell whether variables were updated
+# Less than usual, for which rounding would grow from update to update; it costs the same.
+LEARNING_RATE = 0.001
+BLOCK = 16  # pixels: noise alone would have all that is resized look alike
+
+
+@dataclasses.dataclass(frozen=True)
+class Module:
+    """One step in one precision.
+
+    Attributes:
+      step, precision: of STEPS and PRECISIONS.
+      file: the module's, in the folder.
+      arguments: their names in inputs.npz, in the module's order.
+      updated: output → argument that takes its value before the next run.
+    """
+
+    step: str
+    precision: str
+    file: str
+    arguments: list
+    updated: dict
+
+    @property
+    def key(self):
+        """Its name in expected.npz."""
+        return f"{self.step}_{self.precision}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What a folder holds.
+
+    Attributes:
+      folder: where the modules are.
+      frame_size: (H, W).
+      modules: Modules.
+      inputs: name → array.
+      expected: Module.key → class ids uint8 [H, W], or losses float32 [UPDATES].
+      versions: what made it, name → version.
+    """
+
+    folder: pathlib.Path
+    frame_size: tuple
+    modules: list
+    inputs: dict
+    expected: dict
+    versions: dict
+
+
+def inputs(frame_size, seed):
+    """What the steps are given: {"frame": uint8 [H, W, 3], "labels": …, "weights": …}."""
+    random = np.random.default_rng(seed)
+    H, W = frame_size
+    blocks = (-(-H // BLOCK), -(-W // BLOCK))
+
+    def enlarged(values):
+        return values.repeat(BLOCK, 0).repeat(BLOCK, 1)[:H, :W]
+
+    frame = enlarged(random.integers(20, 236, (*blocks, 3)))
+    labels = enlarged(random.integers(0, NUM_CLASSES, blocks)).astype(np.uint8)
+    return {
+        "frame": (frame + random.integers(-20, 20, (H, W, 3))).astype(np.uint8),
+        "labels": labels,
+        "weights": np.where(labels > 0, np.float32(5), np.float32(1)),
+    }
+
+
+def make_student(frame_size, precision, seed, xla):
+    """The default student with random weights: those of a seed are the same in any precision."""
+    from tensorflow import keras
+
+    from jitnet_tf.student.jitnet import build_jitnet
+    from jitnet_tf.student.student import Student, dtype_policy
+
+    keras.utils.set_random_seed(seed)
+    model = build_jitnet(NUM_CLASSES, dtype=dtype_policy(precision), frame_size=frame_size, xla=xla)
+    return Student(model, frame_size, learning_rate=LEARNING_RATE, xla=xla)
+
+
+def step_functions(student):
+    """{"infer": …, "update": …}: a Student's tf.functions."""
+    return {"infer": student._infer, "update": student._update}
+
+
+def variable_names(student):
+    """[(name, variable)] of all that the steps read; names are the same for equal students."""
+    seen, named = set(), []
+    for function in step_functions(student).values():
+        for variable in _captured(function.get_concrete_function()):
+            if id(variable) not in seen:
+                seen.add(id(variable))
+                named.append((f"variables/{len(named):03d}", variable))
+    return named
+
+
+def export(folder, frame_size, seed):
+    """Writes all files but benchmark.json; returns what that is to hold.
+
+    folder: an empty one.
+    """
+    from jitnet_tf.runs.run import versions
+
+    arguments = inputs(frame_size, seed)
+    modules, expected = [], {}
+    for precision in PRECISIONS:
+        student = make_student(frame_size, precision, seed, xla=True)
+        named = variable_names(student)
+        names = {id(variable): name for name, variable in named}
+        values = {name: variable.numpy() for name, variable in named}
+        for step, function in step_functions(student).items():
+            variables = _captured(function.get_concrete_function())
+            file = f"{step}_{precision}.hlo"
+            compiler_ir = function.experimental_get_compiler_ir(
+                *(arguments[name] for name in STEPS[step])
+            )
+            pathlib.Path(folder, file).write_bytes(compiler_ir(stage="hlo_serialized"))
+            order = [*STEPS[step], *(names[id(variable)] for variable in variables)]
+            updated = {
+                output: order[argument]
+                for output, argument in aliases(compiler_ir(stage="hlo")).items()
+            }
+            modules.append(Module(step, precision, file, order, updated))
+        reference = make_student(frame_size, precision, seed, xla=False)
+        expected[f"infer_{precision}"] = reference.infer(arguments["frame"])
+        expected[f"update_{precision}"] = np.float32(
+            [reference.update(*(arguments[n] for n in STEPS["update"])) for _ in range(UPDATES)]
+        )
+    np.savez(pathlib.Path(folder, "inputs.npz"), **arguments, **values)
+    np.savez(pathlib.Path(folder, "expected.npz"), **expected)
+    return {
+        "format": FORMAT,
+        "frame_size": list(frame_size),
+        "num_classes": NUM_CLASSES,
+        "seed": seed,
+        "versions": versions(),
+        "modules": [dataclasses.asdict(module) for module in modules],
+    }
+
+
+def aliases(text):
+    """Which outputs take the place of which arguments, of a module as text: {output: argument}."""
+    head = text.split("\n", 1)[0]
+    pairs = re.findall(r"\{(\d+)\}: \((\d+), \{\}", head)
+    return {int(output): int(argument) for output, argument in pairs}
+
+
+def read(folder):
+    """The Exported of a folder. UserError where it is none, or damaged."""
+    folder = pathlib.Path(folder)
+    if not (folder / NAME).is_file():
+        raise UserError(f"--run={folder} holds no {NAME}: give a folder that --export wrote")
+    try:
+        held = json.loads((folder / NAME).read_text("utf-8"))
+        if held["format"] != FORMAT:
+            raise ValueError(f"its format is {held['format']!r}")
+        modules = [
+            Module(**{**module, "updated": {int(k): v for k, v in module["updated"].items()}})
+            for module in held["modules"]
+        ]
+        arrays, expected = (_read_arrays(folder / f"{n}.npz") for n in ("inputs", "expected"))
+        for module in modules:
+            if missing := [name for name in module.arguments if name not in arrays]:
+                raise ValueError(f"{module.file} takes {missing[0]}, which inputs.npz has not")
+            if pathlib.Path(module.file).name != module.file:
+                raise ValueError(f"{module.file!r} is outside")
+            with open(folder / module.file, "rb"):
+                pass
+            expected[module.key]
+        versions = dict(held["versions"])
+        return Exported(folder, tuple(held["frame_size"]), modules, arrays, expected, versions)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UserError(f"--run={folder} is not what --export writes ({what})") from None
+
+
+def _read_arrays(path):
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path.name}: {error}") from None
+
+
+def _captured(concrete):
+    """The variables that a concrete function captures, in the order of XLA's arguments."""
+    by_handle = {id(variable.handle): variable for variable in concrete.variables}
+    return [by_handle[id(tensor)] for tensor in concrete.captured_inputs]

@@ -1,0 +1,52 @@
+"""ONNX Runtime on its own CPU kernels, in float32, from the PyTorch peer."""
+
+import functools
+import os
+import pathlib
+import tempfile
+
+from experiments.speed import peers
+from experiments.speed.peers import Steps, Variant, pytorch
+
+PACKAGES = ("torch", "onnx", "onnxruntime")
+OPSET = 17
+
+
+def variants(peer, network, precision):
+    """See `experiments.peers`."""
+    del precision
+    return [
+        Variant(peer, name, functools.partial(build, network, options))
+        for name, options in pytorch.exported_forms(network)
+    ]
+
+
+def convert(network, options, path):
+    """Writes an ONNX model, `frame` → `classes`; options: of the JITNet."""
+    import torch
+
+    torch.onnx.export(
+        pytorch.make_classes(network, options),
+        (torch.zeros((1, *network.frame_size, 3), dtype=torch.uint8),),
+        str(path),
+        input_names=["frame"],
+        output_names=["classes"],
+        opset_version=OPSET,
+        do_constant_folding=False,  # it loses weights that equal others; the runtime does it anyway
+        dynamo=False,  # the newer exporter needs onnxscript
+    )
+
+
+def build(network, options):
+    """The Steps of a variant."""
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = os.cpu_count()
+    # Between runs other peers have the cores.
+    settings.add_session_config_entry("session.force_spinning_stop", "1")
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "student.onnx")
+        peers.apart(convert, network, options, path)
+        session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    return Steps(lambda frame: session.run(["classes"], {"frame": frame[None]})[0][0])

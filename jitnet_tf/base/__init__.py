@@ -1,0 +1,1 @@
+"""The ground under all packages: errors, commands, files, threads; imports nothing above."""

@@ -1,0 +1,1 @@
+"""Online distillation of one stream: Algorithm 1, its schedule, its results and their scores."""

@@ -1,0 +1,124 @@
+"""The run directory: what is in it, and whether a run may use it."""
+
+import json
+import os
+import pathlib
+
+from jitnet_tf.base import checkpoint, files
+from jitnet_tf.config import RunConfig
+from jitnet_tf.base.errors import UserError
+
+CONFIG = "config.json"
+FLAGFILE = "resolved.flags"
+VERSIONS = "versions.json"
+SUMMARY = "summary.json"
+# The checkpoint first: killed while they are deleted, no run is left that lacks its logs.
+REPLACED = (checkpoint.NAME, checkpoint.WEIGHTS, SUMMARY)
+VIDEO_PARTS = "video_parts"
+
+
+def load_config(logdir, kind=RunConfig):
+    """The configuration, a `kind`, of the run in `logdir`; UserError where there is none."""
+    path = pathlib.Path(logdir) / CONFIG
+    try:
+        return kind.from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{str(logdir)!r} holds no run: no {CONFIG} in it") from None
+    except (OSError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{str(path)!r} is not a run's configuration ({error}): give a run's folder; runs and "
+            "pretrainings are not the same"
+        ) from None
+
+
+def find_checkpoint(config, resume, overwrite):
+    """Decides whether a run may use config.logdir; returns the checkpoint to go on from, or None.
+
+    Raises:
+      UserError: another run is there and neither resume nor overwrite was asked, or the files of
+        something else; the run to resume is complete, or there is none.
+    """
+    logdir = pathlib.Path(config.logdir)
+    if (logdir / CONFIG).is_file():
+        load_config(logdir, type(config))  # or it is not ours
+        if not (resume or overwrite):
+            raise UserError(
+                f"--logdir={logdir} holds another run: give --resume to go on with it, "
+                "--overwrite to replace it, or another folder"
+            )
+    elif resume:
+        raise UserError(f"--resume: {str(logdir)!r} holds no run")
+    else:
+        for name in (*REPLACED, *checkpoint.growing_files(logdir)):
+            if (logdir / name).exists():
+                raise UserError(
+                    f"--logdir={logdir} holds {name}, but no run of jitnet_tf that it could belong "
+                    "to: choose another folder"
+                )
+    if resume and is_complete(logdir):
+        raise UserError(
+            f"the run in {str(logdir)!r} is complete, there is nothing to resume; its figures are "
+            f"in {SUMMARY}"
+        )
+    # Killed before its first checkpoint, a run starts anew.
+    return checkpoint.load(logdir) if resume and (logdir / checkpoint.NAME).is_file() else None
+
+
+def check_apart(inputs, outputs):
+    """UserError where something that is written is also read.
+
+    inputs, outputs: flag → path, or what may be none, or None.
+    """
+    for written, path in outputs.items():
+        for read, source in inputs.items():
+            if not (path and source and os.path.exists(source)):
+                continue
+            # A file of another run in there would be deleted with it.
+            inside = read == "init" and written == "logdir" and os.path.isfile(source)
+            if _same_place(path, os.path.dirname(source) or "." if inside else source):
+                raise UserError(
+                    f"--{written}={path} is also the --{read}, which would be lost: choose another"
+                )
+
+
+def _same_place(one, other):
+    return pathlib.Path(one).resolve() == pathlib.Path(other).resolve()
+
+
+def is_complete(logdir):
+    """Whether the run in `logdir` came to its end."""
+    try:
+        return json.loads((logdir / SUMMARY).read_text(encoding="utf-8"))["complete"]
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def start(config, versions):
+    """Clears what an earlier run left in the run directory and describes the new one in it.
+
+    versions: of what the run is computed with, name → text.
+    """
+    logdir = pathlib.Path(config.logdir)
+    try:
+        logdir.mkdir(parents=True, exist_ok=True)
+        for name in REPLACED:
+            (logdir / name).unlink(missing_ok=True)
+        for name in checkpoint.growing_files(logdir):
+            (logdir / name).unlink()
+        files.write_text(logdir / VERSIONS, json.dumps(versions, indent=2) + "\n")
+        write_config(config)
+    except OSError as error:
+        raise UserError(f"--logdir={logdir} cannot be written ({error})") from None
+
+
+def write_config(config):
+    """Writes the configuration into its run directory, for programs and for people."""
+    logdir = pathlib.Path(config.logdir)
+    files.write_text(logdir / FLAGFILE, config.to_flagfile())
+    files.write_text(logdir / CONFIG, config.to_json())
+
+
+def write_summary(logdir, summary):
+    """Writes summary.json, which also marks a complete run as such."""
+    text = json.dumps(summary, indent=2) + "\n"
+    files.write_text(pathlib.Path(logdir) / SUMMARY, text)

@@ -1,0 +1,95 @@
+"""The student as a model that other programs run: SavedModel, TFLite; is it the same?"""
+
+import dataclasses
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from jitnet_tf.base import checkpoint, compat
+from jitnet_tf.distillation import metrics
+from jitnet_tf.runs import directory
+from jitnet_tf.labels import ClassGroups
+from jitnet_tf.student.student import make_student, use_xla
+
+
+def load_student(directory):
+    """The student of a run directory's checkpoint, and the checkpoint's progress."""
+    config = directory.load_config(directory)
+    _, progress = checkpoint.load(directory)
+    # What is exported is made for any machine, whatever the run computed in.
+    network = dataclasses.replace(config.student, precision="float32")
+    groups = ClassGroups({name: tuple(members) for name, members in progress["groups"].items()})
+    xla = "off" if use_xla(config.xla) else config.xla  # nor for XLA
+    config = dataclasses.replace(config, init=str(directory), student=network, xla=xla)
+    student = make_student(config, groups, tuple(progress["frame_size"]))
+    return student, progress
+
+
+def serving_function(student, probabilities):
+    """The function that is exported, tracing with a static size."""
+    spec = tf.TensorSpec((1, *student.frame_size, 3), tf.uint8, "frame")
+
+    @tf.function(input_signature=[spec])
+    def segment(frame):
+        logits = student.model(frame, training=False)
+        classes = tf.argmax(logits, axis=-1, output_type=tf.int32)
+        outputs = {"classes": tf.cast(classes, tf.uint8)}
+        if probabilities:
+            outputs["probabilities"] = tf.nn.softmax(logits)
+        return outputs
+
+    return segment
+
+
+def save_saved_model(student, function, path):
+    """Writes a SavedModel folder; returns a function frame → class ids that runs it."""
+    module = tf.Module()
+    module.model = student.model
+    tf.saved_model.save(module, str(path), signatures={"serving_default": function})
+    loaded = tf.saved_model.load(str(path))
+
+    def segment(frame):
+        outputs = loaded.signatures["serving_default"](frame=tf.constant(frame[None]))
+        return outputs["classes"].numpy()[0]
+
+    return segment
+
+
+def save_tflite(function, path, quantize, frames):
+    """Writes a TFLite file; returns a function frame → class ids that runs it."""
+    converter = compat.tflite_converter(function)
+    if quantize != "none":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if quantize == "int8":
+        converter.representative_dataset = lambda: ([frame[None]] for frame in frames)
+    content = converter.convert()
+    path.write_bytes(content)
+    interpreter = compat.tflite_interpreter(content)
+    runner = interpreter.get_signature_runner()
+    return lambda frame: runner(frame=frame[None])["classes"][0]
+
+
+def compare(live, exported, frames):
+    """Parity of two functions frame → class ids: agreement, mean IoU, milliseconds of each."""
+    for segment in (live, exported):
+        segment(frames[0])  # first runs take longer
+    same, counts = [], 0
+    milliseconds = {"live": [], "exported": []}
+    for frame in frames:
+        maps = {}
+        for name, segment in (("live", live), ("exported", exported)):
+            start = time.perf_counter()
+            maps[name] = segment(frame)
+            milliseconds[name].append(1000 * (time.perf_counter() - start))
+        same.append(np.mean(maps["live"] == maps["exported"]))
+        counts = counts + metrics.confusion(maps["live"], maps["exported"], 256)
+    return {
+        "frames": len(same),
+        "argmax_agreement": float(np.mean(same)),
+        "mean_iou": metrics.mean_iou(counts),
+        "live_ms": float(np.median(milliseconds["live"])),
+        "exported_ms": float(np.median(milliseconds["exported"])),
+    }

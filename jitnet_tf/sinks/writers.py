@@ -1,0 +1,291 @@
+"""Results on disk: the overlay video and the class masks, both resumable after a kill -9.
+
+The run that produces them can die at any moment and goes on from its latest checkpoint, which may
+lie before the last frame written. So the video grows in parts, one from checkpoint to checkpoint,
+and masks are dropped from the checkpoint on.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from jitnet_tf.base import files
+from jitnet_tf.base.errors import UserError
+
+# For three 640-pixel panels with a strip of text on two cores: 18 ms and 5.7 kB a frame, 38.6 dB.
+# superfast takes 14 ms and 11 kB, ultrafast 10 ms and 19 kB. Without B-frames a part's packets are
+# in the order of its frames, each a frame long, so that parts join by shifting time stamps.
+_X264 = {"preset": "veryfast", "crf": "23", "bf": "0"}
+
+
+_CLASSES = "classes.json"
+
+
+class VideoWriter:
+    """Writes frames as an H.264 MP4 (yuv420p, index in front) that browsers play.
+
+    Until `finish` the frames are in `parts_dir`, as closed MP4 files named by the index of their
+    first frame; so a resumed run throws away the parts that begin at its checkpoint or later.
+
+    Args:
+      path: the video to make, ending in .mp4; its folder is created.
+      fps: frames a second.
+      parts_dir: folder for the parts alone, created here and removed by `finish`.
+      resume_at: frames an earlier writer delivered up to the checkpoint to go on from; None for a
+        new video.
+      overwrite: whether a new video may replace an existing file.
+
+    Raises:
+      UserError: here, if the video cannot be written, or the parts of the earlier run are not all
+        there; later, if writing fails, say for a full disk.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        fps: float,
+        parts_dir: str | os.PathLike,
+        *,
+        resume_at: int | None = None,
+        overwrite: bool = False,
+    ):
+        self._path = Path(path)
+        self._parts_dir = Path(parts_dir)
+        # 29.97… from a header is 30000/1001.
+        self._rate = Fraction(fps).limit_denominator(1001)
+        self._part: _Part | None = None
+        self._index = resume_at or 0
+        self.check(path, resumed=resume_at is not None, overwrite=overwrite)
+        _make_writable(self._parts_dir)
+        with _telling(self._path):
+            self._keep_parts_before(resume_at or 0)
+
+    @staticmethod
+    def check(path: str | os.PathLike, *, resumed: bool, overwrite: bool) -> None:
+        """UserError if the video cannot be written; changes nothing but to make its folder."""
+        path = Path(path)
+        if path.suffix.lower() != ".mp4":
+            raise UserError(f"the video {path} has to end in .mp4: it is written as MP4")
+        if path.is_dir():
+            raise UserError(f"the video {path} is a folder: give a file name ending in .mp4")
+        if path.exists() and not (resumed or overwrite):
+            raise UserError(f"the video {path} exists: give --overwrite or another name")
+        _make_writable(path.parent)
+
+    def write(self, frame: np.ndarray) -> None:
+        """Appends one frame, uint8 RGB [H, W, 3]; ValueError if its size differs from before."""
+        with _telling(self._path):
+            if self._part is None:
+                self._part = _Part(
+                    self._parts_dir / f"part-{self._index:09d}.mp4", self._rate, frame.shape
+                )
+            self._part.write(frame)
+        self._index += 1
+
+    def cut(self) -> None:
+        """Ends the current part, so that all frames so far outlive a crash."""
+        if self._part is not None:
+            part, self._part = self._part, None
+            with _telling(self._path):
+                part.close()
+
+    def finish(self) -> None:
+        """Joins the parts to the video, in one step and without encoding again.
+
+        A writer made with `resume_at` takes the video apart again.
+        """
+        self.cut()
+        with _telling(self._path):
+            if parts := self._parts():
+                unfinished = self._path.with_name(f".{self._path.name}.tmp")
+                _join(parts, unfinished, self._rate)
+                os.replace(unfinished, self._path)
+            shutil.rmtree(self._parts_dir)
+
+    def _parts(self) -> list[Path]:
+        return sorted(self._parts_dir.glob("part-*.mp4"))
+
+    def _keep_parts_before(self, index: int) -> None:
+        for file in self._parts_dir.glob("part-*.mp4.tmp"):
+            file.unlink()
+        for part in self._parts():
+            if _first_index(part) >= index:
+                part.unlink()
+        if sum(map(_frame_count, self._parts())) == index:
+            return
+        # Either killed in `finish` after the video was made, or to go on after it.
+        if not self._path.exists() or _frame_count(self._path) != index:
+            raise UserError(
+                f"the first {index} frames of the video {self._path} are not all in "
+                f"{self._parts_dir}: start again with --overwrite"
+            )
+        for part in self._parts():
+            part.unlink()
+        whole = self._parts_dir / "part-000000000.mp4"
+        shutil.copyfile(self._path, f"{whole}.tmp")
+        os.replace(f"{whole}.tmp", whole)
+
+
+class _Part:
+    """One part of the video; it has its name only once it is complete."""
+
+    def __init__(self, path: Path, rate: Fraction, shape: tuple[int, int, int]):
+        self._path = path
+        self._shape = shape
+        self._container = av.open(f"{path}.tmp", "w", format="mp4")
+        self._stream = self._container.add_stream("libx264", rate=rate, options=_X264)
+        self._stream.height, self._stream.width = (side + side % 2 for side in shape[:2])
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.gop_size = max(1, round(2 * rate))  # a player jumps to within 2 seconds
+        # What the conversion from RGB does; players guess otherwise when a video does not say.
+        self._stream.codec_context.colorspace = av.video.reformatter.Colorspace.SMPTE170M
+        self._stream.codec_context.color_range = av.video.reformatter.ColorRange.MPEG
+
+    def write(self, frame: np.ndarray) -> None:
+        if frame.shape != self._shape:
+            raise ValueError(f"a frame of {frame.shape} in a video of {self._shape}")
+        height, width, _ = frame.shape
+        if height % 2 or width % 2:  # which yuv420p cannot hold
+            frame = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+        self._container.mux(self._stream.encode(picture))
+
+    def close(self) -> None:
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+        os.replace(f"{self._path}.tmp", self._path)
+
+
+class MaskWriter:
+    """Writes class maps as PNGs, 000000.png and so on, whose grey values are class ids.
+
+    Beside them, classes.json maps ids to names: {"0": "background", ...}.
+
+    Args:
+      directory: created if need be.
+      class_names: the names, background included, by class id.
+      resume_at: go on at this frame index, and drop masks from there on; None for a new set.
+      overwrite: whether a new set may replace the masks in the folder.
+
+    Raises:
+      UserError: here, if the folder cannot be written or holds masks; later, if writing fails.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        class_names: Sequence[str],
+        *,
+        resume_at: int | None = None,
+        overwrite: bool = False,
+    ):
+        self._directory = Path(directory)
+        self.check(directory, resumed=resume_at is not None, overwrite=overwrite)
+        with _telling(self._directory):
+            for name in _mask_names(self._directory):
+                if int(name[1]) >= (resume_at or 0):
+                    (self._directory / name[0]).unlink()
+            classes = json.dumps(dict(enumerate(class_names)), indent=1) + "\n"
+            files.write_text(self._directory / _CLASSES, classes)
+
+    @staticmethod
+    def check(directory: str | os.PathLike, *, resumed: bool, overwrite: bool) -> None:
+        """UserError if masks cannot be written; changes nothing but to make the folder.
+
+        Numbered PNGs are only ever replaced where the classes.json of a set of masks is with them:
+        they may as well be somebody's frames.
+        """
+        directory = Path(directory)
+        _make_writable(directory)
+        names, classes = _mask_names(directory), directory / _CLASSES
+        if (names or classes.exists()) and not _names_classes(classes):
+            raise UserError(
+                f"the folder {directory} holds other files named like masks: give another folder"
+            )
+        if names and not (resumed or overwrite):
+            raise UserError(
+                f"the folder {directory} holds masks: give --overwrite or another folder"
+            )
+
+    def write(self, index: int, class_map: np.ndarray) -> None:
+        """Writes the mask of frame `index`; `class_map` is uint8 [H, W]."""
+        path = self._directory / f"{index:06d}.png"
+        with _telling(self._directory):
+            Path(f"{path}.tmp").write_bytes(cv2.imencode(".png", class_map)[1])
+            os.replace(f"{path}.tmp", path)
+
+
+def _mask_names(directory: Path) -> list[re.Match]:
+    found = (re.fullmatch(r"([0-9]{6,})\.png(\.tmp)?", p.name) for p in directory.iterdir())
+    return [name for name in found if name]
+
+
+def _names_classes(path: Path) -> bool:
+    """Whether the file is a classes.json as `MaskWriter` leaves it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("0") == "background"
+
+
+def _first_index(part: Path) -> int:
+    return int(re.search("[0-9]+", part.name)[0])
+
+
+def _frame_count(path: Path) -> int:
+    """What the header states, which is true in files closed by `_Part` and `_join`."""
+    try:
+        with av.open(str(path)) as container:
+            return container.streams.video[0].frames
+    except (av.FFmpegError, IndexError):
+        return -1  # not a video of ours
+
+
+def _join(parts: Sequence[Path], path: Path, rate: Fraction) -> None:
+    # "faststart" puts the index in front, so that playing over a network starts at once.
+    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as output:
+        joined = None
+        for part in parts:
+            with av.open(str(part)) as container:
+                stream = container.streams.video[0]
+                if joined is None:
+                    joined = output.add_stream_from_template(stream)
+                offset = round(_first_index(part) / rate / stream.time_base)
+                for packet in container.demux(stream):
+                    if packet.dts is None:  # the demuxer's sign of the end
+                        continue
+                    packet.pts += offset
+                    packet.dts += offset
+                    packet.stream = joined
+                    output.mux(packet)
+
+
+def _make_writable(folder: Path) -> None:
+    """Creates the folder, and finds out by writing whether it can be written."""
+    with _telling(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
+@contextlib.contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Turns what the system refuses (permission, a full disk) into a UserError."""
+    try:
+        yield
+    except OSError as error:  # PyAV's errors of this kind are OSErrors as well
+        reason = error.strerror or error
+        raise UserError(
+            f"{path} cannot be written ({reason}): check the path, its permissions and free space"
+        ) from error

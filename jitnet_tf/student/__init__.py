@@ -1,0 +1,1 @@
+"""The student: architectures, compiled steps, loss, weights."""

@@ -1,0 +1,21 @@
+"""Frame sources: video files, folders, cameras and URLs, decoded to uint8 RGB frames."""
+
+from jitnet_tf.video.decoders import BrokenOffError
+from jitnet_tf.video.source import (
+    SIDES,
+    FrameSource,
+    open_source,
+    parse_size,
+    video_files,
+    without_credentials,
+)
+
+__all__ = [
+    "SIDES",
+    "BrokenOffError",
+    "FrameSource",
+    "open_source",
+    "parse_size",
+    "video_files",
+    "without_credentials",
+]

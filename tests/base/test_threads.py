@@ -1,0 +1,138 @@
+"""jitnet_tf.background: order, bounds and errors of the threads beside the loop."""
+
+import threading
+
+import pytest
+
+from jitnet_tf.base.threads import DEPTH, Behind, ahead
+
+
+def counting(taken, end):
+    """Yields 0, 1, …, noting each in `taken`, and fails after `end`."""
+    for i in range(end):
+        taken.append(i)
+        yield i
+    raise OSError("gone")
+
+
+def test_ahead_yields_all_in_order_and_then_what_was_raised():
+    items = ahead(counting([], 10))
+    assert [next(items) for _ in range(10)] == list(range(10))
+    with pytest.raises(OSError, match="gone"):
+        next(items)
+
+
+def test_ahead_ends_as_its_iterator_does():
+    assert list(ahead(iter(range(3)))) == [0, 1, 2]
+    assert list(ahead(iter([]))) == []
+
+
+def test_ahead_takes_from_another_thread_and_no_more_than_its_depth():
+    taken, threads = [], set()
+
+    def noting():
+        for i in counting(taken, 100):
+            threads.add(threading.get_ident())
+            yield i
+
+    items = ahead(noting())
+    assert taken == []  # not before it is asked
+    for i in range(20):
+        assert next(items) == i
+        assert len(taken) <= i + 1 + DEPTH
+    items.close()
+    assert len(taken) <= 20 + DEPTH
+    assert threading.get_ident() not in threads
+
+
+def test_closing_waits_for_the_item_being_taken():
+    begun, let_go, ended = threading.Event(), threading.Event(), []
+
+    def slow():
+        yield 0
+        begun.set()
+        let_go.wait(10)
+        ended.append(True)
+        yield 1
+
+    items = ahead(slow())
+    next(items)
+    assert begun.wait(10)
+    threading.Timer(0.05, let_go.set).start()
+    items.close()
+    assert ended == [True]
+
+
+def test_behind_works_in_order_in_one_other_thread():
+    done, threads = [], set()
+
+    def work(item):
+        threads.add(threading.get_ident())
+        done.append(item)
+
+    behind = Behind(work)
+    for i in range(50):
+        behind(i)
+    behind.wait()
+    assert done == list(range(50))
+    assert len(threads - {threading.get_ident()}) == len(threads) == 1
+    behind.close()
+
+
+def test_behind_holds_no_more_than_its_depth():
+    let_go, handed_over = threading.Event(), []
+    behind = Behind(lambda item: let_go.wait(10))
+
+    def hand_over():
+        for i in range(DEPTH + 3):
+            behind(i)
+            handed_over.append(i)
+
+    thread = threading.Thread(target=hand_over)
+    thread.start()
+    thread.join(0.3)
+    assert thread.is_alive()
+    assert len(handed_over) == DEPTH  # the next call waits for the first item
+    let_go.set()
+    thread.join(10)
+    assert len(handed_over) == DEPTH + 3
+    behind.close()
+
+
+def test_what_behind_raises_reaches_the_caller_and_ends_its_work():
+    done = []
+
+    def work(item):
+        if item == 2:
+            raise OSError("disk full")
+        done.append(item)
+
+    behind = Behind(work)
+    for i in range(3):
+        behind(i)
+    behind._executor.submit(int).result()  # after them
+    with pytest.raises(OSError, match="disk full"):
+        behind(3)
+    with pytest.raises(OSError, match="disk full"):
+        behind.wait()
+    with pytest.raises(OSError, match="disk full"):
+        behind(101)
+    with pytest.raises(OSError, match="disk full"):
+        behind.wait()
+    behind.close()
+    assert done == [0, 1]
+
+
+def test_behind_finishes_what_was_handed_over_when_closed():
+    done, begin = [], threading.Event()
+
+    def work(item):
+        begin.wait(10)
+        done.append(item)
+
+    behind = Behind(work)
+    for i in range(DEPTH):
+        behind(i)
+    begin.set()
+    behind.close()
+    assert done == list(range(DEPTH))

@@ -1,0 +1,96 @@
+"""jitnet_tf.scored_stream: every frame once, scored against a reference that nothing else sees."""
+
+import numpy as np
+import pytest
+
+from jitnet_tf import video
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.distillation import metrics
+from jitnet_tf.distillation.distiller import FrameResult
+from jitnet_tf.distillation.stream import ScoredStream
+from jitnet_tf.labels import LabelMaker, class_groups
+from teacher.recorded import Recording
+from tests.materials import square_scene, write_square_stream
+
+MAKER = LabelMaker(class_groups("lvs"))
+COUNT = 6
+
+
+class Segmenter:
+    """Predicts the upper half of the labels; fails on one frame, once."""
+
+    def __init__(self, fails_at=None):
+        self.index = 0
+        self.frames = []
+        self.fails_at = fails_at
+
+    def step(self, frame):
+        if self.index == self.fails_at:
+            self.fails_at = None
+            raise UserError("it failed")
+        self.frames.append(frame)
+        prediction = square_scene(COUNT)[1][self.index]
+        prediction[18:] = 0
+        result = FrameResult(self.index, frame, prediction, 1, seconds={"infer": 1.0})
+        self.index += 1
+        return result
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory):
+    return write_square_stream(tmp_path_factory.mktemp("stream"), "square", COUNT)
+
+
+def test_every_frame_is_scored(stream):
+    segmenter = Segmenter()
+    labels = square_scene(COUNT)[1]
+    with video.open_source(stream.video) as source, Recording(stream.recording) as reference:
+        results = list(ScoredStream(source, segmenter, MAKER, reference))
+    assert [result.index for result in results] == list(range(COUNT))
+    for result, label in zip(results, labels, strict=True):
+        np.testing.assert_array_equal(result.reference_labels, label)
+        expected = metrics.confusion(label, result.prediction, 9)
+        np.testing.assert_array_equal(result.reference_confusion, expected)
+        assert set(result.seconds) == {"infer", "decode", "reference"}
+        assert result.seconds["infer"] == 1
+        assert not result.is_teacher_frame
+
+
+def test_without_a_reference_there_is_no_score():
+    frames, _ = square_scene(COUNT)
+    segmenter = Segmenter()
+    results = list(ScoredStream(iter(frames), segmenter, MAKER))
+    assert len(results) == COUNT
+    for result, frame, seen in zip(results, frames, segmenter.frames, strict=True):
+        assert result.frame is frame is seen
+        assert (result.reference_labels, result.reference_confusion) == (None, None)
+        assert set(result.seconds) == {"infer", "decode"}
+
+
+def test_the_end_is_none_again_and_again():
+    scored = ScoredStream(iter([]), Segmenter(), MAKER)
+    assert (scored.next_result(), scored.next_result()) == (None, None)
+
+
+def test_a_reference_that_ends_early_stops_before_the_segmenter(stream):
+    """What a run keeps then is the state before the frame."""
+    frames, _ = square_scene(COUNT + 1)
+    segmenter = Segmenter()
+    with Recording(stream.recording) as reference:
+        scored = ScoredStream(iter(frames), segmenter, MAKER, reference)
+        for _ in range(COUNT):
+            scored.next_result()
+        with pytest.raises(UserError, match="ends after 6 frames"):
+            scored.next_result()
+    assert (segmenter.index, len(segmenter.frames)) == (COUNT, COUNT)
+
+
+def test_a_segmenter_that_fails_passes_through(stream):
+    frames, _ = square_scene(COUNT)
+    segmenter = Segmenter(fails_at=1)
+    with Recording(stream.recording) as reference:
+        scored = ScoredStream(iter(frames), segmenter, MAKER, reference)
+        assert scored.next_result().index == 0
+        with pytest.raises(UserError, match="it failed"):
+            scored.next_result()
+    assert segmenter.index == 1

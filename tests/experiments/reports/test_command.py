@@ -1,0 +1,202 @@
+"""experiments.command: what commands over streams have in common, without any evaluation."""
+
+import json
+
+import pytest
+from absl import flags
+
+from experiments import methods
+from experiments.protocol import jobs, streams
+from experiments.reports import command
+from jitnet_tf.base.errors import UserError
+from tests.commands import refusal, run_command
+from tests.materials import write_square_stream
+
+FRAMES = 5
+NAMES = ("flow_fast", "max_updates=4")
+
+
+class Example:
+    """A command of its own, as small as one can be."""
+
+    __name__ = "example"
+
+    define_flags = staticmethod(command.define_flags)
+
+    def __init__(self, settings=None):
+        self.settings = settings or methods.Settings()
+
+    def main(self, argv):
+        del argv
+        listed = command.listed_streams()
+        place = flags.FLAGS.results
+        command.make_results(listed, NAMES, self.settings, place, evaluate="its own")
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    """A list of two streams, beside them."""
+    folder = tmp_path_factory.mktemp("material")
+    found = [write_square_stream(folder, name, FRAMES) for name in ("a", "b")]
+    (folder / "list.csv").write_text(streams.to_csv(found, folder, folder))
+    return folder
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What `jobs.run` was asked for, which does nothing; .done: what it says then."""
+
+    class Asked(list):
+        done = True
+
+    asked = Asked()
+
+    def run(*arguments):
+        asked.append(arguments)
+        return asked.done
+
+    monkeypatch.setattr(jobs, "run", run)
+    return asked
+
+
+def done(material, place, name, **settings):
+    """A result as if that had been evaluated."""
+    [stream] = [s for s in streams.read_list(material / "list.csv") if s.name == name]
+    empty = {name: {} for name in jobs.REQUIRED}
+    values = {
+        "stream": vars(stream),
+        "settings": vars(methods.Settings(**settings)),
+        "recorded": streams.recorded(stream),
+    }
+    for method in NAMES:
+        path = jobs.folder(place, name, method) / jobs.RESULT
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({**empty, "method": method, **values}))
+
+
+def test_what_is_handed_to_the_workers(material, tmp_path, asked):
+    place = tmp_path / "deep" / "results"
+    arguments = [f"--streams={material}/list.csv", f"--results={place}", "--jobs=3"]
+    assert run_command(Example(), *arguments) == 0
+    [(pairs, settings, results, count, evaluate)] = asked
+    assert [(s.name, frames, method) for s, frames, method in pairs] == [
+        (stream, FRAMES, method) for stream in ("a", "b") for method in NAMES
+    ]
+    assert (settings, count, evaluate) == (methods.Settings(), 3, "its own")
+    assert place.samefile(results)
+
+
+def test_only_what_is_missing(material, tmp_path, asked):
+    arguments = [f"--streams={material}/list.csv", f"--results={tmp_path}"]
+    done(material, tmp_path, "a")
+    assert run_command(Example(), *arguments) == 0
+    assert [(s.name, method) for s, _, method in asked.pop()[0]] == [("b", m) for m in NAMES]
+    done(material, tmp_path, "b")
+    assert run_command(Example(), *arguments) == 0
+    assert asked == []
+
+
+def test_interrupted(material, tmp_path, asked, capsys):
+    asked.done = False
+    arguments = [f"--streams={material}/list.csv", f"--results={tmp_path}"]
+    assert run_command(Example(), *arguments) == 130
+    assert capsys.readouterr().out == f"stopped early; the same command goes on ({tmp_path})\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"streams": None}, "--streams is missing; --help lists the flags"),
+        ({"results": None}, "--results is missing; --help lists the flags"),
+        ({"streams": "nowhere.csv"}, "stream list 'nowhere.csv' cannot be read"),
+        ({"videos": "nowhere"}, "stream a: there is no video 'nowhere/a.mp4'"),
+        ({"recordings": "nowhere"}, "there is no recording 'nowhere/a.recording'"),
+        ({"results": "/proc/results"}, "--results=/proc/results cannot be written"),
+    ],
+)
+def test_mistakes(material, tmp_path, monkeypatch, asked, capsys, change, said):
+    monkeypatch.chdir(tmp_path)
+    values = {"streams": f"{material}/list.csv", "results": "results", **change}
+    arguments = [f"--{name}={value}" for name, value in values.items() if value]
+    assert said in refusal(Example(), tmp_path, capsys, *arguments)
+    assert asked == []
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"noise": 0.01}, {"init": "random"}])
+def test_results_of_other_settings(material, tmp_path, asked, capsys, other):
+    done(material, tmp_path, "b", **other)
+    arguments = [f"--streams={material}/list.csv", f"--results={tmp_path}"]
+    [name] = other
+    message = refusal(Example(), tmp_path, capsys, *arguments)
+    assert f"was made with another {name}: take another --results, or delete it" in message
+    assert asked == []
+
+
+def test_methods_are_checked_before_streams(tmp_path, monkeypatch):
+    monkeypatch.setattr(streams, "check", lambda _: pytest.fail("a stream was read"))
+    with pytest.raises(UserError, match="'nowhere' does not exist"):
+        command.make_results(["any"], NAMES, methods.Settings(init="nowhere"), tmp_path)
+
+
+def test_settings_are_those_that_there_are_flags_for():
+    class Settings:
+        __name__ = "settings"
+
+        @staticmethod
+        def define_flags():
+            flags.DEFINE_string("init", "pretrained", "")
+            flags.DEFINE_integer("oracle_steps", 7, "")
+
+        @staticmethod
+        def main(argv):
+            del argv
+            assert command.settings() == methods.Settings(init="random", oracle_steps=7)
+
+    assert run_command(Settings(), "--init=random") == 0
+
+
+class Shown:
+    """A command with a table and a plot."""
+
+    __name__ = "shown"
+
+    def __init__(self, draw):
+        self._draw = draw
+
+    @staticmethod
+    def define_flags():
+        command.define_flags()
+        command.define_plot_flag("x")
+
+    def main(self, argv):
+        del argv
+        command.check_plot()
+        command.show("a table", self._draw, "x")
+
+
+def picture():
+    from matplotlib.figure import Figure
+
+    return Figure((1, 1))
+
+
+def test_tables_and_plots_are_kept_beside_results(tmp_path, capsys):
+    assert run_command(Shown(picture), f"--results={tmp_path}") == 0
+    assert (tmp_path / "x.md").read_text() == "a table\n"
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out.startswith("a table\n")
+
+
+def test_print_writes_nothing_but_the_plot_it_is_asked_for(tmp_path, capsys):
+    never = Shown(lambda: pytest.fail("a plot was drawn"))
+    assert run_command(never, "--print=x", f"--results={tmp_path}") == 0
+    assert capsys.readouterr().out == "a table\n"
+    assert list(tmp_path.iterdir()) == []
+    assert run_command(Shown(picture), "--print=x", f"--plot={tmp_path}/p.png") == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
+
+
+def test_a_plot_that_is_no_png(tmp_path, capsys):
+    never = Shown(lambda: pytest.fail("a plot was drawn"))
+    said = refusal(never, tmp_path, capsys, f"--results={tmp_path}", "--plot=curve.pdf")
+    assert "--plot=curve.pdf has to end in .png" in said

@@ -1,0 +1,416 @@
+"""experiments.ablations: what is varied; which seeds; its table and plot, of results by hand."""
+
+import dataclasses
+import json
+
+import pytest
+
+from experiments import ablations, methods
+from experiments.ablations import SEEDS, STUDIES, Study
+from experiments.protocol import jobs, streams
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.config import RunConfig
+from jitnet_tf.labels import LabelMaker, class_groups
+from jitnet_tf.runs import run
+from tests.commands import refusal, run_command
+from tests.materials import write_square_stream
+
+FIELDS = {"skip": {"skip"}, "adam": {"optimizer", "learning_rate"}, "init": {"init"}}
+SMALL = Study("A study", {"1": "max_updates=1", "8": "defaults", "16": "max_updates=16"}, "8")
+
+
+# What is varied
+
+
+class Context:
+    """As much of a `methods.Context` as a configuration is made of."""
+
+    settings = methods.Settings()
+    teacher = frame_size = None
+    label_maker = LabelMaker(class_groups("lvs"))
+
+
+@pytest.fixture
+def configured(monkeypatch):
+    """The RunConfig that a method makes its student of."""
+    found = []
+    monkeypatch.setattr(run, "make_distiller", lambda config, *_: found.append(config))
+
+    def configured(name):
+        methods.named(name).make(Context)
+        return found.pop()
+
+    return configured
+
+
+def flat(config):
+    """A configuration's fields with those of its student."""
+    return {**vars(config), **vars(config.student), "student": config.student.student}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_varies_what_it_is_named_for_and_nothing_else(configured, name):
+    study = STUDIES[name]
+    assert len(study.variants) >= 2
+    default = flat(RunConfig("", "", ""))
+    fields = FIELDS.get(name, {name})
+    found = []
+    for label, method in study.variants.items():
+        values = flat(configured(method))
+        changed = {field for field in values if values[field] != default[field]}
+        assert changed <= fields
+        assert (label == study.default) == (not changed)
+        found.append({field: values[field] for field in sorted(fields)})
+        if name not in FIELDS:
+            assert label == str(values[name])
+    assert all(found.count(values) == 1 for values in found)
+
+
+def test_the_values_of_the_issue():
+    """Those that it names."""
+    assert list(STUDIES["max_updates"].variants) == ["1", "2", "4", "8", "16"]
+    assert {"1.0", "2.0", "5.0", "10.0"} == set(STUDIES["box_weight"].variants)
+    assert {"all", "decoder", "last"} == set(STUDIES["updated_layers"].variants)
+
+
+def test_networks_that_the_weights_do_not_fit_start_at_random():
+    """All others start from --init."""
+    random = {name for name, study in STUDIES.items() if study.init}
+    assert random == {"skip", "width", "normalization", "input_normalization"}
+    assert {STUDIES[name].init for name in random} == {"random"}
+
+
+def test_what_a_seed_is():
+    weights, of_random = STUDIES["momentum"], STUDIES["width"]
+    assert ablations.settings(weights, 0, "x") == methods.Settings(init="x")
+    assert ablations.settings(weights, 2, "x") == methods.Settings(init="x", seed=2, noise=0.01)
+    # From random weights the seed makes the difference.
+    assert ablations.settings(weights, 2, "random") == methods.Settings(init="random", seed=2)
+    assert ablations.settings(of_random, 2, "x") == methods.Settings(init="random", seed=2)
+
+
+def test_studies_share_results_of_the_same_start():
+    place = {name: ablations.folder("r", study, 1) for name, study in STUDIES.items()}
+    assert len(set(place.values())) == 2
+    assert place["momentum"] == place["init"] != place["width"] == place["skip"]
+    assert ablations.folder("r", STUDIES["width"], 0) != place["width"]
+
+
+# Results by hand
+
+
+def result(stream, method, iou, *, seed=0, teacher=0.1, updates=40):
+    return {
+        "stream": {"name": stream, "classes": ["person"], "max_frames": None},
+        "method": method,
+        "settings": dataclasses.asdict(ablations.settings(SMALL, seed, "pretrained")),
+        "frames": 90,
+        "recorded": {"frame_size": [48, 64]},
+        "summary": {"mean_iou": iou, "teacher_fraction": teacher, "updates": updates},
+        **{name: {} for name in ("flicker", "machine", "versions")},
+    }
+
+
+def write(results, made):
+    seed, name = made["settings"]["seed"], made["stream"]["name"]
+    place = jobs.folder(ablations.folder(results, SMALL, seed), name, made["method"])
+    place.mkdir(parents=True)
+    (place / jobs.RESULT).write_text(json.dumps(made))
+
+
+def table_of(*made):
+    """As `ablations.found` gives it."""
+    labels = {method: label for label, method in SMALL.variants.items()}
+    table = {label: {} for label in SMALL.variants}
+    for r in made:
+        table[labels[r["method"]]].setdefault(r["stream"]["name"], []).append(r)
+    return table
+
+
+def complete():
+    """Two streams; the default is .6 and .7 (by three seeds), the others further from it."""
+    return table_of(
+        result("a", "max_updates=1", 0.5, teacher=0.2, updates=10),
+        result("b", "max_updates=1", 0.7, teacher=0.3, updates=30),
+        result("a", "defaults", 0.6),
+        result("b", "defaults", 0.64, seed=0),
+        result("b", "defaults", 0.7, seed=1, teacher=0.16, updates=70),
+        result("b", "defaults", 0.76, seed=2, teacher=0.16, updates=70),
+        result("a", "max_updates=16", 0.62),
+        result("b", "max_updates=16", 0.75),
+    )
+
+
+def rows(text):
+    """Label → column → cell."""
+    head, _, *lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+    return {line[0]: dict(zip(head[1:], line[1:], strict=True)) for line in lines}
+
+
+def test_report():
+    text = ablations.report(SMALL, complete())
+    assert text.startswith("**A study**\n\n|")
+    assert rows(text) == {
+        "1": {
+            "mean IoU": "60.0",
+            "against default": "-5.0",
+            "a": "50.0",
+            "b": "70.0",
+            "teacher frames, %": "25.0",
+            "updates": "20",
+            "seeds": "1",
+        },
+        "8 (default)": {
+            "mean IoU": "65.0",
+            "against default": "–",
+            "a": "60.0",
+            "b": "70.0 (64.0–76.0)",
+            "teacher frames, %": "12.0",  # 10, and the mean of 10, 16 and 16
+            "updates": "50",  # 40, and the mean of 40, 70 and 70
+            "seeds": "3",
+        },
+        "16": {
+            "mean IoU": "68.5",
+            "against default": "+3.5",
+            "a": "62.0",
+            "b": "75.0",
+            "teacher frames, %": "10.0",
+            "updates": "40",
+            "seeds": "1",
+        },
+    }
+    assert text.endswith("Initial weights: pretrained. Frames: a: 90 of 48×64; b: 90 of 48×64.")
+
+
+def test_what_is_incomplete_is_a_dash():
+    table = complete()
+    del table["16"]["a"]
+    found = rows(ablations.report(SMALL, table))
+    assert set(found["16"].values()) == {"–"}
+    assert found["1"]["against default"] == "-5.0"
+
+
+def test_no_difference_from_a_default_that_is_incomplete():
+    """Its mean would be over other streams."""
+    table = complete()
+    del table["8"]["a"]
+    found = rows(ablations.report(SMALL, table))
+    assert set(found["8 (default)"].values()) == {"–"}
+    assert found["1"]["mean IoU"] == "60.0"
+    assert found["1"]["against default"] == "–"
+    assert ablations.close(SMALL, table, 100) == []
+
+
+def test_no_results():
+    with pytest.raises(UserError, match="there are no results of this study there: make them"):
+        ablations.report(SMALL, table_of())
+
+
+@pytest.mark.parametrize(
+    ("points", "methods_found"),
+    [
+        (0, []),
+        (3.4, []),  # the default alone is no comparison
+        (3.6, ["defaults", "max_updates=16"]),
+        (5.1, ["max_updates=1", "defaults", "max_updates=16"]),
+    ],
+)
+def test_close(points, methods_found):
+    """The means are 60, 65 and 68.5."""
+    assert ablations.close(SMALL, complete(), points) == methods_found
+
+
+def test_plot():
+    table = complete()
+    del table["16"]["a"]
+    figure = ablations.draw(SMALL, table)
+    figure.canvas.draw()
+    above, below = figure.axes
+    assert above.get_title() == "A study (shaded: the default)"
+    assert [text.get_text() for text in below.get_xticklabels()] == ["1", "8", "16"]
+    for axis, a, b, mean in (
+        (above, [50, 60], [70, 70, 75], [60, 65]),
+        (below, [20, 10], [30, 14, 10], [25, 12]),
+    ):
+        lines = {line.get_label(): line for line in axis.lines}
+        for name, values in (("a", a), ("b", b)):
+            assert list(lines[name].get_ydata()) == pytest.approx(values)
+        assert list(lines["mean of streams"].get_ydata())[:2] == pytest.approx(mean)
+        assert list(lines["a"].get_xdata()) == [0, 1]
+        # No mean over a part of the streams.
+        assert str(lines["mean of streams"].get_ydata()[2]) == "nan"
+    spread = above.collections[1].get_paths()[0].get_extents()  # of b, over seeds
+    assert (spread.y0, spread.y1) == pytest.approx((64, 76))
+    default = [line for line in above.lines if line.get_color() == "0.85"]
+    assert [list(line.get_xdata()) for line in default] == [[1, 1]]
+
+
+def test_found(tmp_path):
+    for label in complete().values():
+        for made in label.values():
+            for r in made:
+                write(tmp_path, r)
+    write(tmp_path, result("a", "momentum=0.5", 0.1))  # of another study
+    assert ablations.found(SMALL, tmp_path) == complete()
+    assert ablations.found(SMALL, tmp_path, {"b"}) == {
+        label: {"b": by_stream["b"]} for label, by_stream in complete().items()
+    }
+
+
+# The command
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The studies are one small one."""
+    monkeypatch.setattr(ablations, "STUDIES", {"small": SMALL})
+
+
+def test_print(small, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(jobs, "run", lambda *_: pytest.fail("it ran something"))
+    made = result("a", "defaults", 0.5)
+    write(tmp_path / "there", made)
+    arguments = ["--study=small", f"--print={tmp_path}/there"]
+    assert run_command(ablations, *arguments) == 0
+    assert capsys.readouterr().out == ablations.report(SMALL, table_of(made)) + "\n"
+    assert run_command(ablations, *arguments, f"--plot={tmp_path}/p.png") == 0
+    assert (tmp_path / "p.png").stat().st_size > 1000
+    assert not list(tmp_path.rglob("*.md"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "study"),
+        (["--study=magic"], "value should be one of <max_updates|min_stride|"),
+        (["--study=width"], "--streams is missing"),
+        (["--study=width", "--print=nowhere"], "there are no results of this study there"),
+        (["--study=width", "--print=nowhere", "--plot=p.jpg"], "has to end in .png"),
+        (["--study=width", "--seed=3"], "Unknown command line flag 'seed'"),
+    ],
+)
+def test_mistakes(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert said in refusal(ablations, tmp_path, capsys, *arguments)
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """Arguments of a study of two streams."""
+    found = [write_square_stream(tmp_path, name, 4) for name in ("a", "b")]
+    (tmp_path / "list.csv").write_text(streams.to_csv(found, tmp_path, tmp_path))
+    return ["--study=small", f"--streams={tmp_path}/list.csv", f"--results={tmp_path}/results"]
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """(method, seed) → mean IoU, in place of evaluations; notes which were asked for."""
+    values, asked = {}, []
+
+    def run(pairs, settings, place, *_):
+        for stream, _, method in pairs:
+            asked.append((stream.name, method, settings.seed, settings.noise))
+            value = values[method, settings.seed]
+            made = result(stream.name, method, value, seed=settings.seed)
+            made["recorded"] = streams.recorded(stream)
+            write(place.parents[1], made)
+        return True
+
+    monkeypatch.setattr(jobs, "run", run)
+    return values, asked
+
+
+def asked_for(methods_asked, seed, noise):
+    return {(name, method, seed, noise) for name in "ab" for method in methods_asked}
+
+
+def test_one_seed_where_differences_are_large(small, listed, answers, tmp_path, capsys):
+    values, asked = answers
+    values.update({("max_updates=1", 0): 0.5, ("defaults", 0): 0.6, ("max_updates=16", 0): 0.63})
+    assert run_command(ablations, *listed) == 0
+    assert len(asked) == 6
+    assert set(asked) == asked_for(SMALL.variants.values(), 0, 0.0)
+    text = (tmp_path / "results" / "small.md").read_text()
+    assert rows(text)["16"]["against default"] == "+3.0"
+    assert capsys.readouterr().out.startswith(text)
+    assert (tmp_path / "results" / "small.png").exists()
+
+
+def test_three_seeds_where_they_are_small(small, listed, answers, tmp_path):
+    """The default's other seeds bring a further method close, which is measured again then."""
+    values, asked = answers
+    values.update(
+        {
+            **{("max_updates=1", 0): 0.57, ("max_updates=1", 1): 0.5, ("max_updates=1", 2): 0.51},
+            **{("defaults", 0): 0.6, ("defaults", 1): 0.58, ("defaults", 2): 0.56},  # mean .58
+            **{("max_updates=16", 0): 0.61, ("max_updates=16", 1): 0.7, ("max_updates=16", 2): 0.7},
+        }
+    )
+    assert run_command(ablations, *listed) == 0
+    near, rest = ("defaults", "max_updates=16"), ("max_updates=1",)
+    assert set(asked[:6]) == asked_for(SMALL.variants.values(), 0, 0.0)
+    assert set(asked[6:14]) == asked_for(near, 1, 0.01) | asked_for(near, 2, 0.01)
+    assert set(asked[14:]) == asked_for(rest, 1, 0.01) | asked_for(rest, 2, 0.01)
+    assert len(asked) == 18
+    found = rows((tmp_path / "results" / "small.md").read_text())
+    assert found["8 (default)"]["a"] == "58.0 (56.0–60.0)"
+    assert [row["seeds"] for row in found.values()] == ["3", "3", "3"]
+    # The same command finds everything there.
+    assert run_command(ablations, *listed) == 0
+    assert len(asked) == 18
+
+
+def test_only(small, listed, answers):
+    values, asked = answers
+    values.update({("max_updates=16", seed): 0.6 for seed in SEEDS})
+    assert run_command(ablations, *listed, "--only=max_updates=16,b") == 0
+    assert asked == [("b", "max_updates=16", 0, 0.0)]
+
+
+def test_only_of_nothing(small, listed, tmp_path, capsys):
+    said = refusal(ablations, tmp_path, capsys, *listed, "--only=c")
+    known = "max_updates=1, defaults, max_updates=16"
+    assert said == f"error: --only: 'c' is neither a method ({known}) nor a stream (a, b)"
+
+
+def test_results_of_another_noise(small, listed, answers, tmp_path, capsys):
+    made = result("b", "max_updates=16", 0.5)
+    made["settings"]["noise"] = 0.5
+    made["recorded"] = streams.recorded(streams.read_list(tmp_path / "list.csv")[1])
+    write(tmp_path / "results", made)
+    said = refusal(ablations, tmp_path, capsys, *listed)
+    assert "was made with another noise: take another --results, or delete it" in said
+    assert answers[1] == []
+
+
+def test_box_dilation_on_a_real_stream(monkeypatch, tmp_path, capsys):
+    """Two evaluations by the product's own students, in worker processes; then none."""
+    dilations = {"0.0": "box_dilation=0.0", "0.15": "defaults"}
+    study = Study("Dilation", dilations, "0.15", "random")
+    monkeypatch.setattr(ablations, "STUDIES", {"box_dilation": study})
+    monkeypatch.setattr(ablations, "SEEDS", (0,))
+    stream = write_square_stream(tmp_path, "a", 9)
+    (tmp_path / "list.csv").write_text(streams.to_csv([stream], tmp_path, tmp_path))
+    place = tmp_path / "results"
+    arguments = ["--study=box_dilation", f"--streams={tmp_path}/list.csv", f"--results={place}"]
+    assert run_command(ablations, *arguments) == 0
+    printed = capsys.readouterr().out
+    found = rows((place / "box_dilation.md").read_text())
+    assert list(found) == ["0.0", "0.15 (default)"]
+    made = ablations.found(study, place)
+    assert [r["settings"] for [r] in (by["a"] for by in made.values())] == [
+        dataclasses.asdict(methods.Settings(init="random"))
+    ] * 2
+    for [r] in (by_stream["a"] for by_stream in made.values()):
+        assert r["frames"] == 9
+        assert r["summary"]["teacher_frames"] == 2
+        assert r["summary"]["updates"] > 0
+    # The students differ in what they learned.
+    assert len({str(by_stream["a"][0]["timeline"]) for by_stream in made.values()}) == 2
+    monkeypatch.setattr(jobs, "run", lambda *_: pytest.fail("it ran again"))
+    assert run_command(ablations, *arguments) == 0
+    assert capsys.readouterr().out == printed

@@ -1,0 +1,267 @@
+"""experiments.efficiency: points against the cost model by hand; table and plot without runs."""
+
+import json
+
+import pytest
+
+from experiments import efficiency, methods
+from experiments.efficiency import Point
+from experiments.protocol import jobs, streams
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.config import RunConfig
+from tests.commands import refusal, run_command
+from tests.materials import write_square_stream
+
+STUDENT = "accuracy_threshold=0.8"
+FLOW = "flow_fast"
+
+
+def result(stream="a", method=STUDENT, iou=0.5, **changes):
+    """Ten frames, two of the teacher's; inference takes .1 s, an update .2 s, the teacher .5 s."""
+    is_flow = method.startswith("flow")
+    summary = {
+        "frames": 10,
+        "teacher_frames": 2,
+        "teacher_fraction": 0.2,
+        "updates": 0 if is_flow else 3,
+        "mean_iou": iou,
+        "teacher_seconds_per_frame": 0.5,
+        # Of a student on ten frames and after three updates; flow on eight frames.
+        "seconds": {"flow": 0.7, "warp": 0.1} if is_flow else {"infer": 1.3, "update": 0.6},
+        **changes,
+    }
+    return {
+        "stream": {"name": stream, "classes": ["person"], "max_frames": None},
+        "method": method,
+        "settings": vars(methods.Settings()),
+        "summary": summary,
+        "machine": {"cpu": "a CPU", "cores": 2, "gpus": []},
+        **{name: {} for name in ("flicker", "recorded", "versions")},
+    }
+
+
+def never_adapted(stream="a"):
+    changes = {"teacher_frames": 0, "teacher_fraction": 0.0, "updates": 0}
+    return result(stream, "never_adapted", 0.2, **changes, seconds={"infer": 1.0})
+
+
+def save(results, made):
+    place = jobs.folder(results, made["stream"]["name"], made["method"])
+    place.mkdir(parents=True)
+    (place / jobs.RESULT).write_text(json.dumps(made))
+
+
+def near(**values):
+    return Point(**{name: pytest.approx(value) for name, value in values.items()})
+
+
+# Points
+
+
+def test_a_students_point():
+    spent = 2 * 0.5 + 8 * 0.1 + 3 * 0.2
+    expected = near(mean_iou=50, teacher=20, updates=3, ms=1000 * spent / 10, speedup=5 / spent)
+    assert efficiency.point([result()]) == expected
+
+
+def test_a_point_of_flow():
+    spent = 2 * 0.5 + 8 * (0.7 + 0.1) / 8
+    expected = near(mean_iou=50, teacher=20, updates=0, ms=1000 * spent / 10, speedup=5 / spent)
+    assert efficiency.point([result(method=FLOW)]) == expected
+
+
+def test_a_point_without_a_teacher_costs_inference_alone():
+    expected = near(mean_iou=20, teacher=0, updates=0, ms=100, speedup=0.5 / 0.1)
+    assert efficiency.point([never_adapted()]) == expected
+
+
+def test_a_teacher_of_ones_own():
+    """200 ms instead of 500 ms."""
+    spent = 2 * 0.2 + 8 * 0.1 + 3 * 0.2
+    found = efficiency.point([result()], 200)
+    assert (found.ms, found.speedup) == pytest.approx((1000 * spent / 10, 2 / spent))
+    unknown = result(teacher_seconds_per_frame=None)
+    assert efficiency.point([unknown], 200) == found
+
+
+@pytest.mark.parametrize("seconds", [None, 0.0])
+def test_a_teacher_whose_time_nobody_knows(seconds):
+    with pytest.raises(UserError, match="do not say what their teacher took: give --teacher_ms"):
+        efficiency.point([result(), result("b", teacher_seconds_per_frame=seconds)])
+
+
+def test_a_point_is_the_mean_over_streams():
+    one, two = result("a", iou=0.4), result("b", iou=0.9, teacher_frames=4, teacher_fraction=0.4)
+    found = efficiency.point([one, two])
+    alone = [efficiency.point([r]) for r in (one, two)]
+    assert found.mean_iou == pytest.approx(65)
+    assert found.teacher == pytest.approx(30)
+    # Of streams' own figures, not of sums.
+    assert found.ms == pytest.approx((alone[0].ms + alone[1].ms) / 2)
+    assert found.speedup == pytest.approx((alone[0].speedup + alone[1].speedup) / 2)
+
+
+# Curves
+
+
+def test_methods_are_what_their_labels_say(monkeypatch):
+    """Of a student, its threshold or both of its strides, and nothing else."""
+    found = []
+    monkeypatch.setattr(methods, "distiller", lambda context, **changes: found.append(changes))
+
+    class Context:
+        settings = methods.Settings()
+
+    by_threshold = efficiency.CURVES["JITNet, by threshold"]
+    by_stride = efficiency.CURVES["fixed stride, 0.8"]
+    for method in (*by_threshold.values(), *by_stride.values()):
+        methods.named(method).make(Context)
+    student = RunConfig("", "", "").student
+    assert found == [
+        *({"accuracy_threshold": float(label), "student": student} for label in by_threshold),
+        *(
+            {"min_stride": int(label), "max_stride": int(label), "student": student}
+            for label in by_stride
+        ),
+    ]
+    assert [min(by_threshold), max(by_threshold)] == ["0.5", "0.95"]
+    assert f"{RunConfig('', '', '').accuracy_threshold}" in by_threshold
+    assert all(methods.named(method) for method in efficiency.METHODS)
+
+
+def test_methods_that_lack_a_stream_are_left_out():
+    found = efficiency.curves(
+        [result("a"), result("b"), result("a", FLOW), never_adapted("a"), never_adapted("b")]
+    )
+    assert list(found) == ["JITNet, by threshold", "never adapted"]
+    assert list(found["JITNet, by threshold"]) == ["0.8"]
+    with pytest.raises(UserError, match="no method there has a result on every stream"):
+        efficiency.curves([result("a"), result("b", FLOW)])
+
+
+def test_points_stand_in_the_order_of_thresholds():
+    made = [result(method=f"accuracy_threshold={t}") for t in (0.95, 0.5, 0.85)]
+    [points] = efficiency.curves(made).values()
+    assert list(points) == ["0.5", "0.85", "0.95"]
+
+
+def everything():
+    return [result(), result(method="accuracy_threshold=0.9", iou=0.7), never_adapted()]
+
+
+def test_report():
+    text = efficiency.report(everything())
+    assert text.splitlines()[2:5] == [
+        "| JITNet, by threshold: 0.8 | 50.0 | 20.0 | 3 | 240.0 | 2.1× |",
+        "| JITNet, by threshold: 0.9 | 70.0 | 20.0 | 3 | 240.0 | 2.1× |",
+        "| never adapted | 20.0 | 0.0 | 0 | 100.0 | 5.0× |",
+    ]
+    assert "and 500 ms for" in text
+    assert text.endswith("Streams: a. 2 cores of a CPU, no GPU.")
+    assert "and 200 ms for" in efficiency.report(everything(), 200)
+
+
+def test_plot():
+    found = efficiency.curves(everything())
+    figure = efficiency.draw(found)
+    figure.canvas.draw()
+    by_teacher, by_cost = figure.axes
+    for axis, students, alone in ((by_teacher, [20, 20], [0]), (by_cost, [240, 240], [100])):
+        by_threshold, never = axis.lines
+        assert list(by_threshold.get_xdata()) == pytest.approx(students)
+        assert list(by_threshold.get_ydata()) == pytest.approx([50, 70])
+        assert (list(never.get_xdata()), list(never.get_ydata())) == (
+            pytest.approx(alone),
+            pytest.approx([20]),
+        )
+        assert [text.get_text() for text in axis.texts] == ["0.8", "0.9", ""]
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(found)
+    colours = {line.get_color() for line in by_cost.lines}
+    assert len(colours) == 2
+
+
+def test_every_curve_is_in_the_plot():
+    found = efficiency.curves([result(method=method) for method in efficiency.METHODS])
+    assert list(found) == list(efficiency.CURVES)
+    axis = efficiency.draw(found).axes[0]
+    assert len({line.get_color() for line in axis.lines}) == len(efficiency.CURVES)
+    assert sum(len(line.get_xdata()) for line in axis.lines) == len(efficiency.METHODS)
+
+
+# The command
+
+
+def test_print(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(jobs, "run", lambda *_: pytest.fail("it ran something"))
+    for made in everything():
+        save(tmp_path / "there", made)
+    before = sorted(tmp_path.rglob("*"))
+    assert run_command(efficiency, f"--print={tmp_path}/there") == 0
+    assert capsys.readouterr().out == efficiency.report(everything()) + "\n"
+    assert sorted(tmp_path.rglob("*")) == before
+    plot = f"--plot={tmp_path}/p.png"
+    assert run_command(efficiency, f"--print={tmp_path}/there", "--teacher_ms=200", plot) == 0
+    assert efficiency.report(everything(), 200) in capsys.readouterr().out
+    assert (tmp_path / "p.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--streams is missing"),
+        (["--print=nowhere"], "there are no results in 'nowhere'"),
+        (["--print=nowhere", "--plot=p.pdf"], "has to end in .png"),
+        (["--print=nowhere", "--teacher_ms=0"], "teacher_ms"),
+        (["--study=width"], "Unknown command line flag 'study'"),
+    ],
+)
+def test_mistakes(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert said in refusal(efficiency, tmp_path, capsys, *arguments)
+
+
+@pytest.fixture
+def listed(tmp_path):
+    found = [write_square_stream(tmp_path, name, 4) for name in ("a", "b")]
+    (tmp_path / "list.csv").write_text(streams.to_csv(found, tmp_path, tmp_path))
+    return [f"--streams={tmp_path}/list.csv", f"--results={tmp_path}/results"]
+
+
+def test_only_what_is_chosen_runs_and_is_shown(listed, tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def run(pairs, settings, place, *_):
+        for stream, _, method in pairs:
+            asked.append((stream.name, method, settings))
+            made = result(stream.name, method)
+            save(place, {**made, "recorded": streams.recorded(stream)})
+        return True
+
+    monkeypatch.setattr(jobs, "run", run)
+    results = tmp_path / "results"
+    save(results, never_adapted("c"))  # of another list
+    only = f"--only=b,{FLOW},{STUDENT}"
+    assert run_command(efficiency, *listed, only, "--oracle_steps=9") == 0
+    settings = methods.Settings(oracle_steps=9)
+    assert asked == [("b", method, settings) for method in (STUDENT, FLOW)]
+    text = (results / "efficiency.md").read_text()
+    assert text == efficiency.report([result("b"), result("b", FLOW)]) + "\n"
+    assert capsys.readouterr().out.startswith(text)
+    assert (results / "efficiency.png").exists()
+    asked.clear()
+    assert run_command(efficiency, *listed, only) == 0  # resumed
+    assert asked == []
+
+
+def test_results_of_another_seed(listed, tmp_path, capsys):
+    [stream, _] = streams.read_list(tmp_path / "list.csv")
+    save(tmp_path / "results", {**result(), "recorded": streams.recorded(stream)})
+    said = refusal(efficiency, tmp_path, capsys, *listed, "--seed=1")
+    assert "was made with another seed: take another --results, or delete it" in said
+
+
+def test_only_of_nothing(listed, tmp_path, capsys):
+    said = refusal(efficiency, tmp_path, capsys, *listed, "--only=accuracy_threshold=0.82")
+    assert "'accuracy_threshold=0.82' is neither a method (accuracy_threshold=0.5, " in said
+    assert said.endswith("nor a stream (a, b)")

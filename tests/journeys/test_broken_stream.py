@@ -1,0 +1,121 @@
+"""Runs on a stream that breaks off: in order, said in one line, and taken up again."""
+
+import json
+
+import av
+import cv2
+import pytest
+
+from jitnet_tf import distill
+from jitnet_tf.base import checkpoint
+from teacher import record
+from teacher.recorded import Recording
+from tests import misbehaving_server
+from tests.commands import run_command
+from tests.materials import frames, write_teacher, write_video
+
+FRAMES = 60
+CHEAPLY = ("--max_updates=1", "--width=0.25", "--init=random")
+
+
+def read_frames(logdir):
+    rows = [json.loads(line) for line in (logdir / "frames.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "ms"} for row in rows]
+
+
+def frames_of_overlay(logdir):
+    with av.open(str(logdir / "overlay.mp4")) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+@pytest.fixture
+def street(tmp_path):
+    """A stream of 60 frames, in a file that a server can send from its start."""
+    write_teacher(tmp_path / "teacher")
+    return write_video(tmp_path / "street.mkv", frames(FRAMES))
+
+
+@pytest.fixture
+def server(street):
+    with misbehaving_server.running() as server:
+        server.body = street.read_bytes()
+        yield server
+
+
+def last_line(capsys):
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_url_that_breaks_off_is_no_complete_run(server, street, tmp_path, capsys):
+    logdir, whole = tmp_path / "run", tmp_path / "whole"
+    options = (f"--teacher={tmp_path}/teacher", *CHEAPLY)
+    arguments = (f"--video={street}", f"--logdir={whole}", "--output=none")
+    assert run_command(distill, *arguments, *options) == 0
+    server.cuts = [len(server.body) // 2]
+    arguments = (f"--video={server.url()}", f"--logdir={logdir}", *options)
+    assert run_command(distill, *arguments) == 2
+    message = last_line(capsys)
+    summary = json.loads((logdir / "summary.json").read_text())
+    count = summary["frames"]
+    assert 10 < count < 50
+    problem = f"the stream broke off after {count} frames (Input/output error"
+    assert message.startswith(f"error: {server.url()}: {problem}")
+    assert message.endswith(f"what came is kept: --resume --logdir={logdir} goes on")
+    assert not summary["complete"]
+    assert summary["problems"][-1].startswith(problem)
+    assert read_frames(logdir) == read_frames(whole)[:count]
+    assert frames_of_overlay(logdir) == checkpoint.load(logdir)[1]["frames"] == count
+
+    server.cuts = [len(server.body) // 4]  # it has not come back for long
+    assert run_command(distill, "--resume", f"--logdir={logdir}") == 2
+    assert "(Input/output error after" in last_line(capsys)
+    assert len(read_frames(logdir)) == count
+
+    assert run_command(distill, "--resume", f"--logdir={logdir}") == 0
+    assert json.loads((logdir / "summary.json").read_text())["complete"]
+    assert read_frames(logdir) == read_frames(whole)
+    assert frames_of_overlay(logdir) == FRAMES
+
+
+def test_a_camera_that_is_unplugged(tmp_path, monkeypatch, capsys):
+    class Camera:
+        def __init__(self, _):
+            self.pictures = iter(frames(20))
+
+        def isOpened(self):  # noqa: N802
+            return True
+
+        def get(self, _):
+            return 25.0
+
+        def read(self):
+            picture = next(self.pictures, None)
+            return picture is not None, picture
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    write_teacher(tmp_path / "teacher")
+    logdir = tmp_path / "run"
+    arguments = ("--video=3", f"--teacher={tmp_path}/teacher", *CHEAPLY)
+    assert run_command(distill, *arguments, f"--logdir={logdir}") == 2
+    assert "3: the stream broke off after 20 frames (the camera stopped" in last_line(capsys)
+    assert not json.loads((logdir / "summary.json").read_text())["complete"]
+    assert frames_of_overlay(logdir) == len(read_frames(logdir)) == 20
+
+    # Plugged in again: it goes on with what it shows now.
+    assert run_command(distill, "--resume", f"--logdir={logdir}", "--max_frames=35") == 0
+    assert json.loads((logdir / "summary.json").read_text())["complete"]
+    assert [row["frame"] for row in read_frames(logdir)] == list(range(35))
+
+
+def test_a_recording_goes_on(server, tmp_path, capsys):
+    recording = tmp_path / "street.recording"
+    arguments = (f"--video={server.url()}", f"--teacher={tmp_path}/teacher")
+    server.cuts = [len(server.body) // 2]
+    assert run_command(record, *arguments, f"--output={recording}") == 2
+    assert "the stream broke off after" in last_line(capsys)
+    assert 10 < len(Recording(recording)) < 50
+    assert run_command(record, *arguments, f"--output={recording}") == 0
+    assert len(Recording(recording)) == FRAMES

@@ -1,0 +1,248 @@
+"""jitnet_tf.pretraining.augmentation: crops that stay in the photograph, in scale and aligned."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jitnet_tf.pretraining.augmentation import LUMA, Augmentation
+from tests.materials import augmentation, texture
+
+NOTHING = Augmentation(64, min_scale=1, max_scale=1, stretch=1, flip=False, colour=0)
+
+
+@st.composite
+def augmentations(draw):
+    least = draw(st.floats(0.1, 3))
+    return Augmentation(
+        draw(st.sampled_from([1, 8, 33])),
+        least,
+        draw(st.floats(least, 4)),
+        draw(st.floats(1, 3)),
+        draw(st.booleans()),
+        draw(st.sampled_from([0, 0.3])),
+    )
+
+
+SIZES = st.tuples(st.integers(1, 90), st.integers(1, 90))
+SEEDS = st.integers(0, 2**32)
+
+
+def photograph(size, seed=0):
+    """A frame, labels and weights that have nothing to do with each other."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 9, size, np.uint8)
+    return texture(size, seed), labels, random.random(size, np.float32)
+
+
+def place(size):
+    """A picture of where each pixel is: rows and columns, in which a crop tells its window."""
+    rows, columns = np.indices(size)
+    return np.zeros((*size, 3), np.uint8), rows.astype(np.uint8), columns.astype(np.float32)
+
+
+@settings(max_examples=200)
+@given(augmentations(), SIZES, SEEDS)
+def test_shapes_and_repetition(augment, size, seed):
+    """Any photograph gives a crop; the same state of the generator the same one."""
+    contents = photograph(size)
+    before = [a.copy() for a in contents]
+    frame, labels, weights = crop = augment(np.random.default_rng(seed), *contents)
+    S = augment.crop
+    assert (frame.dtype, frame.shape) == (np.uint8, (S, S, 3))
+    assert (labels.dtype, labels.shape) == (np.uint8, (S, S))
+    assert (weights.dtype, weights.shape) == (np.float32, (S, S))
+    assert all(a.flags.c_contiguous for a in crop)
+    assert set(np.unique(labels)) <= set(np.unique(contents[1]))
+    assert set(np.unique(weights)) <= set(np.unique(contents[2]))
+    for a, b in zip(crop, augment(np.random.default_rng(seed), *contents), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(contents, before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@settings(max_examples=300)
+@given(augmentations(), SIZES, SEEDS)
+def test_scale_and_aspect(augment, size, seed):
+    """Within the bounds to a pixel, but where the photograph cannot fill the crop."""
+    rng = np.random.default_rng(seed)
+    window = augment._window(rng, size)
+    assert all(0 <= part.start < part.stop <= side for part, side in zip(window, size, strict=True))
+    h, w = (part.stop - part.start for part in window)
+    S, root = augment.crop, augment.stretch**0.5
+    # Where both sides have their stretch, the side before it is within the bounds of the scale.
+    assert max(h, w) <= S / augment.min_scale * root + 1
+    fills = min(size) >= S / augment.min_scale * root
+    if fills:
+        assert min(h, w) >= S / augment.max_scale / root - 1
+        area = (S / augment.max_scale) ** 2, (S / augment.min_scale) ** 2
+        assert (area[0] ** 0.5 - 1) ** 2 - 1 <= h * w <= (area[1] ** 0.5 + 1) ** 2 + 1
+    ratio = (h - 0.5) / (w + 0.5), (h + 0.5) / max(w - 0.5, 0.1)
+    assert ratio[0] <= augment.stretch + 1e-9
+    assert ratio[1] >= 1 / augment.stretch - 1e-9
+
+
+@given(SIZES, SEEDS)
+def test_a_small_photograph_is_magnified_no_more_than_has_to_be(size, seed):
+    """To the square, or what `stretch` makes of it, of its shorter side."""
+    for stretch in (1, 1.5):
+        augment = augmentation(100, min_scale=0.01, max_scale=0.02, stretch=stretch)
+        window = augment._window(np.random.default_rng(seed), size)
+        h, w = (part.stop - part.start for part in window)
+        assert h == size[0] or w == size[1]
+        if stretch == 1:
+            assert h == w == min(size)
+
+
+def test_every_scale_stretch_and_place_comes():
+    """Evenly: in the logarithm of the scale, and in the place where it is."""
+    augment = augmentation(16, min_scale=0.5, max_scale=2, stretch=1.5)
+    rng = np.random.default_rng(0)
+    windows = [augment._window(rng, (400, 500)) for _ in range(4000)]
+    sides = np.array([[part.stop - part.start for part in window] for window in windows])
+    scale = np.log2(16 / np.sqrt(sides.prod(1)))
+    stretch = np.log(sides[:, 0] / sides[:, 1]) / np.log(1.5)
+    centres = np.array([[part.start + part.stop for part in window] for window in windows]) / 2
+    for values, least, most in (
+        (scale, -1, 1),
+        (stretch, -1, 1),
+        (centres[:, 0], 0, 400),
+        (centres[:, 1], 0, 500),
+    ):
+        counts, _ = np.histogram(values, 5, (least, most))
+        assert counts.sum() > 3800
+        assert counts.min() > 0.75 * len(values) / 5
+        assert counts.max() < 1.25 * len(values) / 5
+
+
+@settings(max_examples=200)
+@given(augmentations(), SIZES, SEEDS)
+def test_labels_are_of_the_nearest_pixel(augment, size, seed):
+    """Every row and column of the crop shows a row and column of the window, evenly, in order."""
+    _, rows, columns = augment(np.random.default_rng(seed), *place(size))
+    assert (rows == rows[:, :1]).all()
+    assert (columns == columns[:1]).all()
+    down, across = rows[:, 0].astype(int), columns[0].astype(int)
+    if across[0] > across[-1]:
+        assert augment.flip
+        across = across[::-1]
+    window = augment._window(np.random.default_rng(seed), size)
+    for shown, part in zip((down, across), window, strict=True):
+        centres = part.start + (np.arange(augment.crop) + 0.5) * (
+            (part.stop - part.start) / augment.crop
+        )
+        assert (shown <= centres + 1e-9).all()
+        assert (centres <= shown + 1 + 1e-9).all()
+
+
+@settings(max_examples=100)
+@given(
+    st.tuples(st.integers(40, 120), st.integers(40, 120)),
+    st.floats(0.4, 2),
+    st.floats(1, 1.5),
+    st.booleans(),
+    SEEDS,
+)
+def test_the_frame_stays_with_its_labels(size, scale, stretch, flip, seed):
+    """A photograph painted by its labels is still so in the crop, away from edges."""
+    random = np.random.default_rng(seed)
+    colours = random.integers(0, 256, (9, 3), np.uint8)
+    labels = random.integers(0, 9, (4, 5), np.uint8)
+    labels = cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST)
+    weights = labels.astype(np.float32) / 2
+    augment = Augmentation(48, scale / 2, scale, stretch, flip, colour=0)
+    frame, labels, weights = augment(random, colours[labels], labels, weights)
+    np.testing.assert_array_equal(weights, labels.astype(np.float32) / 2)
+    reach = np.ones((9, 9), np.uint8)
+    inside = cv2.erode(labels, reach) == cv2.dilate(labels, reach)
+    difference = np.abs(frame.astype(int) - colours[labels])[inside]
+    assert difference.max(initial=0) <= 1
+
+
+@given(SEEDS, st.booleans())
+def test_nothing_to_do(seed, larger):
+    """Without any variation a photograph of the crop's size stays as it is, a larger one is cut."""
+    size = (90, 100) if larger else (64, 64)
+    contents = photograph(size)
+    crop = NOTHING(np.random.default_rng(seed), *contents)
+    y, x = (part.start for part in NOTHING._window(np.random.default_rng(seed), size))
+    for a, b in zip(crop, contents, strict=True):
+        np.testing.assert_array_equal(a, b[y : y + 64, x : x + 64])
+
+
+def test_every_other_crop_is_mirrored():
+    augment = dataclasses.replace(NOTHING, flip=True)
+    contents = photograph((64, 64))
+    rng = np.random.default_rng(0)
+    mirrored = 0
+    for _ in range(200):
+        crop = augment(rng, *contents)
+        turn = np.s_[:, ::-1] if (crop[1] != contents[1]).any() else np.s_[:]
+        mirrored += turn != np.s_[:]
+        for a, b in zip(crop, contents, strict=True):
+            np.testing.assert_array_equal(a, b[turn])
+    assert 70 < mirrored < 130
+
+
+def test_reduced_frames_are_averaged():
+    """A fine chequerboard becomes grey, not whichever pixel is hit."""
+    board = np.indices((128, 128)).sum(0) % 2 * 255
+    frame = np.dstack([board] * 3).astype(np.uint8)
+    augment = dataclasses.replace(NOTHING, min_scale=0.5, max_scale=0.5)
+    shown, _, _ = augment(np.random.default_rng(0), frame, frame[..., 0], np.ones((128, 128)))
+    assert np.abs(shown.astype(int) - 127.5).max() <= 1
+
+
+# Colours
+
+
+@given(SIZES, SEEDS)
+def test_colours_change_no_labels(size, seed):
+    contents = photograph(size)
+    plain = augmentation(16, colour=0)
+    vivid = dataclasses.replace(plain, colour=0.4)
+    one, other = (augment(np.random.default_rng(seed), *contents) for augment in (plain, vivid))
+    np.testing.assert_array_equal(one[1], other[1])
+    np.testing.assert_array_equal(one[2], other[2])
+    # The same crop, in other colours: one affine map for all its pixels.
+    rng = np.random.default_rng(seed)
+    vivid._window(rng, size)
+    rng.random()  # whether to mirror
+    matrix = vivid._colours(rng).astype(np.float64)
+    expected = np.clip(one[0] @ matrix[:, :3].T + matrix[:, 3], 0, 255)
+    assert np.abs(other[0] - expected).max() <= 1
+
+
+@pytest.mark.parametrize("colour", [0.1, 0.4, 0.9])
+def test_colours_are_within_bounds(colour):
+    """Brightness, contrast and saturation change by that part at most, a channel by a quarter."""
+    augment, rng = dataclasses.replace(NOTHING, colour=colour), np.random.default_rng(0)
+    seen = []
+    for _ in range(500):
+        matrix = augment._colours(rng).astype(np.float64)
+        assert matrix.shape == (3, 4)
+        grey = matrix[:, :3].sum(1)  # what is made of grey, by channel: contrast × channel
+        assert (grey >= (1 - colour) * (1 - colour / 4) - 1e-6).all()
+        assert (grey <= (1 + colour) * (1 + colour / 4) + 1e-6).all()
+        # Away from grey by how much; the same in all channels but for their own factors.
+        mix = matrix[:, :3] / grey[:, None]
+        saturation = (mix - LUMA)[np.diag_indices(3)] / (1 - LUMA)
+        np.testing.assert_allclose(saturation, saturation[0], atol=1e-5)
+        np.testing.assert_allclose(mix @ np.ones(3), 1, atol=1e-6)
+        assert abs(saturation[0] - 1) <= colour + 1e-6
+        assert abs(matrix[0, 3]) <= 127.5 * 2 * colour + 1e-3
+        seen.append([grey.mean() - 1, saturation[0] - 1, matrix[0, 3] / 255])
+    assert (np.max(seen, 0) > 0.6 * colour).all()
+    assert (np.min(seen, 0) < -0.6 * colour).all()
+
+
+def test_middle_grey_changes_by_brightness_and_channels_alone():
+    """Contrast is about the middle of the range."""
+    augment, rng = dataclasses.replace(NOTHING, colour=0.4), np.random.default_rng(0)
+    for _ in range(100):
+        matrix = augment._colours(rng)
+        middle = matrix @ (127.5, 127.5, 127.5, 1)
+        assert (np.abs(middle / 127.5 - 1) <= 0.4 + 0.1 * 1.4 + 1e-6).all()

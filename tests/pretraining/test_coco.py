@@ -1,0 +1,581 @@
+"""jitnet_tf.pretraining.annotated: COCO's instances as targets, against COCO's own reader."""
+
+import contextlib
+import json
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.labels import LabelMaker, class_groups
+from jitnet_tf.pretraining.datasets.coco import Annotated, decode
+from teacher.images import UnreadableError
+from tests.materials import PHOTOGRAPH_SIZES, run_lengths, write_photographs
+
+PERSON, AUTO = 1, 3  # in lvs
+LVS = LabelMaker(class_groups("lvs"))
+SIZE = PHOTOGRAPH_SIZES[0]  # of the first photograph
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    return write_photographs(tmp_path_factory.mktemp("annotated"), 6)
+
+
+@pytest.fixture
+def material(tmp_path):
+    """Annotation file and folder of six photographs, to damage."""
+    return write_photographs(tmp_path, 6)
+
+
+def change(file, edit):
+    """Rewrites an annotation file after `edit(data)`."""
+    data = json.loads(file.read_text())
+    edit(data)
+    file.write_text(json.dumps(data))
+
+
+def only(*annotations):
+    """An edit that leaves these annotations alone, on the first photograph."""
+
+    def edit(data):
+        defaults = {"image_id": data["images"][0]["id"], "category_id": 7, "bbox": [0, 0, 9, 9]}
+        data["annotations"] = [
+            {**defaults, "id": i + 1, **annotation} for i, annotation in enumerate(annotations)
+        ]
+
+    return edit
+
+
+def rectangle(x, y, w, h):
+    """An annotation of a rectangle of whole pixels."""
+    return {
+        "segmentation": run_lengths(SIZE, np.s_[y : y + h, x : x + w]),
+        "bbox": [x, y, w, h],
+    }
+
+
+def coco(file):
+    with contextlib.redirect_stdout(None):
+        return COCO(str(file))
+
+
+# Targets
+
+
+def test_against_cocos_own_reader(pristine):
+    """Polygons in parts, run lengths, a crowd, and categories outside the groups."""
+    annotated = Annotated(*pristine, LabelMaker(class_groups("lvs"), box_dilation=0.125))
+    data = coco(pristine[0])
+    assert len(annotated) == len(annotated.names) == 6
+    assert annotated.names == [f"{'more/' if i % 2 else ''}{i:03d}.{'png' if i % 4 > 1 else 'jpg'}"
+                               for i in range(6)]  # fmt: skip
+    for number, image in enumerate(data.loadImgs(sorted(data.getImgIds()))):
+        frame, labels, weights = annotated.read(number)
+        person, car, crowd, _, _ = map(data.annToMask, data.imgToAnns[image["id"]])
+        H, W = image["height"], image["width"]
+        assert (frame.dtype, frame.shape) == (np.uint8, (H, W, 3))
+        assert annotated.path(number) == pristine[1] / image["file_name"]
+        expected = np.where(car, AUTO, np.where(person, PERSON, 0))
+        assert labels.dtype == np.uint8
+        np.testing.assert_array_equal(labels, expected)
+        boxes = np.ones((H, W), np.float32)
+        # 65 × 45 pixels from (5, 5) and 30 × 30 from (50, 30), an eighth larger on every side.
+        boxes[0:56, 0:78] = 5
+        boxes[26:64, 46:84] = 5
+        boxes[(crowd == 1) & (labels == 0)] = 0
+        assert weights.dtype == np.float32
+        np.testing.assert_array_equal(weights, boxes)
+        assert (weights == 0).any()
+        assert ((crowd == 1) & (weights == 5)).any()
+    assert annotated.lost == {}
+
+
+def test_the_pictures_are_those_annotated(pristine):
+    """The painted person and car are where the labels say."""
+    for number in range(6):
+        annotated = Annotated(*pristine, LVS)
+        frame, labels, _ = annotated.read(number)
+        for class_id, colour in ((PERSON, (250, 40, 40)), (AUTO, (40, 40, 250))):
+            inside = cv2.erode((labels == class_id).astype(np.uint8), np.ones((7, 7))) > 0
+            assert inside.sum() > 100
+            assert np.abs(frame[inside].astype(int) - colour).mean() < 20
+
+
+def test_other_groups_other_targets(pristine, tmp_path):
+    """A category outside the groups is background with weight 1, its crowd included."""
+    groups = tmp_path / "groups.txt"
+    groups.write_text("seat = chair, couch\n")
+    annotated = Annotated(*pristine, LabelMaker(class_groups(str(groups)), box_dilation=0))
+    _, labels, weights = annotated.read(0)
+    chair = coco(pristine[0]).annToMask(
+        {"image_id": 5, "segmentation": [[10, 70, 30, 70, 30, 90, 10, 90]]}
+    )
+    np.testing.assert_array_equal(labels, chair)
+    expected = np.ones(SIZE)
+    expected[70:90, 10:30] = 5
+    np.testing.assert_array_equal(weights, expected)
+    assert annotated.absent == []
+
+
+def test_crowds_change_no_labels(material):
+    """A crowd has weight 0 but where an object is labelled, and is nothing by itself."""
+    crowd = {**rectangle(20, 20, 40, 40), "iscrowd": 1}
+    person = rectangle(10, 10, 30, 30)
+    car = {**rectangle(50, 50, 20, 20), "category_id": 1}
+    change(material[0], only(crowd, person, car))
+    _, labels, weights = Annotated(*material, LVS).read(0)
+    expected = np.zeros(SIZE, np.uint8)
+    expected[10:40, 10:40] = PERSON
+    expected[50:70, 50:70] = AUTO
+    np.testing.assert_array_equal(labels, expected)
+    in_crowd = np.zeros(SIZE, bool)
+    in_crowd[20:60, 20:60] = True
+    np.testing.assert_array_equal(weights == 0, in_crowd & (expected == 0))
+    assert set(np.unique(weights[~in_crowd])) == {1, 5}
+
+
+def test_a_crowd_alone(material):
+    """Its box is not weighted, either."""
+    change(material[0], only({**rectangle(20, 20, 40, 40), "iscrowd": 1}))
+    _, labels, weights = Annotated(*material, LVS).read(0)
+    assert not labels.any()
+    expected = np.ones(SIZE)
+    expected[20:60, 20:60] = 0
+    np.testing.assert_array_equal(weights, expected)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_overlap_as_online(material, order):
+    """The higher class wins, whatever comes first."""
+    person, car = rectangle(10, 10, 30, 30), {**rectangle(20, 20, 30, 30), "category_id": 1}
+    change(material[0], only(*[person, car][::order]))
+    _, labels, _ = Annotated(*material, LVS).read(0)
+    assert (labels[20:50, 20:50] == AUTO).all()
+    assert (labels[10:20, 10:40] == PERSON).all()
+
+
+def test_scores_below_the_threshold_are_ignored(material):
+    """As online; an annotation without one is certain."""
+    change(
+        material[0],
+        only(
+            {**rectangle(10, 10, 10, 10), "score": 0.49},
+            {**rectangle(30, 10, 10, 10), "score": 0.5},
+            {**rectangle(50, 10, 10, 10), "score": float("nan")},
+            rectangle(70, 10, 10, 10),
+        ),
+    )
+    for threshold, seen in ((0.5, (30, 70)), (0.4, (10, 30, 70)), (1.0, (70,))):
+        label_maker = LabelMaker(class_groups("lvs"), threshold, box_dilation=0)
+        _, labels, weights = Annotated(*material, label_maker).read(0)
+        expected = np.zeros(SIZE, np.uint8)
+        for x in seen:
+            expected[10:20, x : x + 10] = PERSON
+        np.testing.assert_array_equal(labels, expected)
+        np.testing.assert_array_equal(weights, np.where(expected, 5, 1))
+
+
+def test_without_annotations_all_is_background(material):
+    change(material[0], only(rectangle(10, 10, 10, 10)))
+    _, labels, weights = Annotated(*material, LVS).read(3)
+    assert not labels.any()
+    assert (weights == 1).all()
+
+
+def test_ids_go_by_name(material):
+    """Ids that are COCO's for something else, or words, mean what the file says."""
+
+    def rename(data):
+        words = {7: 18, 1: 17, 3: "c", 2: 1}  # a person with the dog's id, a lamp with the person's
+        for row in data["annotations"]:
+            row["category_id"] = words[row["category_id"]]
+        for category in data["categories"]:
+            category["id"] = words[category["id"]]
+
+    before = Annotated(*material, LVS).read(0)
+    change(material[0], rename)
+    for one, other in zip(Annotated(*material, LVS).read(0), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_the_file_lacks(pristine):
+    annotated = Annotated(*pristine, LVS)
+    assert annotated.unknown == ["lamp"]
+    assert annotated.absent == ["bike", "bird", "dog", "horse", "elephant", "giraffe"]
+
+
+# Masks
+
+
+@st.composite
+def polygons(draw):
+    """A picture's size, and polygons on and around it."""
+    size = draw(st.tuples(st.integers(9, 60), st.integers(9, 60)))
+    coordinate = st.integers(-300, 900).map(lambda tenths: tenths / 10)
+    corners = st.lists(st.tuples(coordinate, coordinate), min_size=3, max_size=8)
+    shapes = draw(st.lists(corners, min_size=1, max_size=3))
+    return size, [[number for corner in shape for number in corner] for shape in shapes]
+
+
+def whole(mask, origin, size):
+    """A cut mask as one of the picture."""
+    full = np.zeros(size, bool)
+    full[origin[0] : origin[0] + mask.shape[0], origin[1] : origin[1] + mask.shape[1]] = mask
+    return full
+
+
+@given(polygons())
+def test_polygons_are_cocos(drawn):
+    size, shapes = drawn
+    data = COCO()
+    data.imgs = {1: {"height": size[0], "width": size[1]}}
+    expected = data.annToMask({"image_id": 1, "segmentation": shapes}) > 0
+    mask, origin = decode(shapes, size)
+    assert mask.dtype == bool
+    np.testing.assert_array_equal(whole(mask, origin, size), expected)
+    if expected.any():  # cut to what is covered
+        assert mask.any(0)[[0, -1]].all()
+        assert mask.any(1)[[0, -1]].all()
+    else:
+        assert mask.size == 0
+
+
+@given(
+    st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    st.sampled_from([0, 0.1, 0.5, 0.9, 1]),
+    st.integers(0, 99),
+)
+def test_run_lengths(size, part, seed):
+    """As numbers and as text."""
+    expected = np.random.default_rng(seed).random(size) < part
+    text = coco_mask.encode(np.asfortranarray(expected, np.uint8))["counts"].decode()
+    changes = np.flatnonzero(np.diff(expected.ravel(order="F"))) + 1
+    numbers = np.diff([0, *changes, expected.size]).tolist()
+    for counts in (text, [0, *numbers] if expected[0, 0] else numbers):
+        mask, origin = decode({"size": list(size), "counts": counts}, size)
+        np.testing.assert_array_equal(whole(mask, origin, size), expected)
+
+
+def test_runs_of_nothing():
+    """Some programs write them."""
+    mask, origin = decode({"size": [2, 5], "counts": [0, 0, 3, 2, 0, 0, 0, 1, 4]}, (2, 5))
+    assert np.flatnonzero(whole(mask, origin, (2, 5)).ravel(order="F")).tolist() == [3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "degenerate", [[[]], [[3, 3]], [[3, 3, 8, 8]], [[3, 3, 8, 3, 3, 3]], [[], [1, 1]]]
+)
+def test_polygons_of_no_area_cover_nothing(degenerate):
+    mask, _ = decode(degenerate, (20, 20))
+    assert not mask.any()
+    area = [2, 2, 9, 2, 9, 9, 2, 9]
+    for shapes in ([*degenerate, area], [area, *degenerate]):
+        both, origin = decode(shapes, (20, 20))
+        alone, other = decode([area], (20, 20))
+        assert tuple(origin) == tuple(other)
+        np.testing.assert_array_equal(both, alone)
+
+
+NONSENSE = [
+    "abc",
+    5,
+    True,
+    {"counts": [5]},
+    {"size": list(SIZE)},
+    {"size": list(SIZE), "counts": None},
+    {"size": list(SIZE), "counts": 7},
+    {"size": SIZE[0], "counts": "0"},
+    {"size": [SIZE[1], SIZE[0]], "counts": [SIZE[0] * SIZE[1]]},
+    {"size": list(SIZE), "counts": []},
+    {"size": list(SIZE), "counts": [5, 10]},
+    {"size": list(SIZE), "counts": [-5, 5 + SIZE[0] * SIZE[1]]},
+    {"size": list(SIZE), "counts": [0.5, SIZE[0] * SIZE[1] - 0.5]},
+    {"size": list(SIZE), "counts": [10**30]},
+    {"size": list(SIZE), "counts": ["a", "b"]},
+    {"size": list(SIZE), "counts": ""},
+    {"size": list(SIZE), "counts": "0"},
+    {"size": list(SIZE), "counts": "zzzz~~~"},
+    {"size": list(SIZE), "counts": "PPPPPPPPPPPPPPPPPPP"},
+    {"size": list(SIZE), "counts": "été"},
+    [1, 2, 3, 4, 5, 6],
+    [[1, 2, 3, 4, 5, 6, 7]],
+    [[1, 2, 3, 4, 5, 6], [7]],
+    [[1, 2, "x", 4, 5, 6]],
+    [[[1, 2], [3, 4], [5, 6]]],
+    [[0, 0, 1e9, 0, 1e9, 1e9]],
+    [[0, 0, float("nan"), 0, 5, 5]],
+    [[0, 0, float("inf"), 0, 5, 5]],
+    [None],
+    [{"size": list(SIZE), "counts": [5, 10]}, {"size": list(SIZE), "counts": [5, 10]}],
+]
+
+
+@pytest.mark.parametrize("segmentation", NONSENSE, ids=lambda value: repr(value)[:40])
+def test_masks_that_are_none(material, segmentation):
+    """The photograph is lost, once, and its file is told; nothing else happens."""
+    change(material[0], only({"segmentation": segmentation}, rectangle(5, 5, 9, 9)))
+    annotated = Annotated(*material, LVS)
+    for _ in range(2):
+        with pytest.raises(UnreadableError, match=r"000\.jpg \(annotation: ."):
+            annotated.read(0)
+    (problem,) = annotated.lost.values()
+    assert problem.startswith(f"{material[1]}/000.jpg (annotation: ")
+    annotated.read(1)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**40), 2**40)
+    | st.floats()
+    | st.text(max_size=6)
+    | st.text("0123456789:;<=>?@PQRSTUVWXYZ[\\]^_`abcdefghijklmno", max_size=12),
+    lambda inner: (
+        st.lists(inner, max_size=7)
+        | st.lists(st.lists(st.floats(-9e9, 9e9), max_size=9), max_size=3)
+        | st.fixed_dictionaries({"size": st.just([5, 7]), "counts": inner})
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300)
+@given(JSON)
+def test_any_segmentation_is_a_mask_or_refused(segmentation):
+    try:
+        mask, (y, x) = decode(segmentation, (5, 7))
+    except ValueError:
+        return
+    assert mask.dtype == bool
+    assert 0 <= y <= y + mask.shape[0] <= 5
+    assert 0 <= x <= x + mask.shape[1] <= 7
+
+
+# Files that are not COCO's
+
+
+def cut(data, *path):
+    """An edit of JSON that takes something out."""
+    for key in path[:-1]:
+        data = data[key]
+    del data[path[-1]]
+
+
+def put(data, value, *path):
+    for key in path[:-1]:
+        data = data[key]
+    data[path[-1]] = value
+
+
+KIND = "is not in COCO's instances format"
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda data: cut(data, "images"), KIND),
+        (lambda data: put(data, {}, "images"), KIND),
+        (lambda data: put(data, [], "images"), r"format \(ValueError: no images\)"),
+        (lambda data: cut(data, "categories"), KIND),
+        (lambda data: put(data, None, "annotations"), KIND),
+        (lambda data: put(data, [1, 2], "annotations"), KIND),
+        (lambda data: cut(data, "images", 2, "id"), KIND),
+        (lambda data: cut(data, "images", 2, "file_name"), r"\(KeyError: 'file_name'\)"),
+        (lambda data: cut(data, "images", 2, "height"), r"\(KeyError: 'height'\)"),
+        (lambda data: put(data, "tall", "images", 2, "height"), KIND),
+        (lambda data: put(data, float("inf"), "images", 2, "width"), KIND),
+        (lambda data: put(data, "x", "images", 2, "id"), KIND),
+        (lambda data: put(data, None, "images", 2), KIND),
+        (lambda data: cut(data, "categories", 0, "name"), r"\(KeyError: 'name'\)"),
+        (lambda data: put(data, ["person"], "categories", 0, "name"), KIND),
+        (lambda data: put(data, 3, "categories", 0, "name"), KIND),
+        (lambda data: put(data, "person", "categories"), KIND),
+        (lambda data: cut(data, "annotations", 1, "image_id"), KIND),
+        (lambda data: cut(data, "annotations", 1, "category_id"), KIND),
+        (lambda data: put(data, [1], "annotations", 1, "category_id"), KIND),
+        (lambda data: cut(data, "annotations", 1, "bbox"), r"\(KeyError: 'bbox'\)"),
+        (lambda data: put(data, None, "annotations", 1, "bbox"), KIND),
+        (lambda data: put(data, [1, 2, 3], "annotations", 1, "bbox"), r"a box \[1, 2, 3\]"),
+        (lambda data: put(data, [1, 2, 3, 4] * 2, "annotations", 1, "bbox"), "a box"),
+        (lambda data: put(data, [1, 2, 3, "x"], "annotations", 1, "bbox"), KIND),
+        (lambda data: put(data, [1, 2, 3, float("nan")], "annotations", 1, "bbox"), "a box"),
+        (lambda data: put(data, "much", "annotations", 1, "score"), KIND),
+        (lambda data: put(data, [1], "unread"), KIND),
+    ],
+)
+def test_other_formats(material, edit, message):
+    change(material[0], edit)
+    with pytest.raises(UserError, match=message) as info:
+        Annotated(*material, LVS)
+    assert str(info.value).startswith(f"annotation file '{material[0]}' ")
+    assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b"7", b"\xff\xfe{}", b"{}", b"[" * 100_000]
+)
+def test_other_files(material, content):
+    material[0].write_bytes(content)
+    with pytest.raises(UserError, match=KIND):
+        Annotated(*material, LVS)
+
+
+def test_no_file(material):
+    for path in (material[1], material[1] / "gone.json"):
+        with pytest.raises(UserError, match="does not exist"):
+            Annotated(path, material[1], LVS)
+
+
+def test_nothing_of_any_group(material, tmp_path):
+    groups = tmp_path / "groups.txt"
+    groups.write_text("dog\ncat\n")
+    message = "holds no mask of any of the classes dog, cat: choose other --class_groups"
+    with pytest.raises(UserError, match=message):
+        Annotated(*material, LabelMaker(class_groups(str(groups))))
+    # Boxes alone, as detection sets have them, are no masks.
+    for empty in ([], None, {}):
+        change(material[0], only({"segmentation": empty}))
+        with pytest.raises(UserError, match="no mask of any of the classes person, bike"):
+            Annotated(*material, LVS)
+    change(material[0], lambda data: data.pop("annotations"))
+    with pytest.raises(UserError, match="no mask of any"):
+        Annotated(*material, LVS)
+
+
+# Photographs that are not there
+
+
+def test_no_folder(material):
+    for folder in (material[1] / "gone", material[0]):
+        with pytest.raises(UserError, match="is not a folder: give the photographs of"):
+            Annotated(material[0], folder, LVS)
+
+
+def test_missing_photographs_are_counted(tmp_path):
+    """To a tenth."""
+    file, folder = write_photographs(tmp_path, 20)
+    (folder / "000.jpg").unlink()
+    (folder / "more" / "003.png").unlink()
+    annotated = Annotated(file, folder, LVS)
+    assert annotated.lost == {
+        "000.jpg": f"{folder}/000.jpg (missing)",
+        "more/003.png": f"{folder}/more/003.png (missing)",
+    }
+    assert len(annotated) == 18
+    assert annotated.names[:2] == ["more/001.jpg", "002.png"]
+    annotated.read(0)
+
+    (folder / "more" / "001.jpg").unlink()
+    message = r"3 of the 20 photographs of .* are missing or damaged, such as .*000\.jpg"
+    with pytest.raises(UserError, match=message):
+        Annotated(file, folder, LVS)
+    with pytest.raises(UserError, match=r"20 of the 20 .*: check the folder of the photographs"):
+        Annotated(file, tmp_path, LVS)
+
+
+def test_damaged_photographs_are_counted_once(tmp_path):
+    file, folder = write_photographs(tmp_path, 20)
+    damaged = (2, 5, 7)
+    annotated = Annotated(file, folder, LVS)
+    for number in damaged:
+        annotated.path(number).write_bytes(b"")
+    for _ in range(3):
+        for number in damaged[:2]:
+            with pytest.raises(UnreadableError, match="no picture, or damaged"):
+                annotated.read(number)
+            annotated.check_lost()
+    assert sorted(annotated.lost) == ["002.png", "more/005.jpg"]
+    with pytest.raises(UnreadableError):
+        annotated.read(damaged[2])
+    with pytest.raises(UserError, match="3 of the 20 photographs of"):
+        annotated.check_lost()
+
+
+def test_a_photograph_of_another_size(material):
+    change(material[0], lambda data: put(data, 97, "images", 0, "height"))
+    annotated = Annotated(*material, LVS)
+    message = r"000\.jpg \(96×128 pixels, annotated as 97×128\)"
+    with pytest.raises(UnreadableError, match=message):
+        annotated.read(0)
+    assert list(annotated.lost) == ["000.jpg"]
+
+
+# Parts
+
+
+def test_parts(tmp_path):
+    file, folder = write_photographs(tmp_path, 20)
+    annotated = Annotated(file, folder, LVS)
+    names, contents = annotated.names, annotated.read(8)
+    part = annotated.subset([3, 8])
+    annotated.keep([0, 8, 9])
+    assert part.names == [names[3], names[8]]
+    assert annotated.names == [names[0], names[8], names[9]]
+    for one in (part.read(1), annotated.read(1)):
+        for a, b in zip(one, contents, strict=True):
+            np.testing.assert_array_equal(a, b)
+    # Each counts its own.
+    annotated.path(0).write_bytes(b"")
+    with pytest.raises(UnreadableError):
+        annotated.read(0)
+    assert list(annotated.lost) == [names[0]]
+    assert part.lost == {}
+
+
+def test_a_part_that_is_lost_is_too_much(tmp_path):
+    """However small a part of the whole it is."""
+    file, folder = write_photographs(tmp_path, 40)
+    annotated = Annotated(file, folder, LVS)
+    part = annotated.subset([3, 8])
+    annotated.keep(range(10, 40))
+    for number in range(2):
+        part.path(number).write_bytes(b"")
+        with pytest.raises(UnreadableError):
+            part.read(number)
+    with pytest.raises(UserError, match="2 of the 2 photographs"):
+        part.check_lost()
+    annotated.check_lost()
+
+
+def test_what_was_missing_before_a_part_was_taken_does_not_count_against_it(tmp_path):
+    file, folder = write_photographs(tmp_path, 20)
+    for name in ("000.jpg", "002.png"):
+        (folder / name).unlink()
+    annotated = Annotated(file, folder, LVS)
+    annotated.keep(range(10))
+    annotated.check_lost()
+    annotated.path(4).write_bytes(b"")
+    with pytest.raises(UnreadableError):
+        annotated.read(4)
+    annotated.check_lost()
+    assert len(annotated.lost) == 3
+    annotated.path(5).write_bytes(b"")
+    with pytest.raises(UnreadableError):
+        annotated.read(5)
+    with pytest.raises(UserError, match="4 of the 12 photographs"):
+        annotated.check_lost()
+
+
+def test_real_annotations(shared):
+    """COCO's own: every photograph can be read, and most classes occur."""
+    file = shared("images/coco/instances.json")
+    annotated = Annotated(file, shared("images/coco/images"), LVS)
+    data = coco(file)
+    assert len(annotated) == 175
+    assert annotated.lost == {}
+    assert annotated.unknown == []
+    for number in range(0, 175, 25):
+        frame, labels, weights = annotated.read(number)
+        assert labels.shape == weights.shape == frame.shape[:2]
+        (image,) = (i for i in data.dataset["images"] if i["file_name"] == annotated.names[number])
+        people = [row for row in data.imgToAnns[image["id"]] if row["category_id"] == 1]
+        masks = [data.annToMask(row) for row in people if not row["iscrowd"]]
+        expected = np.any([np.zeros(labels.shape), *masks], axis=0)
+        assert (expected >= (labels == PERSON)).all()
+        assert (labels[expected] >= PERSON).all()

@@ -1,0 +1,161 @@
+"""jitnet_tf.pretraining.validation: counts worked out by hand for a segmenter that is none."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tqdm import tqdm
+
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.distillation.metrics import confusion
+from jitnet_tf.labels import LabelMaker, class_groups
+from jitnet_tf.pretraining import validation
+from jitnet_tf.pretraining.datasets.coco import Annotated
+from teacher.images import UnreadableError
+from tests.materials import write_photographs
+
+GROUPS = class_groups("lvs")
+C = len(GROUPS.names)
+PERSON, AUTO, DOG = (GROUPS.names.index(name) for name in ("person", "auto", "dog"))
+
+
+@pytest.fixture
+def annotated(tmp_path):
+    return Annotated(*write_photographs(tmp_path, 20), LabelMaker(GROUPS))
+
+
+def evaluate(segment, annotated):
+    with tqdm(total=len(annotated), disable=False, leave=False) as progress:
+        counts = validation.evaluate(segment, annotated, C, progress)
+        assert progress.n == len(annotated)
+    assert (counts.dtype, counts.shape) == (np.int64, (C, C))
+    return counts
+
+
+def always(class_id):
+    """A segmenter that sees one class everywhere."""
+
+    def segment(frame):
+        assert frame.dtype == tf.uint8
+        return tf.fill(frame.shape[:2], tf.constant(class_id, tf.uint8))
+
+    return segment
+
+
+def colours(frame):
+    """A segmenter that knows the paint of `write_photographs`."""
+    r, _, b = np.moveaxis(frame.numpy().astype(int), -1, 0)
+    person, car = (r > 180) & (b < 110), (b > 180) & (r < 110)
+    return tf.constant(np.where(car, AUTO, np.where(person, PERSON, 0)).astype(np.uint8))
+
+
+def test_counts_are_of_all_pixels_outside_crowds(annotated):
+    contents = [annotated.read(number)[1:] for number in range(20)]
+    judged = sum(int((weights > 0).sum()) for _, weights in contents)
+    crowds = sum(int((weights == 0).sum()) for _, weights in contents)
+    assert crowds > 0
+    for class_id in (0, PERSON, DOG):
+        counts = evaluate(always(class_id), annotated)
+        assert counts.sum() == judged
+        expected = np.zeros((C, C), np.int64)
+        for labels, weights in contents:
+            expected[:, class_id] += np.bincount(labels[weights > 0], minlength=C)
+        np.testing.assert_array_equal(counts, expected)
+        assert counts[[PERSON, AUTO], class_id].all()
+
+
+def test_counts_add_up_over_photographs(annotated):
+    expected = np.zeros((C, C), np.int64)
+    for number in range(20):
+        frame, labels, weights = annotated.read(number)
+        prediction = colours(tf.constant(frame)).numpy()
+        for y, x in zip(*np.nonzero(weights), strict=True):
+            expected[labels[y, x], prediction[y, x]] += 1
+        if number == 2:
+            break
+    part = annotated.subset(range(3))
+    counts = evaluate(colours, part)
+    np.testing.assert_array_equal(counts, expected)
+    assert not np.array_equal(counts, np.diag(np.diag(counts)))
+
+
+def test_what_is_predicted_in_a_crowd_does_not_count(annotated):
+    """Whatever it is."""
+    part = annotated.subset([0])
+    _, labels, weights = part.read(0)
+
+    def segment(inside):
+        prediction = labels.copy()
+        prediction[weights == 0] = inside
+        return lambda frame: tf.constant(prediction)
+
+    counts = [evaluate(segment(inside), part) for inside in (0, PERSON, DOG)]
+    for one in counts:
+        np.testing.assert_array_equal(one, confusion(labels[weights > 0], labels[weights > 0], C))
+    score = validation.scores(counts[0], GROUPS.names)
+    assert score == {"mean_iou": 1, "class_iou": {"person": 1, "auto": 1}}
+
+
+def test_damaged_photographs_are_skipped(annotated):
+    whole = evaluate(always(0), annotated)
+    lost = [annotated.read(number)[1:] for number in (3, 11)]
+    for number in (3, 11):
+        annotated.path(number).write_bytes(b"no picture")
+    counts = evaluate(always(0), annotated)
+    for labels, weights in lost:
+        whole[:, 0] -= np.bincount(labels[weights > 0], minlength=C)
+    np.testing.assert_array_equal(counts, whole)
+    assert len(annotated.lost) == 2
+
+
+def test_too_many_damaged_photographs(annotated):
+    for number in (3, 11, 12):
+        annotated.path(number).write_bytes(b"no picture")
+    with pytest.raises(UserError, match="3 of the 20 photographs of"):
+        evaluate(always(0), annotated)
+    with pytest.raises(UnreadableError):
+        annotated.read(12)
+
+
+def test_nothing_to_judge(annotated):
+    assert not evaluate(always(0), annotated.subset([])).any()
+
+
+# Scores
+
+
+def test_scores_are_of_the_classes_labelled():
+    counts = np.zeros((C, C), np.int64)
+    counts[0] = [50, 10, 0, 0, 0, 6, 0, 0, 0]  # of what is background, 6 pixels seen as dog
+    counts[PERSON, [0, PERSON]] = 5, 25
+    counts[AUTO, [PERSON, AUTO]] = 4, 12
+    score = validation.scores(counts, GROUPS.names)
+    person, auto = 25 / (25 + 5 + 10 + 4), 12 / 16
+    assert score["class_iou"] == pytest.approx({"person": person, "auto": auto})
+    assert score["mean_iou"] == pytest.approx((person + auto) / 2)
+
+
+def test_scores_of_nothing():
+    counts = np.zeros((C, C), np.int64)
+    counts[0, [0, DOG]] = 90, 10
+    assert validation.scores(counts, GROUPS.names) == {"mean_iou": None, "class_iou": {}}
+
+
+# The student
+
+
+def test_the_class_of_the_greatest_logit_at_any_size():
+    """With one trace, and normalised as in a run, not as in training."""
+
+    def model(frames, training):
+        assert not training
+        r, g, b = tf.unstack(tf.cast(frames, tf.float32), axis=-1)
+        return tf.stack([tf.fill(tf.shape(r), 100.0), r, g, b], axis=-1)
+
+    segment = validation.segmenter(model)
+    for size in ((64, 96), (50, 75), (1, 1)):
+        frame = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
+        classes = segment(tf.constant(frame))
+        assert (classes.dtype, tuple(classes.shape)) == (tf.uint8, size)
+        expected = np.concatenate([np.full((*size, 1), 100), frame], axis=-1).argmax(-1)
+        np.testing.assert_array_equal(classes.numpy(), expected)
+    assert segment.experimental_get_tracing_count() == 1

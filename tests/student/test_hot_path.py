@@ -1,0 +1,295 @@
+"""What a frame costs, in counts: traces, operations at full size, copies, allocations.
+
+None of these is a time, and each stands for one: whoever makes them more makes frames slower.
+"""
+
+import gc
+import itertools
+import tracemalloc
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+from tensorflow.python.framework import constant_op
+
+from jitnet_tf.distillation.distiller import Distiller
+from jitnet_tf.distillation.schedule import Schedule
+from jitnet_tf.distillation.stream import ScoredStream
+from jitnet_tf.labels import LabelMaker, class_groups
+from jitnet_tf.student import fused_head
+from jitnet_tf.student.jitnet import build_jitnet
+from jitnet_tf.student.student import Student
+from teacher.detections import Instances
+
+SIZE = (160, 192)
+PIXELS = SIZE[0] * SIZE[1]
+FRAME, CLASS_MAP = 3 * PIXELS, PIXELS  # bytes
+MAKER = LabelMaker(class_groups("lvs"))
+NUM_CLASSES = len(MAKER.groups.names)
+KEPT_BY_STUDENTS = ("_greatest", "_loss", "_pixel_gradients", "_resize_gradient")
+NOBODY = Instances(
+    np.zeros((0, 4), np.float32),
+    np.zeros(0, np.int32),
+    np.zeros(0, np.float32),
+    (),
+    np.zeros((0, 2), np.int32),
+)
+
+
+def make_student(size=SIZE, **options):
+    keras.utils.set_random_seed(0)
+    fused = options.pop("fused", True)
+    model = build_jitnet(NUM_CLASSES, width=0.25, frame_size=size, **options)
+    return Student(model, size, fused=fused)
+
+
+@pytest.fixture(scope="module")
+def traced():
+    """A student that has run, and how often its parts have been traced for it."""
+    parts = [getattr(fused_head, name) for name in KEPT_BY_STUDENTS]
+    before = [part.experimental_get_tracing_count() for part in parts]
+    made = make_student()
+    made.warm_up(frame(0))
+    made.update(*lesson(0))
+    after = [part.experimental_get_tracing_count() for part in parts]
+    return made, [b - a for a, b in zip(before, after, strict=True)]
+
+
+@pytest.fixture
+def student(traced):
+    return traced[0]
+
+
+def steps(student):
+    """What a stream's frames go through."""
+    return student._infer, student._update, student._attempt
+
+
+def frame(seed):
+    return np.random.default_rng(seed).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+
+
+def lesson(seed):
+    """What an update is given."""
+    labels = np.random.default_rng(seed).integers(0, NUM_CLASSES, SIZE).astype(np.uint8)
+    return frame(seed), labels, np.ones(SIZE, np.float32)
+
+
+# Traces: one takes seconds, which whatever asks for another pays in the middle of a stream.
+
+
+def test_steps_are_traced_once(student):
+    for i in range(5):
+        student.infer(frame(i))
+        student.update(*lesson(i))
+        student.attempt(*lesson(i), lambda class_ids, i=i: i % 2)
+        student.set_learning_rate(0.01 / (i + 1))
+    student.set_state(student.get_state())
+    student.warm_up(frame(6))
+    student.infer(frame(7)[::-1])
+    student.update(*lesson(8))
+    student.attempt(*lesson(9), lambda class_ids: True)
+    assert [step.experimental_get_tracing_count() for step in steps(student)] == [1, 1, 1]
+
+
+def test_loops_are_compiled_once_for_all_phases(traced):
+    """XLA compiles each trace on its own: four times as many, and a start takes seconds longer."""
+    assert dict(zip(KEPT_BY_STUDENTS, traced[1], strict=True)) == dict.fromkeys(KEPT_BY_STUDENTS, 1)
+
+
+# Operations at full size: at 720p each writes and reads megabytes, and is most of what they cost.
+
+
+def operations(step):
+    """All of a step's operations, those of the functions that it calls included."""
+    seen, graphs = set(), [step.get_concrete_function().graph]
+    while graphs:
+        graph = graphs.pop()
+        yield from graph.get_operations()
+        # A graph's functions, which both TensorFlows keep there, have no public name.
+        for name, function in graph._functions.items():
+            if name not in seen:
+                seen.add(name)
+                graphs.append(function.graph)
+
+
+def pixels_and_channels(shape):
+    """Of a map in any order, or of a list of pixels."""
+    *rest, low, high = sorted(shape)
+    if high >= PIXELS:
+        return high, low * int(np.prod(rest))
+    return low * high, int(np.prod(rest))
+
+
+def many_channels_at_full_size(step):
+    """The operations that make a float for each pixel of a frame in more than three channels."""
+    found = []
+    for operation in operations(step):
+        for tensor in operation.outputs:
+            if not tensor.dtype.is_floating:
+                continue
+            if not tensor.shape.is_fully_defined():
+                # What normalisation keeps for its gradient, a few numbers a channel.
+                assert operation.type in ("FusedBatchNormV3", "ZerosLike", "Placeholder")
+                continue
+            if tensor.shape.rank >= 2:
+                pixels, channels = pixels_and_channels(tensor.shape)
+                if pixels >= PIXELS and channels > 3:
+                    found.append(operation.name)
+    return found
+
+
+def frames_converted(step):
+    """The operations that make another type of a frame's bytes."""
+    return [
+        operation.type
+        for operation in operations(step)
+        if any(t.dtype == tf.uint8 and t.shape.num_elements() == FRAME for t in operation.inputs)
+        and all(tensor.dtype != tf.uint8 for tensor in operation.outputs)
+    ]
+
+
+def test_no_logit_at_full_size(student):
+    """The frame itself has three channels, and class ids, labels and weights one."""
+    for step in steps(student):
+        assert len(list(operations(step))) > 100
+        assert many_channels_at_full_size(step) == []
+
+
+def test_logits_at_full_size_would_be_found():
+    plain = make_student(fused=False)
+    for step, least in ((plain._infer, 2), (plain._update, 4)):
+        assert len(many_channels_at_full_size(step)) >= least
+
+
+def test_what_counts_as_full_size():
+    for shape in [(1, 160, 192, 4), (4, 160, 192), (PIXELS, 4), (1, 162, 194, 4)]:
+        pixels, channels = pixels_and_channels(shape)
+        assert pixels >= PIXELS
+        assert channels == 4
+
+
+def test_what_does_not_count_as_full_size():
+    for shape in [(1, 80, 96, 64), (3, 3, 128, 160), (2, 2, 80, 96), (160, 64), (9, 80, 96)]:
+        assert pixels_and_channels(shape)[0] < PIXELS
+
+
+def test_a_frame_is_converted_once(student):
+    """To floats: four bytes for one."""
+    for step in steps(student):
+        assert frames_converted(step) == ["Cast"]
+
+
+# Copies between numpy and TensorFlow, which on a GPU are transfers
+
+
+@pytest.fixture
+def copies(monkeypatch):
+    """Lists of the shapes that go to TensorFlow and that come back, from here on.
+
+    Where these pass has no public name: should a TensorFlow move it, the lists are empty and the
+    tests fail.
+    """
+    to_tensors, to_arrays = [], []
+    to_tensor = constant_op.convert_to_eager_tensor
+    eager_tensor = type(tf.constant(0))
+    to_array = eager_tensor._numpy
+
+    def spy_on_arguments(value, *arguments, **options):
+        if isinstance(value, np.ndarray):
+            to_tensors.append(value.shape)
+        return to_tensor(value, *arguments, **options)
+
+    def spy_on_results(tensor):
+        to_arrays.append(tuple(tensor.shape))
+        return to_array(tensor)
+
+    monkeypatch.setattr(constant_op, "convert_to_eager_tensor", spy_on_arguments)
+    monkeypatch.setattr(eager_tensor, "_numpy", spy_on_results)
+    return to_tensors, to_arrays
+
+
+def test_inference_copies_a_frame_there_and_class_ids_back(student, copies):
+    picture = frame(0)
+    student.infer(picture)
+    assert copies == ([(*SIZE, 3)], [SIZE])
+
+
+def test_an_update_copies_its_arguments_there_and_the_loss_back(student, copies):
+    arguments = lesson(0)
+    student.update(*arguments)
+    assert copies == ([(*SIZE, 3), SIZE, SIZE], [()])
+
+
+def test_an_attempt_copies_its_arguments_there_and_little_back(student, copies):
+    """The class ids that it shows to what decides are TensorFlow's own memory, on a CPU."""
+    student.attempt(*lesson(0), lambda class_ids: True)
+    assert copies == ([(*SIZE, 3), SIZE, SIZE], [(), ()])
+
+
+# Allocations that Python and numpy make; large ones are fresh pages, cleared by the system
+
+
+def distiller(student, max_stride=1 << 20):
+    """One whose teacher, which sees nobody, is asked at the first frame only."""
+    schedule = Schedule(
+        max_updates=0, min_stride=max_stride, max_stride=max_stride, accuracy_threshold=0.5
+    )
+    return Distiller(student, lambda frame, index: NOBODY, MAKER, schedule)
+
+
+def allocated(step):
+    """The most bytes that a step has at once beyond what there was before it."""
+    step()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        step()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+def growth(step, count=200):
+    """The bytes that remain after so many steps."""
+    tracemalloc.start()
+    try:
+        step()
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(count):
+            step()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+
+SMALL = 16_000  # bytes: all but maps
+assert SMALL < CLASS_MAP  # another map would not go unnoticed
+# TensorFlow's own tensors leave up to 130 bytes a step behind; frames kept would be 18 MB.
+LITTLE_MORE = 50_000
+
+
+def test_a_frame_takes_its_class_map(student):
+    """And a copy of the frame: TensorFlow makes one of every array that it is given."""
+    pictures = itertools.cycle([frame(i) for i in range(3)])
+    segmenter = distiller(student)
+    segmenter.step(next(pictures))
+    most = allocated(lambda: segmenter.step(next(pictures)))
+    assert CLASS_MAP < most <= FRAME + CLASS_MAP + SMALL
+    assert growth(lambda: segmenter.step(next(pictures))) < LITTLE_MORE
+
+
+def test_a_scored_frame_takes_two_maps_and_its_score(student):
+    pictures = itertools.cycle([frame(i) for i in range(3)])
+    segmenter = distiller(student)
+    segmenter.step(next(pictures))
+    scored = ScoredStream(pictures, segmenter, MAKER, lambda frame, index: NOBODY)
+    most = allocated(scored.next_result)
+    # Counting takes an integer of eight bytes for each pixel, twice where numpy does not reuse the
+    # first, and the buffer through which numpy converts.
+    assert 2 * CLASS_MAP < most <= 2 * CLASS_MAP + 16 * PIXELS + 65_536 + SMALL
+    assert growth(scored.next_result) < LITTLE_MORE

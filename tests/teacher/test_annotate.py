@@ -1,0 +1,384 @@
+"""The journey of labels for photographs: a teacher sees each once, COCO's tools read it."""
+
+import contextlib
+import json
+import os
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools.coco import COCO
+
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.labels import LabelMaker, class_groups
+from jitnet_tf.pretraining.datasets.coco import Annotated
+from teacher import annotate, coco, images, open_teacher
+from teacher.detections import Instances, from_box_masks
+from tests.commands import run_command
+from tests.materials import texture, write_teacher
+
+TEACHER = {"teacher": "t", "teacher_sha256": "0123456789abcdef"}
+SIZES = ((48, 64), (64, 48), (40, 72))
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    """Seven photographs in `photos`, of several sizes, and a SavedModel."""
+    folder = tmp_path_factory.mktemp("material")
+    (folder / "photos" / "more").mkdir(parents=True)
+    for i in range(7):
+        name = f"photos/{'more/' if i > 4 else ''}{i}.{'png' if i % 2 else 'jpg'}"
+        picture = texture(SIZES[i % len(SIZES)], i, 120)
+        assert cv2.imwrite(str(folder / name), picture)
+    write_teacher(folder / "teacher")
+    return folder
+
+
+@pytest.fixture
+def photos(material, tmp_path):
+    """A copy of the photographs, to damage."""
+    return shutil.copytree(material / "photos", tmp_path / "photos")
+
+
+class Teacher:
+    """Sees a few objects that follow from the picture; stops after so many when told to."""
+
+    def __init__(self, stop_after=None):
+        self.stop_after = stop_after
+        self.seen = []
+
+    def __call__(self, frame, index):
+        if len(self.seen) == self.stop_after:
+            raise KeyboardInterrupt
+        self.seen.append(frame)
+        random = np.random.default_rng(int(frame.sum()))
+        corners = np.sort(random.uniform(-0.2, 1.2, (4, 2, 2)), axis=1).reshape(4, 4)
+        classes, masks = random.choice([1, 3, 17, 18, 12], 4), random.random((4, 7, 7))
+        return from_box_masks(corners, classes, random.random(4), masks, frame.shape[:2], 0.05)
+
+
+def load(file):
+    """COCO's own reader of a file, without its notes."""
+    with contextlib.redirect_stdout(None):
+        return COCO(str(file))
+
+
+def left(folder):
+    """The files in a folder, by name."""
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
+
+
+# What is written
+
+
+def test_the_file_is_cocos(material, tmp_path, capsys):
+    output = tmp_path / "new" / "photos.json"
+    inputs = (f"--images={material}/photos", f"--teacher={material}/teacher")
+    assert run_command(annotate, *inputs, f"--output={output}") == 0
+    assert f"{output}: written" in capsys.readouterr().out
+    assert left(output.parent) == ["photos.json"]
+
+    data = load(output)
+    names = images.names(material / "photos")
+    found = data.loadImgs(sorted(data.getImgIds()))
+    assert [image["file_name"] for image in found] == names
+    assert {category["id"]: category["name"] for category in data.loadCats(data.getCatIds())} == (
+        coco.NAMES
+    )
+    teacher = open_teacher(str(material / "teacher"))
+    for image in found:
+        frame = images.read(material / "photos" / image["file_name"])
+        assert (image["height"], image["width"]) == frame.shape[:2]
+        rows = data.loadAnns(data.getAnnIds(imgIds=image["id"]))
+        said = teacher(frame, 0)
+        assert len(rows) == len(said) == 2
+        for i, row in enumerate(rows):
+            assert row["category_id"] == said.classes[i]
+            assert np.float32(row["score"]) == said.scores[i]
+            mask = np.zeros(frame.shape[:2], np.uint8)
+            (y, x), (h, w) = said.origins[i], said.masks[i].shape
+            mask[y : y + h, x : x + w] = said.masks[i]
+            np.testing.assert_array_equal(data.annToMask(row), mask)
+            assert row["area"] == mask.sum() > 0
+            assert row["iscrowd"] == 0
+            x, y, w, h = row["bbox"]
+            height, width = frame.shape[:2]
+            box = np.float32([y / height, x / width, (y + h) / height, (x + w) / width])
+            np.testing.assert_array_equal(box, said.boxes[i])
+    assert json.loads(output.read_text())["info"]["teacher"] == "teacher"
+
+
+@st.composite
+def anything_seen(draw):
+    """A picture's size and Instances on it."""
+    size = draw(st.tuples(st.integers(1, 40), st.integers(1, 40)))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    count = draw(st.integers(0, 6))
+    corners = np.sort(random.uniform(-0.3, 1.3, (count, 2, 2)), axis=1).reshape(count, 4)
+    classes = random.choice([1, 2, 3, 4, 8, 16, 17, 18, 12, 90], count)
+    scores, masks = random.uniform(0.05, 1, count), random.random((count, 5, 5))
+    return size, from_box_masks(corners, classes, scores, masks, size)
+
+
+@settings(max_examples=25)
+@given(
+    seen=anything_seen(),
+    threshold=st.sampled_from([0.05, 0.5, 0.9]),
+    dilation=st.sampled_from([0, 0.075, 0.15]),
+)
+def test_learned_from_as_if_the_teacher_were_there(tmp_path_factory, seen, threshold, dilation):
+    """Labels and weights equal, in every bit, those of the instances themselves."""
+    folder = tmp_path_factory.mktemp("photos")
+    (height, width), instances = seen
+    # An object without pixels is no annotation in COCO's format.
+    keep = [i for i, mask in enumerate(instances.masks) if mask.any()]
+    with_pixels = Instances(
+        instances.boxes[keep],
+        instances.classes[keep],
+        instances.scores[keep],
+        tuple(instances.masks[i] for i in keep),
+        instances.origins[keep],
+    )
+    picture = np.zeros((height, width, 3), np.uint8)
+    assert cv2.imwrite(str(folder / "a.png"), picture)
+    assert cv2.imwrite(str(folder / "b.png"), picture[:1, :1])
+    person = from_box_masks([[0, 0, 1, 1]], [1], [0.9], np.ones((1, 2, 2)), (1, 1))
+    said = iter([instances, person])
+    assert annotate.annotate(folder, lambda *_: next(said), TEACHER, folder / "a.json") == []
+    label_maker = LabelMaker(class_groups("lvs"), threshold, 5, dilation)
+    annotated = Annotated(folder / "a.json", folder, label_maker)
+    for number, of in enumerate((with_pixels, person)):
+        frame, labels, weights = annotated.read(number)
+        size = frame.shape[:2]
+        for found, expected in (
+            (labels, label_maker.labels(of, size)),
+            (weights, label_maker.weights(of, size)),
+        ):
+            assert found.dtype == expected.dtype
+            np.testing.assert_array_equal(found, expected)
+
+
+# Interruptions
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40, 100_000])
+@pytest.mark.parametrize("stop_after", [0, 1, 4, 5])
+def test_interrupted_it_goes_on(photos, tmp_path, stop_after, cut):
+    """To the same bytes, also after a partial line, without showing anything twice."""
+    (photos / "3.png").write_bytes(b"no picture")
+    whole, parts = tmp_path / "whole.json", tmp_path / "parts.json"
+    annotate.annotate(photos, Teacher(), TEACHER, whole)
+    first, second = Teacher(stop_after), Teacher()
+    with pytest.raises(KeyboardInterrupt):
+        annotate.annotate(photos, first, TEACHER, parts)
+    partial = tmp_path / f"parts.json{annotate.PARTIAL}"
+    assert not parts.exists()
+    data = partial.read_bytes()
+    partial.write_bytes(data[: max(0, len(data) - cut)])
+    lines = partial.read_bytes().count(b"\n") - 1
+    problems = annotate.annotate(photos, second, TEACHER, parts)
+    assert parts.read_bytes() == whole.read_bytes()
+    assert len(problems) == 1
+    # Nothing is seen twice but what the cut took away.
+    names = [name for name in images.names(photos)[max(lines, 0) :] if name != "3.png"]
+    assert len(second.seen) == len(names)
+    if cut == 0:
+        assert len(first.seen) + len(second.seen) == 6
+    assert left(tmp_path) == ["parts.json", "whole.json"]
+
+
+def interrupt(folder, output, described=TEACHER, after=2):
+    with pytest.raises(KeyboardInterrupt):
+        annotate.annotate(folder, Teacher(after), described, output)
+    return output.with_name(output.name + annotate.PARTIAL)
+
+
+def test_another_teachers_part_is_left_alone(photos, tmp_path):
+    output = tmp_path / "a.json"
+    before = interrupt(photos, output).read_bytes()
+    other = {**TEACHER, "teacher_sha256": "f" * 16}
+    with pytest.raises(UserError, match="is part of a file of other photographs or of another"):
+        annotate.annotate(photos, Teacher(), other, output)
+    assert left(tmp_path) == ["a.json.partial"]
+    assert (tmp_path / "a.json.partial").read_bytes() == before
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "renamed"])
+def test_other_photographs_part_is_left_alone(photos, tmp_path, change):
+    output = tmp_path / "a.json"
+    partial = interrupt(photos, output)
+    before = partial.read_bytes()
+    if change == "added":
+        shutil.copy(photos / "0.jpg", photos / "9.jpg")
+    elif change == "removed":
+        (photos / "4.jpg").unlink()
+    else:
+        (photos / "0.jpg").rename(photos / "00.jpg")
+    with pytest.raises(UserError, match="of other photographs"):
+        annotate.annotate(photos, Teacher(), TEACHER, output)
+    assert partial.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00\n", b"no JSON\n", b"[]\n[]\n", b'{"a": 1}\n{"b": 2}\n', b"1\n2\n"]
+)
+def test_what_is_no_part_is_left_alone(photos, tmp_path, content):
+    partial = tmp_path / "a.json.partial"
+    partial.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.json\.partial' is part of a file of other"):
+        annotate.annotate(photos, Teacher(), TEACHER, tmp_path / "a.json")
+    assert partial.read_bytes() == content
+
+
+def test_a_teacher_that_could_not_be_used_is_forgotten(photos, tmp_path):
+    """A part that says nothing of any photograph does not bind the next command."""
+    output = tmp_path / "a.json"
+    assert interrupt(photos, output, {"teacher": "wrong"}, after=0).exists()
+    annotate.annotate(photos, Teacher(), TEACHER, output)
+    assert left(tmp_path) == ["a.json"]
+    assert json.loads(output.read_text())["info"] == {**TEACHER, "photographs": 7}
+
+
+def test_existing_output_is_left_alone(photos, tmp_path):
+    output = tmp_path / "a.json"
+    output.write_text("mine")
+    with pytest.raises(UserError, match="exists already: delete it, or choose another --output"):
+        annotate.annotate(photos, Teacher(), TEACHER, output)
+    assert output.read_text() == "mine"
+
+
+# Damage
+
+
+def test_damaged_photographs_are_skipped_and_told(material, photos, tmp_path, capsys):
+    (photos / "1.png").write_bytes(b"")
+    (photos / "more" / "6.jpg").write_bytes((photos / "4.jpg").read_bytes()[:500])
+    output = tmp_path / "a.json"
+    inputs = (f"--images={photos}", f"--teacher={material}/teacher", f"--output={output}")
+    assert run_command(annotate, *inputs) == 0
+    out = capsys.readouterr().out
+    for name in ("1.png", "more/6.jpg"):
+        assert f"skipped {photos / name} (no picture, or damaged)" in out
+    assert "2 photographs skipped, which cannot be read" in out
+    names = [image["file_name"] for image in load(output).dataset["images"]]
+    assert names == ["0.jpg", "2.jpg", "3.png", "4.jpg", "more/5.png"]
+
+
+def test_what_was_skipped_is_told_to_who_learns_from_it(photos, tmp_path):
+    """And too much of it is an error there."""
+    for i in range(10, 23):
+        shutil.copy(photos / "0.jpg", photos / f"{i}.jpg")
+    label_maker = LabelMaker(class_groups("coco"), 0.05)
+    damaged = ["1.png", "10.jpg", "11.jpg"]
+    for lost in (1, 2, 3):
+        (photos / damaged[lost - 1]).write_bytes(b"")
+        output = tmp_path / f"{lost}.json"
+        annotate.annotate(photos, Teacher(), TEACHER, output)
+        if lost < 3:
+            annotated = Annotated(output, photos, label_maker)
+            assert sorted(annotated.lost) == damaged[:lost]
+            assert annotated.lost["1.png"] == f"{photos}/1.png (no picture, or damaged)"
+            assert len(annotated) == 20 - lost
+    with pytest.raises(UserError, match=r"3 of the 20 photographs .*1\.png \(no picture"):
+        Annotated(output, photos, label_maker)
+
+
+def test_all_damaged(photos, tmp_path):
+    for name in images.names(photos):
+        (photos / name).write_bytes(b"")
+    teacher = Teacher()
+    with pytest.raises(UserError, match=r"none of the photographs in .* can be read: .*0\.jpg"):
+        annotate.annotate(photos, teacher, TEACHER, tmp_path / "a.json")
+    assert teacher.seen == []
+    assert left(tmp_path) == []
+
+
+def test_full_disk(photos, tmp_path, monkeypatch):
+    """While labelling and at the end: one line, and the next command goes on."""
+    output = tmp_path / "a.json"
+    teacher, real = Teacher(), json.dumps
+
+    def full(value):
+        if len(teacher.seen) == 3:
+            raise OSError(28, "No space left on device")
+        return real(value)
+
+    monkeypatch.setattr(annotate.json, "dumps", full)
+    message = r"a\.json' cannot be written \(.*No space left on device.*\); mend that and repeat"
+    with pytest.raises(UserError, match=message):
+        annotate.annotate(photos, teacher, TEACHER, output)
+    monkeypatch.undo()
+    assert left(tmp_path) == ["a.json.partial"]
+
+    def full_at_the_end(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_at_the_end)
+    second = Teacher()
+    with pytest.raises(UserError, match=message):
+        annotate.annotate(photos, second, TEACHER, output)
+    monkeypatch.undo()
+    assert left(tmp_path) == ["a.json.partial"]
+    assert len(second.seen) == 5
+
+    third = Teacher()
+    annotate.annotate(photos, third, TEACHER, output)
+    assert third.seen == []
+    assert len(json.loads(output.read_text())["images"]) == 7
+    assert left(tmp_path) == ["a.json"]
+
+
+def test_nowhere_to_write(photos, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match=r"a\.json' cannot be written"):
+        annotate.annotate(photos, Teacher(), TEACHER, tmp_path / "file" / "a.json")
+
+
+# Labels made before
+
+
+def test_labels_of_the_same_photographs_by_the_same_teacher(photos, tmp_path):
+    output = tmp_path / "a.json"
+    (photos / "1.png").write_bytes(b"")
+    annotate.annotate(photos, Teacher(), TEACHER, output)
+    annotate.check_same(output, photos, TEACHER)
+    message = "holds labels of other photographs or of another teacher: delete it"
+    with pytest.raises(UserError, match=message):
+        annotate.check_same(output, photos, {**TEACHER, "teacher": "u"})
+    (photos / "0.jpg").rename(photos / "00.jpg")
+    with pytest.raises(UserError, match=message):
+        annotate.check_same(output, photos, TEACHER)
+    shutil.copy(photos / "00.jpg", photos / "0.jpg")
+    with pytest.raises(UserError, match=message):
+        annotate.check_same(output, photos, TEACHER)
+    for content in ("", "[]", "{}", '{"info": 1, "images": 2}', "\x00"):
+        output.write_text(content)
+        with pytest.raises(UserError, match=message):
+            annotate.check_same(output, photos, TEACHER)
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ("--teacher=recorded:street.rec", "is of a video: photographs take a SavedModel or zoo:"),
+        ("--teacher=lvs:hockey", "--teacher=lvs:hockey is of a video"),
+        ("--teacher=missing", "teacher 'missing' is not a folder"),
+        ("--images=missing", "'missing' is not a folder: give the one that holds the photographs"),
+    ],
+)
+def test_mistakes(material, tmp_path, monkeypatch, capsys, changed, message):
+    monkeypatch.chdir(tmp_path)
+    inputs = (f"--images={material}/photos", f"--teacher={material}/teacher", "--output=a.json")
+    assert run_command(annotate, *inputs, changed) == 2
+    captured = capsys.readouterr()
+    *_, line = captured.err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert "Traceback" not in captured.err
+    assert left(tmp_path) == []

@@ -1,0 +1,144 @@
+"""teacher.photographs: which files are photographs, and what they show."""
+
+import os
+import struct
+
+import cv2
+import numpy as np
+import pytest
+
+from jitnet_tf.base.errors import UserError
+from teacher import images
+from teacher.images import UnreadableError
+from tests.materials import texture
+
+# How a camera that was turned stores what it saw, by EXIF's number for it.
+TURNS = {
+    1: lambda seen: seen,
+    2: lambda seen: seen[:, ::-1],
+    3: lambda seen: seen[::-1, ::-1],
+    4: lambda seen: seen[::-1],
+    5: lambda seen: seen.swapaxes(0, 1),
+    6: lambda seen: np.rot90(seen, 1),
+    7: lambda seen: seen[::-1, ::-1].swapaxes(0, 1),
+    8: lambda seen: np.rot90(seen, -1),
+}
+
+
+def write(path, picture, quality=95):
+    """Writes RGB pixels in the format of the path's suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bgr = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2BGR)
+    suffix = path.suffix.lower()
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix in (".jpg", ".jpeg") else []
+    path.write_bytes(cv2.imencode(suffix, bgr, options)[1].tobytes())
+    return path
+
+
+def write_turned(path, seen, orientation):
+    """A JPEG of a camera that noted how it was held."""
+    write(path, TURNS[orientation](seen))
+    entry = struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0)
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 0)
+    data = path.read_bytes()
+    segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+    path.write_bytes(data[:2] + segment + data[2:])
+    return path
+
+
+# Names
+
+
+def test_names_are_sorted_paths_in_the_folder(tmp_path):
+    for name in ("b.jpg", "B.JPG", "a/2.PNG", "a/10.webp", "a/b/c.JPeG", "z.bmp", "a.jpg"):
+        write(tmp_path / name, texture((8, 8), 0))
+    for name in ("notes.txt", "a/x.gif", "jpg", "b.jpg.part"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "folder.jpg").mkdir()
+    os.symlink(tmp_path / "gone.png", tmp_path / "link.png")
+    expected = ["B.JPG", "a.jpg", "a/10.webp", "a/2.PNG", "a/b/c.JPeG", "b.jpg", "z.bmp"]
+    assert images.names(tmp_path) == expected
+    assert images.names(str(tmp_path)) == expected
+
+
+def test_no_photographs(tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(UserError, match=r"holds no photographs \(\.jpg, \.jpeg, \.png, "):
+        images.names(tmp_path)
+    for path in (tmp_path / "missing", tmp_path / "notes.txt"):
+        with pytest.raises(UserError, match="is not a folder: give the one that holds"):
+            images.names(path)
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".jpg", ".JPEG", ".webp"])
+def test_pixels_are_rgb(tmp_path, suffix):
+    seen = texture((40, 56), 3)
+    seen[:20] = (200, 90, 20)
+    frame = images.read(write(tmp_path / f"a{suffix}", seen))
+    assert (frame.dtype, frame.shape) == (np.uint8, (40, 56, 3))
+    if suffix in (".png", ".bmp"):
+        np.testing.assert_array_equal(frame, seen)
+    else:
+        assert np.abs(frame[4:16].astype(int) - (200, 90, 20)).mean() < 4
+
+
+def test_any_kind_of_pixels_becomes_rgb(tmp_path):
+    grey = texture((24, 32), 0)[..., 0]
+    for number, stored in enumerate((grey, grey.astype(np.uint16) * 257, np.dstack([grey] * 4))):
+        path = tmp_path / f"{number}.png"
+        assert cv2.imwrite(str(path), stored)
+        frame = images.read(path)
+        assert frame.dtype == np.uint8
+        np.testing.assert_array_equal(frame, np.dstack([grey] * 3))
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_turned_as_the_camera_noted(tmp_path, orientation):
+    seen = texture((40, 56), 3)
+    path = write_turned(tmp_path / "a.jpg", seen, orientation)
+    stored = TURNS[orientation](seen)
+    for size in (None, (40, 56)):
+        frame = images.read(path, size)
+        assert frame.shape == seen.shape
+        assert np.abs(frame.astype(int) - seen).mean() < 12
+    if stored.shape != seen.shape:  # annotated without heeding the note
+        frame = images.read(path, (56, 40))
+        assert frame.shape == stored.shape
+        assert np.abs(frame.astype(int) - stored).mean() < 12
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_another_size_than_annotated(tmp_path, orientation):
+    path = write_turned(tmp_path / "a.jpg", texture((40, 56), 3), orientation)
+    with pytest.raises(UnreadableError, match=r"a\.jpg \(.* pixels, annotated as 41×56\)") as info:
+        images.read(path, (41, 56))
+    assert ("40×56" if orientation < 5 else "56×40") in str(info.value)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp"])
+@pytest.mark.parametrize("part", [0.02, 0.5, 0.95])
+def test_cut_off(tmp_path, suffix, part):
+    path = write(tmp_path / f"a{suffix}", texture((96, 128), 3))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(part * len(data))])
+    with pytest.raises(UnreadableError, match=r"a\.\w+ \(no picture, or damaged\)"):
+        images.read(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\xff\xd8\xff", bytes(5000)])
+def test_no_picture(tmp_path, content):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    for size in (None, (40, 56)):
+        with pytest.raises(UnreadableError, match=r"a\.jpg \(no picture, or damaged\)"):
+            images.read(path, size)
+
+
+def test_missing(tmp_path):
+    with pytest.raises(UnreadableError, match=r"gone\.jpg \(No such file or directory\)"):
+        images.read(tmp_path / "gone.jpg")
+    with pytest.raises(UnreadableError, match=r"\(Is a directory\)"):
+        images.read(tmp_path)

@@ -1,0 +1,203 @@
+"""teacher.process: a real process, its answers, its errors, and all the ways that it can end."""
+
+import concurrent.futures
+import multiprocessing
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from jitnet_tf.base.errors import UserError
+from teacher.process import LOWEST_PRIORITY, ProcessTeacher
+from teacher.recorded import Recording, encode
+from teacher.saved_model import SavedModelTeacher
+from tests.materials import SIZE, square_scene, write_square_stream
+
+COUNT = 6
+PATIENCE_S = 60
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    return write_square_stream(tmp_path_factory.mktemp("stream"), "square", COUNT).recording
+
+
+@pytest.fixture
+def teacher(recording):
+    with ProcessTeacher(f"recorded:{recording}") as opened:
+        yield opened
+
+
+def only_child():
+    [process] = multiprocessing.active_children()
+    return process.pid
+
+
+def is_gone(pid):
+    """Whether a process has ended; nobody may have noticed yet."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def wait_until_gone(pid):
+    end = time.monotonic() + PATIENCE_S
+    while not is_gone(pid):
+        assert time.monotonic() < end, f"{pid} is still there"
+        time.sleep(0.02)
+
+
+def test_answers_are_the_teachers(teacher, recording):
+    pictures, _ = square_scene(COUNT)
+    with Recording(recording) as replayed:
+        for index, picture in enumerate(pictures):
+            instances, seconds = teacher.ask(picture, index).result()
+            expected = encode(replayed(picture, index))
+            assert encode(instances) == encode(teacher(picture, index)) == expected
+            assert seconds > 0
+
+
+def test_a_teacher_run_before_is_also_here(teacher, recording):
+    assert isinstance(teacher.looked_up, Recording)
+    assert teacher.looked_up.teacher_seconds == 0.5
+    assert teacher.looked_up.path == recording
+
+
+def test_the_child_gives_way_and_ignores_ctrl_c(teacher):
+    pid = only_child()
+    assert os.getpriority(os.PRIO_PROCESS, pid) == LOWEST_PRIORITY
+    assert os.getpriority(os.PRIO_PROCESS, 0) < LOWEST_PRIORITY or os.nice(0) == LOWEST_PRIORITY
+    os.kill(pid, signal.SIGINT)
+    frame = square_scene(1)[0][0]
+    assert len(teacher(frame, 0)) == 1
+    assert only_child() == pid
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_errors_are_the_teachers_own(teacher, recording):
+    frame = square_scene(1)[0][0]
+    with Recording(recording) as replayed:
+        for wrong in ((frame[:32], 0), (frame, COUNT), (frame[::-1], 0)):
+            with pytest.raises(UserError) as here:
+                replayed(*wrong)
+            with pytest.raises(UserError) as there:
+                teacher(*wrong)
+            assert type(there.value) is UserError
+            assert str(there.value) == str(here.value)
+            with pytest.raises(UserError):
+                teacher.ask(*wrong).result()
+    assert len(teacher(frame, 0)) == 1  # and it goes on
+
+
+def test_a_teacher_that_cannot_be_opened(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for spec, said in (
+        ("recorded:nowhere", "recording 'nowhere' does not exist"),
+        ("nowhere", "'nowhere' is not a folder"),
+        ("zoo:nothing", "no teacher is named 'nothing'"),
+        (str(tmp_path / "empty"), "holds no saved_model.pb"),  # said by the child
+    ):
+        with pytest.raises(UserError, match=said):
+            ProcessTeacher(spec)
+        assert not multiprocessing.active_children()
+
+
+def test_a_child_that_dies_idle(teacher):
+    pid = only_child()
+    os.kill(pid, signal.SIGKILL)
+    wait_until_gone(pid)
+    frame = square_scene(1)[0][0]
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"process has died; .*--teacher_mode=sync"):
+            teacher(frame, 0)
+
+
+def test_a_child_that_dies_when_asked(teacher):
+    pid = only_child()
+    os.kill(pid, signal.SIGSTOP)
+    answer = teacher.ask(square_scene(1)[0][0], 0)
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(UserError, match="process has died"):
+        answer.result()
+
+
+def test_it_ends_with_close(recording):
+    with ProcessTeacher(f"recorded:{recording}"):
+        pid = only_child()
+        assert not is_gone(pid)
+    assert is_gone(pid)
+
+
+def write_thinker(path):
+    """A SavedModel that never comes to an end on a frame whose first value is 255."""
+
+    def detect(image):
+        count = tf.where(image[0, 0, 0, 0] == 255, tf.int64.max, 0)
+        rounds = tf.while_loop(lambda i: i < count, lambda i: [i + 1], [tf.constant(0, tf.int64)])
+        score = tf.cast(rounds[0], tf.float32) + 0.9
+        return {
+            "detection_boxes": tf.constant([[[0.1, 0.1, 0.6, 0.5]]]),
+            "detection_scores": tf.reshape(score, (1, 1)),
+            "detection_classes": tf.constant([[1.0]]),
+            "detection_masks": tf.ones((1, 1, 7, 7)),
+        }
+
+    module = tf.Module()
+    spec = tf.TensorSpec((1, None, None, 3), tf.uint8, "image")
+    module.detect = tf.function(detect, input_signature=[spec])
+    tf.saved_model.save(module, str(path), signatures={"serving_default": module.detect})
+    return path
+
+
+def test_a_model_at_work_is_not_waited_for(tmp_path, capfd):
+    path = write_thinker(tmp_path / "thinker")
+    with ProcessTeacher(str(path)) as teacher:
+        assert teacher.looked_up is None
+        frame = np.zeros((*SIZE, 3), np.uint8)
+        here = encode(SavedModelTeacher(path)(frame, 0))
+        assert encode(teacher(frame, 0)) == here
+        pid = only_child()
+        answer = teacher.ask(frame + 255, 1)
+        time.sleep(0.3)  # so that it is at work
+        assert not answer.done()
+    assert is_gone(pid)
+    with pytest.raises((UserError, concurrent.futures.CancelledError)):
+        answer.result()
+    assert capfd.readouterr().err == ""  # no notes of TensorFlow's
+
+
+PARENT = """
+import multiprocessing, sys, time
+from teacher.process import ProcessTeacher
+
+if __name__ == "__main__":
+    teacher = ProcessTeacher(sys.argv[1])
+    print(multiprocessing.active_children()[0].pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_it_ends_with_a_killed_parent(tmp_path, recording):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    root = pathlib.Path(__file__).parents[2]
+    parent = subprocess.Popen(
+        [sys.executable, str(script), f"recorded:{recording}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    try:
+        pid = int(parent.stdout.readline())
+        assert not is_gone(pid)
+    finally:
+        parent.kill()
+        parent.communicate()
+    wait_until_gone(pid)
