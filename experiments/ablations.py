@@ -225,13 +225,13 @@ def draw(study, table):
     table = {label: by_stream for label, by_stream in table.items() if by_stream}
     labels, names = list(table), _names(table)
     for axis, key in ((above, "mean_iou"), (below, "teacher_fraction")):
-        for name, colour in zip(names, itertools.cycle(figures.COLOURS), strict=False):
+        for name, color in zip(names, itertools.cycle(figures.COLORS), strict=False):
             there = [i for i, label in enumerate(labels) if name in table[label]]
             seeds = [_values(table[labels[i]][name], key) for i in there]
             middle = [statistics.fmean(values) for values in seeds]
-            axis.plot(there, middle, "o-", ms=4, color=colour, label=name)
+            axis.plot(there, middle, "o-", ms=4, color=color, label=name)
             axis.fill_between(
-                there, [min(v) for v in seeds], [max(v) for v in seeds], color=colour, alpha=0.15
+                there, [min(v) for v in seeds], [max(v) for v in seeds], color=color, alpha=0.15
             )
         mean = [math.nan if m is None else m for m in means(table, key).values()]
         axis.plot(range(len(labels)), mean, "k--", lw=1.5, label="mean of streams")

@@ -144,8 +144,8 @@ def evaluate(stream, frames, mode, settings, max_staleness):
             teacher(first, 0)
         segmenter.student.warm_up(first)
         shown = itertools.islice(itertools.chain([first], source), frames)
-        ahead = stack.enter_context(contextlib.closing(threads.ahead(shown)))
-        pace = Pace(ahead, source.fps)
+        prefetch = stack.enter_context(contextlib.closing(threads.prefetch(shown)))
+        pace = Pace(prefetch, source.fps)
         statistics = Statistics(
             metrics.StreamScore(groups.names, stream.classes),
             teacher_mode=ASYNC if mode == ASYNC else SYNC,

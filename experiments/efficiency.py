@@ -145,14 +145,14 @@ def draw(found):
     ):
         above = {"xytext": (-3, 4), "ha": "right"}  # so that two curves' labels stay apart
         below = {"xytext": (4, -9), "ha": "left"}
-        for (title, points), colour in zip(found.items(), (*figures.COLOURS, "0.4"), strict=False):
+        for (title, points), color in zip(found.items(), (*figures.COLORS, "0.4"), strict=False):
             side = above if title == next(iter(CURVES)) else below
             x = [getattr(p, value) for p in points.values()]
             y = [p.mean_iou for p in points.values()]
-            axis.plot(x, y, "o-", ms=4, lw=1.5, color=colour, label=title)
+            axis.plot(x, y, "o-", ms=4, lw=1.5, color=color, label=title)
             for label, *place in zip(points, x, y, strict=True):
                 axis.annotate(
-                    label, place, **side, textcoords="offset points", fontsize=7, color=colour
+                    label, place, **side, textcoords="offset points", fontsize=7, color=color
                 )
         axis.set(xlabel=text)
         axis.grid(alpha=0.3)

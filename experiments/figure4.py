@@ -60,15 +60,15 @@ def draw(results, methods, seconds):
     for place, stream in enumerate(streams):
         row, column = divmod(place, columns)
         above, below = axes[2 * row, column], axes[2 * row + 1, column]
-        for method, colour in zip(methods, figures.COLOURS, strict=False):
+        for method, color in zip(methods, figures.COLORS, strict=False):
             if (stream, method) not in results:
                 continue
             iou, updates = intervals(results[stream, method]["timeline"], seconds)
             middles = (np.arange(len(iou)) + 0.5) * seconds
             label = METHODS[method].title
-            above.plot(middles, 100 * iou, "o-", ms=3, lw=1.5, color=colour, label=label)
+            above.plot(middles, 100 * iou, "o-", ms=3, lw=1.5, color=color, label=label)
             if method == methods[0]:
-                below.bar(middles, updates, 0.9 * seconds, color=colour)
+                below.bar(middles, updates, 0.9 * seconds, color=color)
         above.set(title=stream, ylim=(0, 100))
         below.set(xlabel="seconds")
         below.sharex(above)
@@ -123,8 +123,8 @@ def main(argv):
     """See the module."""
     del argv
     figures.check_output(FLAGS.output)
-    if len(FLAGS.methods) > len(figures.COLOURS):
-        raise UserError(f"--methods: {len(figures.COLOURS)} at most fit into one diagram")
+    if len(FLAGS.methods) > len(figures.COLORS):
+        raise UserError(f"--methods: {len(figures.COLORS)} at most fit into one diagram")
     results = figures.results_of(jobs.load_all(FLAGS.results), FLAGS.methods, FLAGS.streams)
     figures.save(draw(results, FLAGS.methods, FLAGS.bin_seconds), FLAGS.output)
     if FLAGS.logdir:

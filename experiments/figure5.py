@@ -38,14 +38,14 @@ def sequences(scores, stride):
 def middle_stream(results, student):
     """The stream, of results by (stream, method), that is typical of student against flow."""
 
-    def ahead(stream):
+    def prefetch(stream):
         accuracy = [results[stream, m]["summary"]["mean_iou"] or 0 for m in (student, FLOW)]
         return accuracy[0] - accuracy[1]
 
     both = [stream for stream, m in results if m == FLOW and (stream, student) in results]
     if not both:
         raise UserError(f"no stream has results of both {student} and {FLOW}")
-    return figures.choose({stream: ahead(stream) for stream in both}, "median")
+    return figures.choose({stream: prefetch(stream) for stream in both}, "median")
 
 
 def draw(results, folder, stream, student):

@@ -200,7 +200,7 @@ class PretrainConfig(Config):
     max_scale: float = 1.5
     stretch: float = 1.25
     flip: bool = True
-    colour: float = 0.4
+    color: float = 0.4
     half_size_loss: bool = True
     learning_rate: float = 0.002
     epsilon: float = 1e-7
@@ -226,8 +226,8 @@ class PretrainConfig(Config):
                 f"--min_scale={self.min_scale} --max_scale={self.max_scale}: scales are above 0, "
                 "and the minimum not above the maximum"
             )
-        if not (1 <= self.stretch < math.inf and 0 <= self.colour < 1):
-            raise UserError("--stretch has to be at least 1 and --colour in 0…1, below 1")
+        if not (1 <= self.stretch < math.inf and 0 <= self.color < 1):
+            raise UserError("--stretch has to be at least 1 and --color in 0…1, below 1")
         if not (0 <= self.learning_rate < math.inf and 0 < self.epsilon < math.inf):
             raise UserError("--learning_rate has to be at least 0, and --epsilon above 0")
         if not (0 <= self.weight_decay < math.inf and 0 <= self.ema_decay < 1 and self.warmup >= 0):

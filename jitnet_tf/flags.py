@@ -66,7 +66,7 @@ def define_student_flags(defaults):
         s.input_normalization,
         INPUT_NORMALIZATIONS,
         "Pixels as the student's first layer gets them: centred, -1…1; raw, 0…255 (the paper's "
-        "authors); standardised, by mean and deviation of each colour (EastGit0).",
+        "authors); standardised, by mean and deviation of each color (EastGit0).",
     )
     flags.DEFINE_enum(
         "precision",

@@ -110,28 +110,28 @@ class LabelMaker:
     box_weight: float = 5.0
     box_dilation: float = 0.15
 
-    def labels(self, instances, frame_size):
+    def labels(self, detections, frame_size):
         """Class ids uint8 [H, W]; where instances overlap the higher class id wins (EastGit0)."""
         labels = np.zeros(frame_size, np.uint8)
-        instances = instances.above(self.score_threshold)
+        detections = detections.above(self.score_threshold)
         for class_id, mask, (y, x) in zip(
-            self._classes(instances), instances.masks, instances.origins, strict=True
+            self._classes(detections), detections.masks, detections.origins, strict=True
         ):
             window = labels[y : y + mask.shape[0], x : x + mask.shape[1]]
             np.maximum(window, mask * class_id, out=window)
         return labels
 
-    def weights(self, instances, frame_size):
+    def weights(self, detections, frame_size):
         """Loss weights float32 [H, W]: box_weight inside the dilated boxes of labelled objects."""
         H, W = frame_size
         weights = np.ones(frame_size, np.float32)
-        instances = instances.above(self.score_threshold)
-        boxes = instances.boxes[self._classes(instances) > 0].astype(np.float64)
+        detections = detections.above(self.score_threshold)
+        boxes = detections.boxes[self._classes(detections) > 0].astype(np.float64)
         sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2) * (-1, -1, 1, 1)
         pixels = (boxes + self.box_dilation * sides) * (H, W, H, W)
         for y0, x0, y1, x1 in np.clip(np.rint(pixels), 0, (H, W, H, W)).astype(int):
             weights[y0:y1, x0:x1] = self.box_weight
         return weights
 
-    def _classes(self, instances):
-        return self.groups.class_ids()[instances.classes]
+    def _classes(self, detections):
+        return self.groups.class_ids()[detections.classes]

@@ -52,7 +52,7 @@ def define_flags():
     """Defines this command's flags; their names are the fields of PretrainConfig."""
     d = PretrainConfig("")
     # What to learn from.
-    flags.DEFINE_string("annotations", None, "Instances in COCO's format, .json.")
+    flags.DEFINE_string("annotations", None, "Detections in COCO's format, .json.")
     flags.DEFINE_string(
         "labels",
         None,
@@ -96,7 +96,7 @@ def define_flags():
     flags.DEFINE_float("stretch", d.stretch, "Greatest change of the aspect, a ratio.")
     flags.DEFINE_bool("flip", d.flip, "Mirror every other crop.")
     flags.DEFINE_float(
-        "colour", d.colour, "Greatest relative change of brightness, contrast and saturation."
+        "color", d.color, "Greatest relative change of brightness, contrast and saturation."
     )
     # How it is trained.
     flags.DEFINE_integer("steps", d.steps, "Steps of training in all.")

@@ -7,20 +7,20 @@ from teacher.detections import MIN_SCORE
 
 __all__ = [
     "ANNOTATED",
-    "LOOKED_UP",
     "MIN_SCORE",
+    "PRECOMPUTED",
     "open_teacher",
     "saved_model_folder",
     "split_spec",
 ]
 
-LOOKED_UP = ("recorded:", "lvs:")  # teachers that were run before, and now need no TensorFlow
+PRECOMPUTED = ("recorded:", "lvs:")  # teachers that were run before, and now need no TensorFlow
 ANNOTATED = "annotated:"  # one that labelled photographs before: see `teacher.annotate`
 
 
 def split_spec(spec):
     """A teacher's prefix, such as 'recorded:', or '', and what follows it: a path, for these."""
-    for prefix in (*LOOKED_UP, ANNOTATED):
+    for prefix in (*PRECOMPUTED, ANNOTATED):
         if spec.startswith(prefix):
             return prefix, spec.removeprefix(prefix)
     return "", spec
@@ -29,7 +29,7 @@ def split_spec(spec):
 def open_teacher(spec):
     """Opens a teacher: 'recorded:FILE', 'lvs:FOLDER', 'zoo:NAME', or the folder of a SavedModel.
 
-    Returns a callable (frame uint8 RGB [H, W, 3], index) → `instances.Instances`.
+    Returns a callable (frame uint8 RGB [H, W, 3], index) → `instances.Detections`.
 
     Raises:
       UserError: it cannot be found, fetched or loaded, or lacks Mask R-CNN's signature.

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.files import write_text
-from teacher import LOOKED_UP, coco, images
+from teacher import PRECOMPUTED, coco, images
 
 FLAGS = flags.FLAGS
 PARTIAL = ".partial"  # what is known so far, a line of JSON a photograph
@@ -31,16 +31,16 @@ def define_flags():
     flags.DEFINE_string("output", None, "The annotation file to write, .json.", required=True)
 
 
-def annotations(instances, frame_size):
-    """Instances as COCO's annotations, without ids: masks as compressed RLE, boxes in pixels."""
+def annotations(detections, frame_size):
+    """Detections as COCO's annotations, without ids: masks as compressed RLE, boxes in pixels."""
     H, W = frame_size
     rows = []
     for box, number, score, mask, (y, x) in zip(
-        instances.boxes.astype(float),
-        instances.classes.tolist(),
-        instances.scores.tolist(),
-        instances.masks,
-        instances.origins,
+        detections.boxes.astype(float),
+        detections.classes.tolist(),
+        detections.scores.tolist(),
+        detections.masks,
+        detections.origins,
         strict=True,
     ):
         if number not in coco.NAMES or not mask.any():
@@ -67,7 +67,7 @@ def annotate(folder, teacher, described, output):
 
     Args:
       folder: of the photographs.
-      teacher: callable (frame, index) → Instances.
+      teacher: callable (frame, index) → Detections.
       described: what tells the teacher from others, plain values; goes into the file's "info".
       output: path of the file.
 
@@ -182,7 +182,7 @@ def _dataset(entries, info):
 
 def check_takes_photographs(spec):
     """UserError for a teacher that says what was said of a video."""
-    if spec.startswith(LOOKED_UP):
+    if spec.startswith(PRECOMPUTED):
         raise UserError(
             f"--teacher={spec} is of a video: photographs take a SavedModel or zoo:NAME"
         )

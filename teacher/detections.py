@@ -15,7 +15,7 @@ BOX_MARGIN = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Instances:
+class Detections:
     """The objects of one frame, N of them, best score first.
 
     Attributes:
@@ -39,7 +39,7 @@ class Instances:
     def above(self, score):
         """The instances whose score is at least `score`."""
         keep = np.flatnonzero(self.scores >= score)
-        return Instances(
+        return Detections(
             self.boxes[keep],
             self.classes[keep],
             self.scores[keep],
@@ -75,12 +75,12 @@ def paste(mask, box, frame_size):
 
 
 def from_box_masks(boxes, classes, scores, masks, frame_size, min_score=0.0):
-    """Instances from a detector's raw arrays, as the Object Detection API and the LVS state them.
+    """Detections from a detector's raw arrays, as the Object Detection API and the LVS state them.
 
     Rows with a score under `min_score`, a number that is not finite, an inverted box or a class
     outside 1…90 are left out: detectors pad their outputs with such rows.
 
-    boxes [N, 4], classes [N], scores [N], masks [N, h, w]; see `Instances` and `paste`.
+    boxes [N, 4], classes [N], scores [N], masks [N, h, w]; see `Detections` and `paste`.
     """
     boxes, scores = np.asarray(boxes, np.float32), np.asarray(scores, np.float32)
     classes = np.asarray(classes, np.float32)
@@ -96,7 +96,7 @@ def from_box_masks(boxes, classes, scores, masks, frame_size, min_score=0.0):
     rows = np.flatnonzero(usable)
     rows = rows[np.argsort(-scores[rows], kind="stable")]
     pasted = [paste(masks[i], boxes[i], frame_size) for i in rows]
-    return Instances(
+    return Detections(
         boxes[rows],
         np.rint(classes[rows]).astype(np.int32),
         scores[rows],

@@ -235,7 +235,7 @@ def load(path):
 
 
 def instances_of(entry, frame_size):
-    """The Instances that an entry of `load` tells of, on a frame of frame_size (H, W).
+    """The Detections that an entry of `load` tells of, on a frame of frame_size (H, W).
 
     Raises:
       ValueError or TypeError: it is no entry of LVS.

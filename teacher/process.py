@@ -14,7 +14,7 @@ from absl import logging
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.interrupt import kept_from_children
-from teacher import LOOKED_UP, open_teacher, saved_model_folder
+from teacher import PRECOMPUTED, open_teacher, saved_model_folder
 
 LOWEST_PRIORITY = 19
 _child = {}  # in the teacher's process: "teacher"
@@ -44,15 +44,15 @@ def _prepare(lifeline):
 
 
 def _open(spec):
-    if not spec.startswith(LOOKED_UP):
+    if not spec.startswith(PRECOMPUTED):
         command_line.import_tensorflow()
     _child["teacher"] = open_teacher(spec)
 
 
 def _answer(frame, index):
     start = time.perf_counter()
-    instances = _child["teacher"](frame, index)
-    return instances, time.perf_counter() - start
+    detections = _child["teacher"](frame, index)
+    return detections, time.perf_counter() - start
 
 
 def _pass_on(asked, answer):
@@ -79,7 +79,7 @@ class ProcessTeacher:
       spec: as for `open_teacher`.
 
     Attributes:
-      looked_up: the same teacher in this process, to read and to check, if it was run before (a
+      precomputed: the same teacher in this process, to read and to check, if it was run before (a
         Recording, say); else None.
 
     Raises:
@@ -88,8 +88,8 @@ class ProcessTeacher:
     """
 
     def __init__(self, spec):
-        self.looked_up = open_teacher(spec) if spec.startswith(LOOKED_UP) else None
-        if not self.looked_up:
+        self.precomputed = open_teacher(spec) if spec.startswith(PRECOMPUTED) else None
+        if not self.precomputed:
             spec = saved_model_folder(spec)  # a download can be interrupted here
         share_gpus()
         context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
@@ -106,7 +106,7 @@ class ProcessTeacher:
         return self.ask(frame, index).result()[0]
 
     def ask(self, frame, index):
-        """Returns at once: a Future of (Instances, seconds that the teacher took).
+        """Returns at once: a Future of (Detections, seconds that the teacher took).
 
         frame: uint8 RGB [H, W, 3], which has to stay as it is; index: its place in the stream.
         """

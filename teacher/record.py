@@ -99,11 +99,11 @@ def record(source, teacher, header):
             if FLAGS.max_frames and recorder.count >= FLAGS.max_frames:
                 break
             start = time.perf_counter()
-            instances = teacher(frame, recorder.count)
+            detections = teacher(frame, recorder.count)
             seconds = time.perf_counter() - start
             if hasattr(teacher, "seconds"):  # it looked up what a model said
                 seconds = teacher.seconds(recorder.count)
-            recorder.append(frame, instances, seconds)
+            recorder.append(frame, detections, seconds)
         progress.close()
     finally:
         recorder.close()
@@ -121,9 +121,9 @@ def main(argv):
             raise UserError(
                 "a live stream cannot be recorded frame by frame: save it as a file first"
             )
-        from teacher import LOOKED_UP, open_teacher
+        from teacher import PRECOMPUTED, open_teacher
 
-        if not FLAGS.teacher.startswith(LOOKED_UP):
+        if not FLAGS.teacher.startswith(PRECOMPUTED):
             command_line.import_tensorflow()
         teacher = open_teacher(FLAGS.teacher)
         described = describe(FLAGS.teacher, teacher)

@@ -18,10 +18,10 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from jitnet_tf.base.errors import UserError
-from teacher.detections import Instances
+from teacher.detections import Detections
 
 FORMAT = "jitnet_tf teacher recording 1"
-# A frame is recognised by its 16×16 grey thumbnail. Decoders and colour conversions differ by a
+# A frame is recognised by its 16×16 grey thumbnail. Decoders and color conversions differ by a
 # level or two between platforms; a different scene, or a cut, differs by tens.
 THUMBNAIL = 16
 THUMBNAIL_TOLERANCE = 6.0
@@ -48,18 +48,18 @@ def is_like(frame, stored):
     return difference.mean() <= THUMBNAIL_TOLERANCE
 
 
-def encode(instances):
-    """Instances → bytes: zlib-compressed JSON."""
+def encode(detections):
+    """Detections → bytes: zlib-compressed JSON."""
     rows = []
-    for i in range(len(instances)):
-        mask = instances.masks[i]
+    for i in range(len(detections)):
+        mask = detections.masks[i]
         counts = coco_mask.encode(np.asfortranarray(mask, np.uint8))["counts"]
         rows.append(
             [
-                int(instances.classes[i]),
-                float(instances.scores[i]),
-                [float(x) for x in instances.boxes[i]],
-                [int(x) for x in instances.origins[i]],
+                int(detections.classes[i]),
+                float(detections.scores[i]),
+                [float(x) for x in detections.boxes[i]],
+                [int(x) for x in detections.origins[i]],
                 list(mask.shape),
                 counts.decode("ascii"),
             ]
@@ -68,7 +68,7 @@ def encode(instances):
 
 
 def decode(data, frame_size):
-    """Bytes of `encode` → Instances on a frame of frame_size (H, W), equal in every bit.
+    """Bytes of `encode` → Detections on a frame of frame_size (H, W), equal in every bit.
 
     Raises:
       ValueError, TypeError, RecursionError or zlib.error: `encode` did not write this.
@@ -77,7 +77,7 @@ def decode(data, frame_size):
     classes, scores, boxes, origins, sizes, counts = zip(*rows, strict=True) if rows else [()] * 6
     if sum(h * w for h, w in sizes) > MAX_COVER * frame_size[0] * frame_size[1]:
         raise ValueError("masks larger than any teacher's")
-    return Instances(
+    return Detections(
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(classes, np.int32),
         np.array(scores, np.float32),
@@ -323,12 +323,12 @@ class Recorder:
             found = self._database.execute("SELECT value FROM header WHERE name = 'video'")
             raise _another_video(self.path, last, found.fetchone()[0])
 
-    def append(self, frame, instances, seconds):
+    def append(self, frame, detections, seconds):
         """Adds the next frame, uint8 RGB [H, W, 3], and what the teacher took in seconds.
 
         UserError where the file cannot grow; what was appended before stays.
         """
-        row = (self.count, thumbnail(frame).tobytes(), seconds, encode(instances))
+        row = (self.count, thumbnail(frame).tobytes(), seconds, encode(detections))
         try:
             self._database.execute("INSERT INTO frames VALUES (?, ?, ?, ?)", row)
             self.count += 1

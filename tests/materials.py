@@ -11,7 +11,7 @@ import tensorflow as tf
 from experiments.protocol.streams import Stream
 from jitnet_tf.config import PretrainConfig
 from jitnet_tf.pretraining.augmentation import Augmentation
-from teacher.detections import Instances
+from teacher.detections import Detections
 from teacher.recorded import Recorder
 
 SIZE = (48, 64)
@@ -80,7 +80,7 @@ def write_no_npz(path, content, whole):
 
 
 def texture(size, seed, darkest=0, brightest=255):
-    """Smooth blobs of colour, uint8 RGB [*size, 3], in which any motion can be seen."""
+    """Smooth blobs of color, uint8 RGB [*size, 3], in which any motion can be seen."""
     grain = 4
     blobs = (size[0] // grain + 2, size[1] // grain + 2, 3)
     blobs = np.random.default_rng(seed).integers(darkest, brightest, blobs, np.uint8)
@@ -117,7 +117,7 @@ def write_square_stream(folder, name, count, speed=(1, 1), seconds=0.5):
         y, x = (int(axis.min()) for axis in np.nonzero(label))
         box = np.float32([[y / height, x / width, (y + SQUARE) / height, (x + SQUARE) / width]])
         mask = np.ones((SQUARE, SQUARE), bool)
-        person = Instances(box, np.int32([1]), np.float32([0.9]), (mask,), np.int32([[y, x]]))
+        person = Detections(box, np.int32([1]), np.float32([0.9]), (mask,), np.int32([[y, x]]))
         recorder.append(picture, person, seconds)
     recorder.close()
     return Stream(name, "squares", ("person",), str(path), str(recording), None)

@@ -9,17 +9,17 @@ from jitnet_tf import labels
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import ClassGroups, LabelMaker, class_groups
 from teacher import coco
-from teacher.detections import Instances
+from teacher.detections import Detections
 
 PERSON, BICYCLE, CAR, MOTORCYCLE, BUS, TRUCK, CAT, DOG = 1, 2, 3, 4, 6, 8, 17, 18
 UNASSIGNED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}  # ids in 1…90 that COCO left out
 
 
-def instances(*rows, frame_size):
-    """Instances from (class, score, box in pixels), each mask filling its box."""
+def detections(*rows, frame_size):
+    """Detections from (class, score, box in pixels), each mask filling its box."""
     H, W = frame_size
     boxes = np.array([box for _, _, box in rows], np.float64).reshape(-1, 4)
-    return Instances(
+    return Detections(
         (boxes / (H, W, H, W)).astype(np.float32),
         np.array([class_id for class_id, _, _ in rows], np.int32),
         np.array([score for _, score, _ in rows], np.float32),
@@ -151,7 +151,7 @@ def test_a_folder_is_no_groups_file(tmp_path):
 
 def test_labels_worked_out():
     maker = LabelMaker(class_groups("lvs"))
-    seen = instances(
+    seen = detections(
         (CAR, 0.9, (1, 1, 3, 4)),
         (PERSON, 0.8, (0, 3, 2, 5)),  # hidden by the car where both are: 3 > 1
         (DOG, 0.6, (3, 0, 4, 2)),
@@ -172,26 +172,26 @@ def test_labels_worked_out():
 def test_higher_class_wins_whatever_the_score_or_order(order):
     rows = [(CAR, 0.6, (0, 0, 2, 2)), (PERSON, 0.99, (0, 0, 2, 3)), (BICYCLE, 0.7, (0, 1, 1, 4))]
     maker = LabelMaker(class_groups("lvs"))
-    result = maker.labels(instances(*(rows[i] for i in order), frame_size=(2, 4)), (2, 4))
+    result = maker.labels(detections(*(rows[i] for i in order), frame_size=(2, 4)), (2, 4))
     np.testing.assert_array_equal(result, [[3, 3, 2, 2], [3, 3, 1, 0]])
 
 
 def test_grouped_categories_share_a_class():
     rows = [(class_id, 0.9, (0, i, 1, i + 1)) for i, class_id in enumerate((CAR, BUS, TRUCK, 25))]
-    result = LabelMaker(class_groups("lvs")).labels(instances(*rows, frame_size=(1, 5)), (1, 5))
+    result = LabelMaker(class_groups("lvs")).labels(detections(*rows, frame_size=(1, 5)), (1, 5))
     np.testing.assert_array_equal(result, [[3, 3, 3, 8, 0]])
 
 
 def test_score_equal_to_the_threshold_counts():
     rows = [(PERSON, s, (0, i, 1, i + 1)) for i, s in enumerate((0.9, 0.7, 0.6999, 0.1))]
-    seen = instances(*rows, frame_size=(1, 4))
+    seen = detections(*rows, frame_size=(1, 4))
     maker = LabelMaker(class_groups("lvs"), score_threshold=0.7, box_dilation=0)
     np.testing.assert_array_equal(maker.labels(seen, (1, 4)), [[1, 1, 0, 0]])
     np.testing.assert_array_equal(maker.weights(seen, (1, 4)), [[5, 5, 1, 1]])
 
 
 def test_what_is_in_no_group_is_background_of_weight_one():
-    seen = instances((CAT, 0.9, (0, 0, 4, 4)), (12, 0.9, (4, 4, 8, 8)), frame_size=(8, 8))
+    seen = detections((CAT, 0.9, (0, 0, 4, 4)), (12, 0.9, (4, 4, 8, 8)), frame_size=(8, 8))
     maker = LabelMaker(class_groups("lvs"))
     assert not maker.labels(seen, (8, 8)).any()
     assert (maker.weights(seen, (8, 8)) == 1).all()
@@ -202,7 +202,7 @@ def test_what_is_in_no_group_is_background_of_weight_one():
 
 def test_no_instances():
     maker = LabelMaker(class_groups("lvs"))
-    seen = instances(frame_size=(3, 5))
+    seen = detections(frame_size=(3, 5))
     np.testing.assert_array_equal(maker.labels(seen, (3, 5)), np.zeros((3, 5)))
     weights = maker.weights(seen, (3, 5))
     assert weights.dtype == np.float32
@@ -220,7 +220,7 @@ def scenes(draw):
         x0, x1 = sorted(random.integers(0, W + 1, 2))
         masks.append(random.random((y1 - y0, x1 - x0)) < 0.7)
         origins.append((y0, x0))
-    seen = Instances(
+    seen = Detections(
         np.tile(np.float32([0, 0, 1, 1]), (count, 1)),
         random.choice([PERSON, BICYCLE, CAR, BUS, CAT, DOG, 12, 90], count).astype(np.int32),
         random.choice([0.1, 0.3, 0.5, 0.9], count).astype(np.float32),
@@ -251,7 +251,7 @@ def test_labels_pixel_by_pixel(scene):
 
 
 def weights(box, frame_size=(100, 200), **options):
-    seen = instances((PERSON, 0.9, box), frame_size=frame_size)
+    seen = detections((PERSON, 0.9, box), frame_size=frame_size)
     return LabelMaker(class_groups("lvs"), **options).weights(seen, frame_size)
 
 
@@ -288,7 +288,7 @@ def test_dilation_and_weight_can_be_chosen():
 
 
 def test_boxes_that_overlap_weigh_no_more():
-    seen = instances(
+    seen = detections(
         (PERSON, 0.9, (0, 0, 20, 20)), (CAR, 0.9, (10, 10, 30, 30)), frame_size=(40, 40)
     )
     result = LabelMaker(class_groups("lvs")).weights(seen, (40, 40))
@@ -300,7 +300,7 @@ def test_the_whole_box_weighs_not_the_mask_alone():
     box = np.float32([[0.25, 0.25, 0.75, 0.75]])
     mask = np.zeros((20, 20), bool)
     mask[:3] = True
-    seen = Instances(
+    seen = Detections(
         box, np.int32([PERSON]), np.float32([0.9]), (mask,), np.array([[10, 10]], np.int32)
     )
     maker = LabelMaker(class_groups("lvs"), box_dilation=0)
@@ -318,7 +318,7 @@ def test_the_whole_box_weighs_not_the_mask_alone():
     ],
 )
 def test_boxes_that_reach_out_of_the_frame(box, rows, columns):
-    seen = Instances(
+    seen = Detections(
         np.float32([box]),
         np.int32([PERSON]),
         np.float32([0.9]),

@@ -9,7 +9,7 @@ QUIET = "; ".join(
     [
         "import sys, jitnet_tf.{command}",
         "assert 'tensorflow' not in sys.modules",
-        "from jitnet_tf import cli",
+        "from jitnet_tf.base import command_line as cli",
         "cli.import_tensorflow()",
         "import tensorflow as tf",
         "assert tf.function(lambda x: 2 * x, jit_compile=True)(tf.constant(3.0)) == 6",

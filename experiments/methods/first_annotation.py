@@ -13,7 +13,7 @@ import numpy as np
 
 from jitnet_tf.base.errors import UserError
 from teacher import coco
-from teacher.detections import Instances
+from teacher.detections import Detections
 
 FRAMES, ANNOTATIONS, RESOLUTION = "JPEGImages", "Annotations", "480p"
 # What learns from one annotation has a third of the online rate, and 32 updates. Of rates .003 and
@@ -55,12 +55,12 @@ def read(video, index, frame_size):
 def instance(mask, category):
     """A mask as what a teacher says of a frame: one object of a category of COCO's, certain.
 
-    mask: boolean [H, W], not empty. Returns Instances.
+    mask: boolean [H, W], not empty. Returns Detections.
     """
     height, width = mask.shape
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
-    return Instances(
+    return Detections(
         np.float32([[top / height, left / width, bottom / height, right / width]]),
         np.int32([coco.IDS[category]]),
         np.float32([1]),

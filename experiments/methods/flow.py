@@ -67,9 +67,9 @@ class FlowPropagation:
         labels = None
         if self.index % self._stride == 0:
             with watch("teacher"):
-                instances = self._teacher(frame, self.index)
+                detections = self._teacher(frame, self.index)
             with watch("labels"):
-                prediction = labels = self._label_maker.labels(instances, frame.shape[:2])
+                prediction = labels = self._label_maker.labels(detections, frame.shape[:2])
             self._key_frame = (frame, labels)
         else:
             key_frame, key_labels = self._key_frame

@@ -71,9 +71,9 @@ class TrainingFrames:
             if frame is None:
                 raise UserError(f"{self._path(number)} is gone: the same command starts again")
             frame = np.ascontiguousarray(frame[..., ::-1])
-            instances = self._teacher(frame, number * FRAME_DISTANCE)
+            detections = self._teacher(frame, number * FRAME_DISTANCE)
             make, size = self._label_maker, frame.shape[:2]
-            rows.append((frame, make.labels(instances, size), make.weights(instances, size)))
+            rows.append((frame, make.labels(detections, size), make.weights(detections, size)))
         return tuple(np.stack(arrays) for arrays in zip(*rows, strict=True))
 
     def __enter__(self):

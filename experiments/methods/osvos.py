@@ -266,9 +266,9 @@ class OneShotSegmentation:
         result = FrameResult(self.index, frame, None, self._stride, seconds=watch.seconds)
         if self.index % self._stride == 0:
             with watch("teacher"):
-                instances = self._teacher(frame, self.index)
+                detections = self._teacher(frame, self.index)
             with watch("labels"):
-                result.labels = self._label_maker.labels(instances, frame.shape[:2])
+                result.labels = self._label_maker.labels(detections, frame.shape[:2])
             with watch("update"):
                 result.losses = self._learn(frame, result.labels == self._class_id)
         with watch("infer"):

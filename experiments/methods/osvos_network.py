@@ -1,4 +1,4 @@
-"""The network of OSVOS (see `experiments.osvos`), and weights converted from the published ones.
+"""The network of OSVOS (see `osvos`), and weights converted from the published ones.
 
 Names of weights are those of the authors' PyTorch code, kmaninis/OSVOS-PyTorch,
 `networks/vgg_osvos.py`, so that its parent network can be used: VGG-16 trained on ImageNet and then

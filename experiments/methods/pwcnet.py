@@ -14,8 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from experiments.methods import converted_weights
-from jitnet_tf.base import compat
+from experiments.methods import converted_weights, pwcnet_operations
 from jitnet_tf.base.errors import UserError
 
 # dense: the published class PWCDCNet, 9.37 M parameters. small: PWC-Net-small of Sun et al.'s
@@ -42,11 +41,11 @@ class Normalize(keras.layers.Layer):
 
 
 class CostVolume(keras.layers.Layer):
-    """How well features match those at up to 4 pixels' distance: see `compat.correlation_cost`."""
+    """The match of features within 4 pixels: see `pwcnet_operations.correlation_cost`."""
 
     def call(self, first, second):
         """See the class."""
-        return compat.correlation_cost(first, second)
+        return pwcnet_operations.correlation_cost(first, second)
 
 
 class Warp(keras.layers.Layer):
@@ -72,7 +71,9 @@ class Warp(keras.layers.Layer):
         y = tf.range(height, dtype=tf.float32)[:, tf.newaxis] + flow[..., 1]
         inside = _inside(x, width) * _inside(y, height)
         inside = tf.where(inside < 0.9999, 0.0, inside)
-        return compat.dense_image_warp(features, -flow[..., ::-1]) * inside[..., tf.newaxis]
+        return (
+            pwcnet_operations.dense_image_warp(features, -flow[..., ::-1]) * inside[..., tf.newaxis]
+        )
 
 
 def _inside(place, size):

@@ -20,7 +20,7 @@ RESULT = "result.json"
 MASKS = "masks"
 # Of a result, what work and tables rely on.
 REQUIRED = ("stream", "settings", "summary", "flicker", "recorded", "machine", "versions")
-PATIENCE_S = 0.5  # between two looks at what the workers did
+POLL_SECONDS = 0.5  # between two looks at what the workers did
 _worker = {}  # in a worker process: "stop", an Event, and "steps", a counter, both shared
 
 
@@ -171,7 +171,7 @@ def run(pairs, settings, results, jobs, evaluate=evaluation.evaluate):
                     pair = queue.popleft()
                     running[_submit(pool, *pair, settings, results, jobs, evaluate)] = pair
                 done, _ = concurrent.futures.wait(
-                    running, PATIENCE_S, concurrent.futures.FIRST_COMPLETED
+                    running, POLL_SECONDS, concurrent.futures.FIRST_COMPLETED
                 )
                 for future in done:
                     stream, _, method = running.pop(future)

@@ -17,7 +17,7 @@ from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.sinks.overlay import blend
 from teacher.recorded import Recording
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe and Ito's
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe and Ito's
 # By accuracy, where in its order the frame of each rule stands (0: the lowest).
 RULES = {"worst": 0.0, "median": 0.5, "best": 1.0}
 

@@ -32,7 +32,7 @@ model: N·teacher ÷ ((N−T)·inference + T·teacher + U·update). The first tw
 this machine alone: a teacher that is cheaper than the paper's Mask R-CNN (300 ms on a V100) leaves
 less to save. The oracle's training and labels come before the stream and are in no speedup."""
 FLICKER_NOTE = """\
-What a segmentation changes beyond the motion of the scene (`experiments.stability`). Flow is warped
+What a segmentation changes beyond the motion of the scene (`protocol.stability`). Flow is warped
 by the kind of estimator that measures it, and so is steady by construction."""
 
 

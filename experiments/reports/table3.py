@@ -7,7 +7,7 @@ from experiments import methods
 from experiments.protocol import provenance
 from experiments.reports import markdown
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.runs.summary import NO_COST
+from jitnet_tf.runs.summary import UNCOUNTED_STAGES
 
 OSVOS = ("osvos_a", "osvos_b")
 METHODS = (*OSVOS, "jitnet_0.8")
@@ -163,7 +163,7 @@ def _costs(found):
     total = collections.Counter()
     for r in found:
         summary = r["summary"]
-        spent = sum(s for stage, s in summary["seconds"].items() if stage not in NO_COST)
+        spent = sum(s for stage, s in summary["seconds"].items() if stage not in UNCOUNTED_STAGES)
         teacher = summary["teacher_seconds_per_frame"] or 0.0
         total.update(
             frames=summary["frames"],

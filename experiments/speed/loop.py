@@ -10,7 +10,7 @@ import numpy as np
 
 from jitnet_tf import distill, video
 from jitnet_tf.config import RunConfig, StudentConfig
-from teacher.detections import Instances
+from teacher.detections import Detections
 from teacher.recorded import Recorder, Recording
 
 COMPUTING = ("infer", "update", "teacher")
@@ -18,10 +18,10 @@ BARE, FULL = "no output", "overlay and masks"
 TURNS = 2  # of each
 
 
-def resized(instances, before, after):
-    """Instances of a frame of size `before`, (H, W), on one of size `after`."""
+def resized(detections, before, after):
+    """Detections of a frame of size `before`, (H, W), on one of size `after`."""
     masks, origins = [], []
-    for mask, origin in zip(instances.masks, instances.origins, strict=True):
+    for mask, origin in zip(detections.masks, detections.origins, strict=True):
         whole = np.zeros(before, np.uint8)
         whole[origin[0] : origin[0] + mask.shape[0], origin[1] : origin[1] + mask.shape[1]] = mask
         whole = cv2.resize(whole, after[::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
@@ -33,10 +33,10 @@ def resized(instances, before, after):
             y = x = 0
             masks.append(np.zeros((0, 0), bool))
         origins.append((y, x))
-    return Instances(
-        instances.boxes,  # in units of the frame
-        instances.classes,
-        instances.scores,
+    return Detections(
+        detections.boxes,  # in units of the frame
+        detections.classes,
+        detections.scores,
         tuple(masks),
         np.array(origins, np.int32).reshape(-1, 2),
     )
@@ -55,9 +55,9 @@ def record(path, frame_size, frames):
         recorder = Recorder(path, header)
         with video.open_source(distill.SAMPLE) as source:
             for index, frame in zip(range(min(frames, len(recording))), source, strict=False):
-                instances = resized(recording(frame, index), before, frame_size)
+                detections = resized(recording(frame, index), before, frame_size)
                 shown = cv2.resize(frame, frame_size[::-1])
-                recorder.append(shown, instances, recording.seconds(index))
+                recorder.append(shown, detections, recording.seconds(index))
         recorder.close()
     return recorder.count
 

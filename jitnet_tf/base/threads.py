@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 DEPTH = 4
 
 
-def ahead(iterator):
+def prefetch(iterator):
     """Yields an iterator's items, taken from it up to DEPTH items ahead in a thread.
 
     What the iterator raises is raised in its place. Close the generator before the iterator's
@@ -28,7 +28,7 @@ def ahead(iterator):
             executor.shutdown(cancel_futures=True)
 
 
-class Behind:
+class Worker:
     """Calls a function on items in a thread, in their order, at most DEPTH behind.
 
     Once it has raised, the function is called no more: every later call and `wait` raises that.

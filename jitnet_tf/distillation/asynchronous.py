@@ -12,7 +12,7 @@ from jitnet_tf.distillation.distiller import Distiller, FrameResult, Lesson, Sto
 class Request:
     """What the teacher was asked: the stream's `index`-th frame, uint8 RGB [H, W, 3].
 
-    answer: a Future of (Instances, seconds that the teacher took).
+    answer: a Future of (Detections, seconds that the teacher took).
     """
 
     frame: np.ndarray
@@ -38,7 +38,7 @@ class AsynchronousDistiller(Distiller):
 
     Args:
       student, label_maker, schedule: as for Distiller.
-      teacher: has ask(frame, index) → Future of (Instances, seconds); see `ProcessTeacher`.
+      teacher: has ask(frame, index) → Future of (Detections, seconds); see `ProcessTeacher`.
       max_staleness: frames after which an answer is waited for, at least 1.
     """
 
@@ -89,8 +89,8 @@ class AsynchronousDistiller(Distiller):
             with watch("wait"):
                 concurrent.futures.wait([request.answer])
         if request.answer.done():
-            instances, seconds = request.answer.result()  # or what the teacher raised
-            lesson = self._lesson_on(request.frame, request.index, instances, watch)
+            detections, seconds = request.answer.result()  # or what the teacher raised
+            lesson = self._lesson_on(request.frame, request.index, detections, watch)
             self._answered = Answered(lesson, staleness, seconds)
             self._request = None
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.distillation import metrics
-from teacher.detections import Instances
+from teacher.detections import Detections
 
 
 class DivergedError(UserError):
@@ -21,7 +21,7 @@ class DivergedError(UserError):
 class Teacher(Protocol):
     """Anything that says what is in a frame: a live model, or a recording of one."""
 
-    def __call__(self, frame: np.ndarray, index: int) -> Instances:
+    def __call__(self, frame: np.ndarray, index: int) -> Detections:
         """The instances on `frame`, uint8 RGB [H, W, 3], the stream's `index`-th."""
 
 
@@ -184,8 +184,8 @@ class Distiller:
         result = FrameResult(t, frame, None, schedule.stride, seconds=watch.seconds)
         if schedule.teacher_due(t):  # line 3
             with watch("teacher"):
-                instances = self.teacher(frame, t)  # line 4
-            lesson = self._lesson_on(frame, t, instances, watch)
+                detections = self.teacher(frame, t)  # line 4
+            lesson = self._lesson_on(frame, t, detections, watch)
             while lesson.round(self.student, schedule, watch):  # lines 6–13
                 pass
             result.prediction = lesson.prediction
@@ -199,11 +199,11 @@ class Distiller:
         self.index += 1  # line 20: the student keeps its weights
         return result
 
-    def _lesson_on(self, frame, index, instances, watch):
+    def _lesson_on(self, frame, index, detections, watch):
         """A Lesson on what the teacher says of a frame."""
         with watch("labels"):
-            labels = self.label_maker.labels(instances, frame.shape[:2])
-            weights = self.label_maker.weights(instances, frame.shape[:2])
+            labels = self.label_maker.labels(detections, frame.shape[:2])
+            weights = self.label_maker.weights(detections, frame.shape[:2])
         return Lesson(index, frame, labels, weights, self.num_classes)
 
     def progress(self):

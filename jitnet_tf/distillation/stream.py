@@ -5,7 +5,7 @@ from jitnet_tf.distillation.distiller import Stopwatch
 
 
 class ScoredStream:
-    """Feeds frames to a segmenter, one at a time; `jitnet_tf.run` and all experiments go this way.
+    """Feeds frames to a segmenter, one at a time; `jitnet_tf.runs.run` and all experiments go this way.
 
     Args:
       frames: iterator of uint8 RGB [H, W, 3].
@@ -34,8 +34,8 @@ class ScoredStream:
         labels = None
         if self._reference:
             with watch("reference"):
-                instances = self._reference(frame, self._segmenter.index)
-                labels = self._label_maker.labels(instances, frame.shape[:2])
+                detections = self._reference(frame, self._segmenter.index)
+                labels = self._label_maker.labels(detections, frame.shape[:2])
         result = self._segmenter.step(frame)
         if self._reference:
             with watch("reference"):

@@ -1,4 +1,4 @@
-"""Random crops of photographs: place, size, aspect, side and colours."""
+"""Random crops of photographs: place, size, aspect, side and colors."""
 
 import dataclasses
 import math
@@ -6,7 +6,7 @@ import math
 import cv2
 import numpy as np
 
-# Luma of RGB (ITU-R BT.601), along which saturation leaves a colour where it is.
+# Luma of RGB (ITU-R BT.601), along which saturation leaves a color where it is.
 LUMA = np.float32([0.299, 0.587, 0.114])
 
 
@@ -20,7 +20,7 @@ class Augmentation:
         Never reduced below what fills the crop.
       stretch: greatest ratio by which height and width are scaled differently, from 1.
       flip: mirror every other crop.
-      colour: 0 for none, else the greatest relative change of brightness, contrast and
+      color: 0 for none, else the greatest relative change of brightness, contrast and
         saturation; a quarter of it for the single channels.
     """
 
@@ -29,7 +29,7 @@ class Augmentation:
     max_scale: float
     stretch: float
     flip: bool
-    colour: float
+    color: float
 
     @classmethod
     def of(cls, config):
@@ -61,8 +61,8 @@ class Augmentation:
             labels, weights = labels[nearest], weights[nearest]
         if self.flip and rng.random() < 0.5:
             crop, labels, weights = (a[:, ::-1] for a in (crop, labels, weights))
-        if self.colour:
-            crop = cv2.transform(np.ascontiguousarray(crop), self._colours(rng))
+        if self.color:
+            crop = cv2.transform(np.ascontiguousarray(crop), self._colors(rng))
         return tuple(map(np.ascontiguousarray, (crop, labels, weights)))
 
     def _window(self, rng, size):
@@ -79,10 +79,10 @@ class Augmentation:
             slices.append(slice(start, start + length))
         return tuple(slices)
 
-    def _colours(self, rng):
-        """A random affine map of colours, float32 [3, 4]."""
-        brightness, contrast, saturation = rng.uniform(-self.colour, self.colour, 3)
-        channels = 1 + rng.uniform(-self.colour, self.colour, 3) / 4
+    def _colors(self, rng):
+        """A random affine map of colors, float32 [3, 4]."""
+        brightness, contrast, saturation = rng.uniform(-self.color, self.color, 3)
+        channels = 1 + rng.uniform(-self.color, self.color, 3) / 4
         mix = (1 + saturation) * np.eye(3) - saturation * LUMA
         matrix = (1 + contrast) * channels[:, None] * mix
         # Contrast about the middle grey; brightness in parts of half the range.

@@ -41,7 +41,7 @@ class Pretraining:
 
     def __init__(self, config, *, resume=False, overwrite=False):
         self.config = config
-        directory.check_apart(
+        directory.check_paths_distinct(
             {name: getattr(config, name) for name in ("init", "images", "labels", "photographs")},
             {"logdir": config.logdir},
         )

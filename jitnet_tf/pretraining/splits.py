@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.pretraining.datasets.coco import Annotated
+from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from jitnet_tf.pretraining.datasets.label_folder import LabelFolder
 from teacher import ANNOTATED, split_spec
 
@@ -75,7 +75,9 @@ def open_sets(config, label_maker):
             )
         )
     if config.photographs:
-        training.append(Annotated(_labels_of_photographs(config), config.photographs, label_maker))
+        training.append(
+            CocoDataset(_labels_of_photographs(config), config.photographs, label_maker)
+        )
     validation = []
     if config.validation_images:
         validation.append(
@@ -106,10 +108,10 @@ def open_sets(config, label_maker):
 def open_labelled(images, annotations, labels, label_classes, label_maker):
     """A folder of photographs with its labels, an annotation file or else a folder.
 
-    label_classes: see `LabelFolder`. Raises UserError as `Annotated` or `LabelFolder` does.
+    label_classes: see `LabelFolder`. Raises UserError as `CocoDataset` or `LabelFolder` does.
     """
     if annotations:
-        return Annotated(annotations, images, label_maker)
+        return CocoDataset(annotations, images, label_maker)
     return LabelFolder(labels, images, label_maker, label_classes)
 
 

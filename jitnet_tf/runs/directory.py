@@ -64,7 +64,7 @@ def find_checkpoint(config, resume, overwrite):
     return checkpoint.load(logdir) if resume and (logdir / checkpoint.NAME).is_file() else None
 
 
-def check_apart(inputs, outputs):
+def check_paths_distinct(inputs, outputs):
     """UserError where something that is written is also read.
 
     inputs, outputs: flag → path, or what may be none, or None.

@@ -20,7 +20,10 @@ from jitnet_tf.base import threads, checkpoint
 from jitnet_tf.student import initial_weights
 from jitnet_tf.distillation import metrics
 from jitnet_tf.runs import directory
-from jitnet_tf.sinks import base
+from jitnet_tf.sinks.base import Sink
+from jitnet_tf.sinks.class_masks import ClassMasks
+from jitnet_tf.sinks.frame_log import FrameLog
+from jitnet_tf.sinks.overlay_video import OVERLAY_STATE, OverlayVideo
 from jitnet_tf import video
 from jitnet_tf.distillation.asynchronous import AsynchronousDistiller
 from jitnet_tf.config import ASYNC
@@ -62,9 +65,9 @@ def make_distiller(config, label_maker, teacher, frame_size):
     return Distiller(student, teacher, label_maker, schedule)
 
 
-def check_apart(config):
+def check_paths_distinct(config):
     """UserError where a RunConfig writes over what it reads."""
-    directory.check_apart(
+    directory.check_paths_distinct(
         {
             "video": config.video,
             "teacher": split_spec(config.teacher)[1],
@@ -98,7 +101,7 @@ def check_outputs(config, resume, overwrite):
         MaskWriter.check(config.masks, resumed=resume, overwrite=overwrite)
 
 
-def find_place(source, progress):
+def seek_to_checkpoint(source, progress):
     """Takes a source to the frame that a checkpoint was taken before.
 
     A live one is there: what it showed meanwhile is gone.
@@ -124,7 +127,7 @@ def find_place(source, progress):
 
 def student_arrays(arrays):
     """A checkpoint's arrays without those of the sinks."""
-    return {name: a for name, a in arrays.items() if not name.startswith(base.OVERLAY_STATE)}
+    return {name: a for name, a in arrays.items() if not name.startswith(OVERLAY_STATE)}
 
 
 class Run:
@@ -147,7 +150,7 @@ class Run:
     def __init__(self, config, *, resume=False, overwrite=False):
         # What is written down has no credentials.
         self.config = dataclasses.replace(config, video=video.without_credentials(config.video))
-        check_apart(config)
+        check_paths_distinct(config)
         saved = directory.find_checkpoint(config, resume, overwrite)
         arrays, progress = saved or ({}, {"frames": 0})
         groups = class_groups(config.class_groups)
@@ -186,7 +189,7 @@ class Run:
         self.source = stack.enter_context(video.open_source(config.video, config.frame_size))
         if config.teacher_mode == ASYNC:
             teacher = stack.enter_context(ProcessTeacher(config.teacher))
-            read_teacher = teacher.looked_up
+            read_teacher = teacher.precomputed
         else:
             teacher = read_teacher = open_teacher(config.teacher)
         self._reference = Recording(config.reference) if config.reference else None
@@ -198,7 +201,7 @@ class Run:
 
     def _first_frame(self, teacher, progress):
         """The frame to begin with, tried on teacher and reference; in a list, empty at the end."""
-        find_place(self.source, progress)
+        seek_to_checkpoint(self.source, progress)
         wanted = 1 if progress["frames"] != self.config.max_frames else 0
         first = list(itertools.islice(self.source, wanted))
         for frame in first:
@@ -240,7 +243,7 @@ class Run:
             parts = pathlib.Path(config.logdir) / directory.VIDEO_PARTS
             shutil.rmtree(parts, ignore_errors=True)
 
-    def _open_outputs(self, class_names, arrays, resume_at, overwrite) -> list[base.Sink]:
+    def _open_outputs(self, class_names, arrays, resume_at, overwrite) -> list[Sink]:
         """The sinks that write where the user said."""
         config, outputs = self.config, []
         if config.overlay_path:
@@ -252,16 +255,16 @@ class Run:
                 resume_at=resume_at,
                 overwrite=overwrite,
             )
-            outputs.append(base.OverlayVideo(writer, self._overlay, self.statistics, arrays))
+            outputs.append(OverlayVideo(writer, self._overlay, self.statistics, arrays))
         if config.masks:
             writer = MaskWriter(config.masks, class_names, resume_at=resume_at, overwrite=overwrite)
-            outputs.append(base.ClassMasks(writer))
+            outputs.append(ClassMasks(writer))
         return outputs
 
-    def _open_logs(self, class_names, resumed) -> list[base.Sink]:
+    def _open_logs(self, class_names, resumed) -> list[Sink]:
         """The sinks that write to the run directory."""
         return [
-            base.FrameLog(self.config.logdir),
+            FrameLog(self.config.logdir),
             TensorBoard(
                 self.config.logdir,
                 class_names,
@@ -277,8 +280,8 @@ class Run:
         """Puts the frames on their way: decoded ahead of the distiller, put out behind it."""
         frames = itertools.chain(first, self.source)
         if not self.source.live:  # of which only the latest frame is worth having
-            frames = stack.enter_context(contextlib.closing(threads.ahead(frames)))
-        self._outputs = threads.Behind(self._put_out)
+            frames = stack.enter_context(contextlib.closing(threads.prefetch(frames)))
+        self._outputs = threads.Worker(self._put_out)
         stack.callback(self._outputs.close)
         self._stream = ScoredStream(frames, self.distiller, self._label_maker, self._reference)
 

@@ -10,7 +10,7 @@ from jitnet_tf.config import ASYNC, SYNC
 
 # Stages that are no part of what a method costs: they serve the user or the score, or, for the
 # teacher, which is also what is waited for, are counted apart.
-NO_COST = ("decode", "reference", "output", "teacher", "wait")
+UNCOUNTED_STAGES = ("decode", "reference", "output", "teacher", "wait")
 COUNTS = (
     "frames",
     "teacher_frames",
@@ -118,7 +118,7 @@ class Statistics:
         """
         if self.teacher_seconds is None:
             return None
-        method = sum(s for stage, s in self.seconds.items() if stage not in NO_COST)
+        method = sum(s for stage, s in self.seconds.items() if stage not in UNCOUNTED_STAGES)
         spent = self.teacher_frames * self.teacher_seconds + method
         return self.frames * self.teacher_seconds / spent if spent else 0.0
 

@@ -37,7 +37,7 @@ class Status:
 
 
 def blend(frame: np.ndarray, class_map: np.ndarray) -> np.ndarray:
-    """Lays class colours, with a solid border each, over a dimmed frame.
+    """Lays class colors, with a solid border each, over a dimmed frame.
 
     Args:
       frame: uint8 RGB [H, W, 3].
@@ -46,12 +46,12 @@ def blend(frame: np.ndarray, class_map: np.ndarray) -> np.ndarray:
     Returns:
       uint8 RGB [H, W, 3].
     """
-    colours = colorize(class_map)
+    colors = colorize(class_map)
     picture = cv2.convertScaleAbs(frame, alpha=0.75)
-    cv2.copyTo(cv2.addWeighted(frame, 0.5, colours, 0.5, 0), class_map, picture)
+    cv2.copyTo(cv2.addWeighted(frame, 0.5, colors, 0.5, 0), class_map, picture)
     # Pixels whose neighbourhood holds a smaller id: borders are drawn once, and on the inside.
     border = cv2.subtract(class_map, cv2.erode(class_map, np.ones((5, 5), np.uint8)))
-    return cv2.copyTo(colours, border, picture)
+    return cv2.copyTo(colors, border, picture)
 
 
 class Overlay:
@@ -119,8 +119,8 @@ class Overlay:
             if self._teacher_panel is None or self._teacher_panel[0] != teacher[2]:
                 labelled = self._blend(self._fit(teacher[0]), teacher[1])
                 self._teacher_panel = (teacher[2], labelled)
-            colour = _ACCENT if teacher[2] == status.index else _WHITE
-            self._panel(canvas, 2, self._teacher_panel[1], f"teacher, frame {teacher[2]}", colour)
+            color = _ACCENT if teacher[2] == status.index else _WHITE
+            self._panel(canvas, 2, self._teacher_panel[1], f"teacher, frame {teacher[2]}", color)
         else:
             self._panel(canvas, 2, None, "teacher: not asked yet")
         self._draw_status(canvas, status)
@@ -141,9 +141,9 @@ class Overlay:
     def _blend(self, fitted, class_map):
         return blend(fitted, cv2.resize(class_map, self._picture, interpolation=cv2.INTER_NEAREST))
 
-    def _panel(self, canvas, place, picture, title, colour=_WHITE):
+    def _panel(self, canvas, place, picture, title, color=_WHITE):
         left = place * self._panel_width
-        self._text(canvas, title, left + self._em, 0.5 * self._line, colour)
+        self._text(canvas, title, left + self._em, 0.5 * self._line, color)
         if picture is not None:
             inset = left + (self._panel_width - self._picture[0]) // 2
             bottom, right = self._line + self._picture[1], inset + self._picture[0]
@@ -186,9 +186,9 @@ class Overlay:
         placed = self._placed(ids, self.size[1])
         half = round(self._em / 2)
         for class_id, x, row, _ in placed:
-            middle, colour = (row + 0.5) * self._line, palette()[class_id].tolist()
+            middle, color = (row + 0.5) * self._line, palette()[class_id].tolist()
             corner = (round(x), round(middle) - half)
-            cv2.rectangle(strip, (*corner, 2 * half + 1, 2 * half + 1), colour, cv2.FILLED)
+            cv2.rectangle(strip, (*corner, 2 * half + 1, 2 * half + 1), color, cv2.FILLED)
             self._text(strip, self._names[class_id], x + 1.5 * self._em, middle, _WHITE)
         if len(placed) < len(ids):
             _, _, row, end = placed[-1]
@@ -215,11 +215,11 @@ class Overlay:
     def _text_width(self, text):
         return cv2.getTextSize(text, _FONT, self._text_scale, self._thickness)[0][0]
 
-    def _text(self, canvas, text, x, middle, colour):
+    def _text(self, canvas, text, x, middle, color):
         """Writes text whose capitals are centred on the height `middle`; returns where it ends."""
         origin = (round(x), round(middle + self._em / 2))
         cv2.putText(
-            canvas, text, origin, _FONT, self._text_scale, colour, self._thickness, cv2.LINE_AA
+            canvas, text, origin, _FONT, self._text_scale, color, self._thickness, cv2.LINE_AA
         )
         return x + self._text_width(text)
 

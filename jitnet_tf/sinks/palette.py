@@ -1,13 +1,13 @@
-"""The colours of the classes."""
+"""The colors of the classes."""
 
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
-# Okabe and Ito's colours (jfly.uni-koeln.de/color), which the colour-blind tell apart too; the
+# Okabe and Ito's colors (jfly.uni-koeln.de/color), which the color-blind tell apart too; the
 # strong ones first, and black, which is the background's, replaced by a light grey.
-_FIRST_COLOURS = (
+_FIRST_COLORS = (
     (213, 94, 0),
     (86, 180, 233),
     (240, 228, 66),
@@ -19,7 +19,7 @@ _FIRST_COLOURS = (
 )
 # From linear RGB to what is seen of it with all cones, without the long-wave ones and without the
 # medium-wave ones (Machado et al. 2009, table 1, transposed).
-_COLOUR_VISIONS = np.array(
+_COLOR_VISIONS = np.array(
     [
         [(1, 0, 0), (0, 1, 0), (0, 0, 1)],
         [(0.1523, 0.1145, -0.0039), (1.0526, 0.7863, -0.0481), (-0.2049, 0.0992, 1.0520)],
@@ -30,29 +30,29 @@ _COLOUR_VISIONS = np.array(
 
 @lru_cache(maxsize=1)
 def palette() -> np.ndarray:
-    """The colour of each class id, uint8 RGB [256, 3]; a class keeps its colour in every run.
+    """The color of each class id, uint8 RGB [256, 3]; a class keeps its color in every run.
 
-    Id 0, the background, is black. After the fixed first colours, each next one is as far as can
+    Id 0, the background, is black. After the fixed first colors, each next one is as far as can
     be from all before, to normal eyes and to red- and green-blind ones, whichever sees less.
     """
     levels = np.linspace(0, 255, 8).round()
     grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
-    # Dark colours would be lost on dark scenes.
+    # Dark colors would be lost on dark scenes.
     grid = grid[grid @ (0.2126, 0.7152, 0.0722) > 90]
-    colours = np.concatenate([[(0, 0, 0)], _FIRST_COLOURS, grid]).astype(np.uint8)
-    seen = np.clip((colours / 255.0) ** 2.2 @ _COLOUR_VISIONS, 0, 1) ** (1 / 2.2)
-    lab = cv2.cvtColor(seen.astype(np.float32), cv2.COLOR_RGB2Lab)  # [vision, colour, 3]
-    chosen = list(range(1 + len(_FIRST_COLOURS)))
-    distance = np.full(len(colours), np.inf)
+    colors = np.concatenate([[(0, 0, 0)], _FIRST_COLORS, grid]).astype(np.uint8)
+    seen = np.clip((colors / 255.0) ** 2.2 @ _COLOR_VISIONS, 0, 1) ** (1 / 2.2)
+    lab = cv2.cvtColor(seen.astype(np.float32), cv2.COLOR_RGB2Lab)  # [vision, color, 3]
+    chosen = list(range(1 + len(_FIRST_COLORS)))
+    distance = np.full(len(colors), np.inf)
     for place in range(255):
         to_latest = np.linalg.norm(lab - lab[:, chosen[place], None], axis=-1).min(0)
         distance = np.minimum(distance, to_latest)
         if place + 1 == len(chosen):
             # Rounded, so that no last bit of a platform's arithmetic decides.
             chosen.append(int(distance.round(2).argmax()))
-    return colours[chosen]
+    return colors[chosen]
 
 
 def colorize(class_map: np.ndarray) -> np.ndarray:
-    """Class ids, uint8 [H, W], as the palette's colours, uint8 RGB [H, W, 3]."""
+    """Class ids, uint8 [H, W], as the palette's colors, uint8 RGB [H, W, 3]."""
     return cv2.applyColorMap(np.ascontiguousarray(class_map), palette()[:, None])

@@ -67,7 +67,7 @@ class VideoWriter:
         self._index = resume_at or 0
         self.check(path, resumed=resume_at is not None, overwrite=overwrite)
         _make_writable(self._parts_dir)
-        with _telling(self._path):
+        with disk_errors_as_user_errors(self._path):
             self._keep_parts_before(resume_at or 0)
 
     @staticmethod
@@ -84,7 +84,7 @@ class VideoWriter:
 
     def write(self, frame: np.ndarray) -> None:
         """Appends one frame, uint8 RGB [H, W, 3]; ValueError if its size differs from before."""
-        with _telling(self._path):
+        with disk_errors_as_user_errors(self._path):
             if self._part is None:
                 self._part = _Part(
                     self._parts_dir / f"part-{self._index:09d}.mp4", self._rate, frame.shape
@@ -96,7 +96,7 @@ class VideoWriter:
         """Ends the current part, so that all frames so far outlive a crash."""
         if self._part is not None:
             part, self._part = self._part, None
-            with _telling(self._path):
+            with disk_errors_as_user_errors(self._path):
                 part.close()
 
     def finish(self) -> None:
@@ -105,7 +105,7 @@ class VideoWriter:
         A writer made with `resume_at` takes the video apart again.
         """
         self.cut()
-        with _telling(self._path):
+        with disk_errors_as_user_errors(self._path):
             if parts := self._parts():
                 unfinished = self._path.with_name(f".{self._path.name}.tmp")
                 _join(parts, unfinished, self._rate)
@@ -191,7 +191,7 @@ class MaskWriter:
     ):
         self._directory = Path(directory)
         self.check(directory, resumed=resume_at is not None, overwrite=overwrite)
-        with _telling(self._directory):
+        with disk_errors_as_user_errors(self._directory):
             for name in _mask_names(self._directory):
                 if int(name[1]) >= (resume_at or 0):
                     (self._directory / name[0]).unlink()
@@ -220,7 +220,7 @@ class MaskWriter:
     def write(self, index: int, class_map: np.ndarray) -> None:
         """Writes the mask of frame `index`; `class_map` is uint8 [H, W]."""
         path = self._directory / f"{index:06d}.png"
-        with _telling(self._directory):
+        with disk_errors_as_user_errors(self._directory):
             Path(f"{path}.tmp").write_bytes(cv2.imencode(".png", class_map)[1])
             os.replace(f"{path}.tmp", path)
 
@@ -273,14 +273,14 @@ def _join(parts: Sequence[Path], path: Path, rate: Fraction) -> None:
 
 def _make_writable(folder: Path) -> None:
     """Creates the folder, and finds out by writing whether it can be written."""
-    with _telling(folder):
+    with disk_errors_as_user_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
 
 
 @contextlib.contextmanager
-def _telling(path: Path) -> Iterator[None]:
+def disk_errors_as_user_errors(path: Path) -> Iterator[None]:
     """Turns what the system refuses (permission, a full disk) into a UserError."""
     try:
         yield

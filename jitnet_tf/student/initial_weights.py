@@ -17,7 +17,7 @@ PRETRAINED_FILE = pathlib.Path(__file__).parents[1] / "data" / "pretrained.npz"
 PRETRAINED_SHA256 = "47656e00b94c87066ae72cb7afbf74d012c400ae4ea3275e38b5f38e9560f6ac"
 CLASS_LAYER = "logits"
 # Options of a student that its weights do not depend on.
-FREE = ("precision", "input_scale")
+WEIGHT_INDEPENDENT = ("precision", "input_scale")
 
 
 def load(init):
@@ -86,7 +86,7 @@ def _check_options(init, found, wanted):
         return
     # What a checkpoint made before an option existed does not say, it has as by default.
     for name, value in {**dataclasses.asdict(StudentConfig()), **found}.items():
-        if name not in FREE and value != wanted.get(name):
+        if name not in WEIGHT_INDEPENDENT and value != wanted.get(name):
             option = f"--{name}={value}"
             if isinstance(value, bool):
                 option = f"--{name}" if value else f"--no{name}"

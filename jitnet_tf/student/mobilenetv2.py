@@ -11,7 +11,7 @@ from tensorflow import keras
 
 from jitnet_tf.config import MOBILENETV2
 from jitnet_tf.student.initial_weights import CLASS_LAYER
-from jitnet_tf.student.jitnet import ResizeLike, network_input, normalization_layer
+from jitnet_tf.student.layers import ResizeLike, network_input, normalization_layer
 
 STEM = 32
 # Table 2's rows: expansion, channels, units, stride. The row of 160 channels has a stride of 2

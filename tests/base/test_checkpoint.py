@@ -1,4 +1,4 @@
-"""jitnet_tf.checkpoint: what was saved, the one before, or a UserError; never a file's code."""
+"""jitnet_tf.base.checkpoint: what was saved, the one before, or a UserError; never a file's code."""
 
 import io
 import json

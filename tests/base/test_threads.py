@@ -1,10 +1,10 @@
-"""jitnet_tf.background: order, bounds and errors of the threads beside the loop."""
+"""jitnet_tf.base.threads: order, bounds and errors of the threads beside the loop."""
 
 import threading
 
 import pytest
 
-from jitnet_tf.base.threads import DEPTH, Behind, ahead
+from jitnet_tf.base.threads import DEPTH, Worker, prefetch
 
 
 def counting(taken, end):
@@ -16,15 +16,15 @@ def counting(taken, end):
 
 
 def test_ahead_yields_all_in_order_and_then_what_was_raised():
-    items = ahead(counting([], 10))
+    items = prefetch(counting([], 10))
     assert [next(items) for _ in range(10)] == list(range(10))
     with pytest.raises(OSError, match="gone"):
         next(items)
 
 
 def test_ahead_ends_as_its_iterator_does():
-    assert list(ahead(iter(range(3)))) == [0, 1, 2]
-    assert list(ahead(iter([]))) == []
+    assert list(prefetch(iter(range(3)))) == [0, 1, 2]
+    assert list(prefetch(iter([]))) == []
 
 
 def test_ahead_takes_from_another_thread_and_no_more_than_its_depth():
@@ -35,7 +35,7 @@ def test_ahead_takes_from_another_thread_and_no_more_than_its_depth():
             threads.add(threading.get_ident())
             yield i
 
-    items = ahead(noting())
+    items = prefetch(noting())
     assert taken == []  # not before it is asked
     for i in range(20):
         assert next(items) == i
@@ -55,7 +55,7 @@ def test_closing_waits_for_the_item_being_taken():
         ended.append(True)
         yield 1
 
-    items = ahead(slow())
+    items = prefetch(slow())
     next(items)
     assert begun.wait(10)
     threading.Timer(0.05, let_go.set).start()
@@ -70,7 +70,7 @@ def test_behind_works_in_order_in_one_other_thread():
         threads.add(threading.get_ident())
         done.append(item)
 
-    behind = Behind(work)
+    behind = Worker(work)
     for i in range(50):
         behind(i)
     behind.wait()
@@ -81,7 +81,7 @@ def test_behind_works_in_order_in_one_other_thread():
 
 def test_behind_holds_no_more_than_its_depth():
     let_go, handed_over = threading.Event(), []
-    behind = Behind(lambda item: let_go.wait(10))
+    behind = Worker(lambda item: let_go.wait(10))
 
     def hand_over():
         for i in range(DEPTH + 3):
@@ -107,7 +107,7 @@ def test_what_behind_raises_reaches_the_caller_and_ends_its_work():
             raise OSError("disk full")
         done.append(item)
 
-    behind = Behind(work)
+    behind = Worker(work)
     for i in range(3):
         behind(i)
     behind._executor.submit(int).result()  # after them
@@ -130,7 +130,7 @@ def test_behind_finishes_what_was_handed_over_when_closed():
         begin.wait(10)
         done.append(item)
 
-    behind = Behind(work)
+    behind = Worker(work)
     for i in range(DEPTH):
         behind(i)
     begin.set()

@@ -1,4 +1,4 @@
-"""jitnet_tf.asynchronous: traces worked out by hand, with a teacher that answers when told to."""
+"""jitnet_tf.distillation.asynchronous: traces worked out by hand, with a teacher that answers when told to."""
 
 import concurrent.futures
 import json

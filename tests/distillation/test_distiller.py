@@ -1,4 +1,4 @@
-"""jitnet_tf.distiller: Algorithm 1 on a scripted student, against traces worked out by hand."""
+"""jitnet_tf.distillation.distiller: Algorithm 1 on a scripted student, against traces worked out by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""jitnet_tf.metrics against counting pixel by pixel and cases worked out by hand."""
+"""jitnet_tf.distillation.metrics against counting pixel by pixel and cases worked out by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""jitnet_tf.scored_stream: every frame once, scored against a reference that nothing else sees."""
+"""jitnet_tf.distillation.stream: every frame once, scored against a reference that nothing else sees."""
 
 import numpy as np
 import pytest

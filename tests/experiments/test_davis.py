@@ -105,7 +105,7 @@ def test_finds_annotations_from_within(material, monkeypatch):
 
 
 def test_any_object_is_foreground(tmp_path):
-    """Also those of DAVIS 2017, in the colours of its palette."""
+    """Also those of DAVIS 2017, in the colors of its palette."""
     file = first_annotation.path(tmp_path / "JPEGImages" / "480p" / "x", 0)
     file.parent.mkdir(parents=True)
     picture = np.zeros((4, 5, 3), np.uint8)

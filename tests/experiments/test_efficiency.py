@@ -177,8 +177,8 @@ def test_plot():
         assert [text.get_text() for text in axis.texts] == ["0.8", "0.9", ""]
     [legend] = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == list(found)
-    colours = {line.get_color() for line in by_cost.lines}
-    assert len(colours) == 2
+    colors = {line.get_color() for line in by_cost.lines}
+    assert len(colors) == 2
 
 
 def test_every_curve_is_in_the_plot():

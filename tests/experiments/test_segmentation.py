@@ -17,7 +17,7 @@ from jitnet_tf.config import StudentConfig
 from jitnet_tf.distillation.metrics import StreamScore
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.pretraining import validation
-from jitnet_tf.pretraining.datasets.coco import Annotated
+from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from jitnet_tf.student import initial_weights, weights
 from jitnet_tf.student.student import build_network
 from tests.commands import refusal, run_command
@@ -71,7 +71,7 @@ def read(path):
 
 def counts_by_hand(model, file, pictures):
     """Pixels (label, prediction) outside crowds, one photograph after the other."""
-    annotated = Annotated(file, pictures, LabelMaker(GROUPS))
+    annotated = CocoDataset(file, pictures, LabelMaker(GROUPS))
     counts = np.zeros((9, 9), np.int64)
     for number in range(len(annotated)):
         frame, labels, weights = annotated.read(number)
@@ -314,7 +314,7 @@ def test_printing_takes_the_file_alone(evaluated, tmp_path):
     copy = tmp_path / "copy.json"
     copy.write_bytes(evaluated.read_bytes())
     code = (
-        "import sys; from experiments import segmentation as s; from jitnet_tf import cli; "
+        "import sys; from experiments import segmentation as s; from jitnet_tf.base import command_line as cli; "
         "s.define_flags(); import atexit; "
         "atexit.register(lambda: print('tensorflow' in sys.modules)); "
         f"cli.main(s.main, ['s', '--print={copy}'])"

@@ -27,8 +27,8 @@ def write_recording(path, source, size=SIZE, count=None):
         if i == count:
             break
         box = [[0.2, 0.2, 0.7, 0.6]]
-        instances = from_box_masks(box, [1], [0.9], np.ones((1, 7, 7)), size)
-        recorder.append(frame, instances, 0.1)
+        detections = from_box_masks(box, [1], [0.9], np.ones((1, 7, 7)), size)
+        recorder.append(frame, detections, 0.1)
     recorder.close()
     return path
 

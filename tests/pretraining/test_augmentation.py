@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jitnet_tf.pretraining.augmentation import LUMA, Augmentation
 from tests.materials import augmentation, texture
 
-NOTHING = Augmentation(64, min_scale=1, max_scale=1, stretch=1, flip=False, colour=0)
+NOTHING = Augmentation(64, min_scale=1, max_scale=1, stretch=1, flip=False, color=0)
 
 
 @st.composite
@@ -149,16 +149,16 @@ def test_labels_are_of_the_nearest_pixel(augment, size, seed):
 def test_the_frame_stays_with_its_labels(size, scale, stretch, flip, seed):
     """A photograph painted by its labels is still so in the crop, away from edges."""
     random = np.random.default_rng(seed)
-    colours = random.integers(0, 256, (9, 3), np.uint8)
+    colors = random.integers(0, 256, (9, 3), np.uint8)
     labels = random.integers(0, 9, (4, 5), np.uint8)
     labels = cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST)
     weights = labels.astype(np.float32) / 2
-    augment = Augmentation(48, scale / 2, scale, stretch, flip, colour=0)
-    frame, labels, weights = augment(random, colours[labels], labels, weights)
+    augment = Augmentation(48, scale / 2, scale, stretch, flip, color=0)
+    frame, labels, weights = augment(random, colors[labels], labels, weights)
     np.testing.assert_array_equal(weights, labels.astype(np.float32) / 2)
     reach = np.ones((9, 9), np.uint8)
     inside = cv2.erode(labels, reach) == cv2.dilate(labels, reach)
-    difference = np.abs(frame.astype(int) - colours[labels])[inside]
+    difference = np.abs(frame.astype(int) - colors[labels])[inside]
     assert difference.max(initial=0) <= 1
 
 
@@ -196,53 +196,53 @@ def test_reduced_frames_are_averaged():
     assert np.abs(shown.astype(int) - 127.5).max() <= 1
 
 
-# Colours
+# Colors
 
 
 @given(SIZES, SEEDS)
-def test_colours_change_no_labels(size, seed):
+def test_colors_change_no_labels(size, seed):
     contents = photograph(size)
-    plain = augmentation(16, colour=0)
-    vivid = dataclasses.replace(plain, colour=0.4)
+    plain = augmentation(16, color=0)
+    vivid = dataclasses.replace(plain, color=0.4)
     one, other = (augment(np.random.default_rng(seed), *contents) for augment in (plain, vivid))
     np.testing.assert_array_equal(one[1], other[1])
     np.testing.assert_array_equal(one[2], other[2])
-    # The same crop, in other colours: one affine map for all its pixels.
+    # The same crop, in other colors: one affine map for all its pixels.
     rng = np.random.default_rng(seed)
     vivid._window(rng, size)
     rng.random()  # whether to mirror
-    matrix = vivid._colours(rng).astype(np.float64)
+    matrix = vivid._colors(rng).astype(np.float64)
     expected = np.clip(one[0] @ matrix[:, :3].T + matrix[:, 3], 0, 255)
     assert np.abs(other[0] - expected).max() <= 1
 
 
-@pytest.mark.parametrize("colour", [0.1, 0.4, 0.9])
-def test_colours_are_within_bounds(colour):
+@pytest.mark.parametrize("color", [0.1, 0.4, 0.9])
+def test_colors_are_within_bounds(color):
     """Brightness, contrast and saturation change by that part at most, a channel by a quarter."""
-    augment, rng = dataclasses.replace(NOTHING, colour=colour), np.random.default_rng(0)
+    augment, rng = dataclasses.replace(NOTHING, color=color), np.random.default_rng(0)
     seen = []
     for _ in range(500):
-        matrix = augment._colours(rng).astype(np.float64)
+        matrix = augment._colors(rng).astype(np.float64)
         assert matrix.shape == (3, 4)
         grey = matrix[:, :3].sum(1)  # what is made of grey, by channel: contrast × channel
-        assert (grey >= (1 - colour) * (1 - colour / 4) - 1e-6).all()
-        assert (grey <= (1 + colour) * (1 + colour / 4) + 1e-6).all()
+        assert (grey >= (1 - color) * (1 - color / 4) - 1e-6).all()
+        assert (grey <= (1 + color) * (1 + color / 4) + 1e-6).all()
         # Away from grey by how much; the same in all channels but for their own factors.
         mix = matrix[:, :3] / grey[:, None]
         saturation = (mix - LUMA)[np.diag_indices(3)] / (1 - LUMA)
         np.testing.assert_allclose(saturation, saturation[0], atol=1e-5)
         np.testing.assert_allclose(mix @ np.ones(3), 1, atol=1e-6)
-        assert abs(saturation[0] - 1) <= colour + 1e-6
-        assert abs(matrix[0, 3]) <= 127.5 * 2 * colour + 1e-3
+        assert abs(saturation[0] - 1) <= color + 1e-6
+        assert abs(matrix[0, 3]) <= 127.5 * 2 * color + 1e-3
         seen.append([grey.mean() - 1, saturation[0] - 1, matrix[0, 3] / 255])
-    assert (np.max(seen, 0) > 0.6 * colour).all()
-    assert (np.min(seen, 0) < -0.6 * colour).all()
+    assert (np.max(seen, 0) > 0.6 * color).all()
+    assert (np.min(seen, 0) < -0.6 * color).all()
 
 
 def test_middle_grey_changes_by_brightness_and_channels_alone():
     """Contrast is about the middle of the range."""
-    augment, rng = dataclasses.replace(NOTHING, colour=0.4), np.random.default_rng(0)
+    augment, rng = dataclasses.replace(NOTHING, color=0.4), np.random.default_rng(0)
     for _ in range(100):
-        matrix = augment._colours(rng)
+        matrix = augment._colors(rng)
         middle = matrix @ (127.5, 127.5, 127.5, 1)
         assert (np.abs(middle / 127.5 - 1) <= 0.4 + 0.1 * 1.4 + 1e-6).all()

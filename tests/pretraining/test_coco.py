@@ -1,4 +1,4 @@
-"""jitnet_tf.pretraining.annotated: COCO's instances as targets, against COCO's own reader."""
+"""jitnet_tf.pretraining.datasets.coco: COCO's instances as targets, against COCO's own reader."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
-from jitnet_tf.pretraining.datasets.coco import Annotated, decode
+from jitnet_tf.pretraining.datasets.coco import CocoDataset, decode
 from teacher.images import UnreadableError
 from tests.materials import PHOTOGRAPH_SIZES, run_lengths, write_photographs
 
@@ -70,7 +70,7 @@ def coco(file):
 
 def test_against_cocos_own_reader(pristine):
     """Polygons in parts, run lengths, a crowd, and categories outside the groups."""
-    annotated = Annotated(*pristine, LabelMaker(class_groups("lvs"), box_dilation=0.125))
+    annotated = CocoDataset(*pristine, LabelMaker(class_groups("lvs"), box_dilation=0.125))
     data = coco(pristine[0])
     assert len(annotated) == len(annotated.names) == 6
     assert annotated.names == [f"{'more/' if i % 2 else ''}{i:03d}.{'png' if i % 4 > 1 else 'jpg'}"
@@ -99,19 +99,19 @@ def test_against_cocos_own_reader(pristine):
 def test_the_pictures_are_those_annotated(pristine):
     """The painted person and car are where the labels say."""
     for number in range(6):
-        annotated = Annotated(*pristine, LVS)
+        annotated = CocoDataset(*pristine, LVS)
         frame, labels, _ = annotated.read(number)
-        for class_id, colour in ((PERSON, (250, 40, 40)), (AUTO, (40, 40, 250))):
+        for class_id, color in ((PERSON, (250, 40, 40)), (AUTO, (40, 40, 250))):
             inside = cv2.erode((labels == class_id).astype(np.uint8), np.ones((7, 7))) > 0
             assert inside.sum() > 100
-            assert np.abs(frame[inside].astype(int) - colour).mean() < 20
+            assert np.abs(frame[inside].astype(int) - color).mean() < 20
 
 
 def test_other_groups_other_targets(pristine, tmp_path):
     """A category outside the groups is background with weight 1, its crowd included."""
     groups = tmp_path / "groups.txt"
     groups.write_text("seat = chair, couch\n")
-    annotated = Annotated(*pristine, LabelMaker(class_groups(str(groups)), box_dilation=0))
+    annotated = CocoDataset(*pristine, LabelMaker(class_groups(str(groups)), box_dilation=0))
     _, labels, weights = annotated.read(0)
     chair = coco(pristine[0]).annToMask(
         {"image_id": 5, "segmentation": [[10, 70, 30, 70, 30, 90, 10, 90]]}
@@ -129,7 +129,7 @@ def test_crowds_change_no_labels(material):
     person = rectangle(10, 10, 30, 30)
     car = {**rectangle(50, 50, 20, 20), "category_id": 1}
     change(material[0], only(crowd, person, car))
-    _, labels, weights = Annotated(*material, LVS).read(0)
+    _, labels, weights = CocoDataset(*material, LVS).read(0)
     expected = np.zeros(SIZE, np.uint8)
     expected[10:40, 10:40] = PERSON
     expected[50:70, 50:70] = AUTO
@@ -143,7 +143,7 @@ def test_crowds_change_no_labels(material):
 def test_a_crowd_alone(material):
     """Its box is not weighted, either."""
     change(material[0], only({**rectangle(20, 20, 40, 40), "iscrowd": 1}))
-    _, labels, weights = Annotated(*material, LVS).read(0)
+    _, labels, weights = CocoDataset(*material, LVS).read(0)
     assert not labels.any()
     expected = np.ones(SIZE)
     expected[20:60, 20:60] = 0
@@ -155,7 +155,7 @@ def test_overlap_as_online(material, order):
     """The higher class wins, whatever comes first."""
     person, car = rectangle(10, 10, 30, 30), {**rectangle(20, 20, 30, 30), "category_id": 1}
     change(material[0], only(*[person, car][::order]))
-    _, labels, _ = Annotated(*material, LVS).read(0)
+    _, labels, _ = CocoDataset(*material, LVS).read(0)
     assert (labels[20:50, 20:50] == AUTO).all()
     assert (labels[10:20, 10:40] == PERSON).all()
 
@@ -173,7 +173,7 @@ def test_scores_below_the_threshold_are_ignored(material):
     )
     for threshold, seen in ((0.5, (30, 70)), (0.4, (10, 30, 70)), (1.0, (70,))):
         label_maker = LabelMaker(class_groups("lvs"), threshold, box_dilation=0)
-        _, labels, weights = Annotated(*material, label_maker).read(0)
+        _, labels, weights = CocoDataset(*material, label_maker).read(0)
         expected = np.zeros(SIZE, np.uint8)
         for x in seen:
             expected[10:20, x : x + 10] = PERSON
@@ -183,7 +183,7 @@ def test_scores_below_the_threshold_are_ignored(material):
 
 def test_without_annotations_all_is_background(material):
     change(material[0], only(rectangle(10, 10, 10, 10)))
-    _, labels, weights = Annotated(*material, LVS).read(3)
+    _, labels, weights = CocoDataset(*material, LVS).read(3)
     assert not labels.any()
     assert (weights == 1).all()
 
@@ -198,14 +198,14 @@ def test_ids_go_by_name(material):
         for category in data["categories"]:
             category["id"] = words[category["id"]]
 
-    before = Annotated(*material, LVS).read(0)
+    before = CocoDataset(*material, LVS).read(0)
     change(material[0], rename)
-    for one, other in zip(Annotated(*material, LVS).read(0), before, strict=True):
+    for one, other in zip(CocoDataset(*material, LVS).read(0), before, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_what_the_file_lacks(pristine):
-    annotated = Annotated(*pristine, LVS)
+    annotated = CocoDataset(*pristine, LVS)
     assert annotated.unknown == ["lamp"]
     assert annotated.absent == ["bike", "bird", "dog", "horse", "elephant", "giraffe"]
 
@@ -320,7 +320,7 @@ NONSENSE = [
 def test_masks_that_are_none(material, segmentation):
     """The photograph is lost, once, and its file is told; nothing else happens."""
     change(material[0], only({"segmentation": segmentation}, rectangle(5, 5, 9, 9)))
-    annotated = Annotated(*material, LVS)
+    annotated = CocoDataset(*material, LVS)
     for _ in range(2):
         with pytest.raises(UnreadableError, match=r"000\.jpg \(annotation: ."):
             annotated.read(0)
@@ -412,7 +412,7 @@ KIND = "is not in COCO's instances format"
 def test_other_formats(material, edit, message):
     change(material[0], edit)
     with pytest.raises(UserError, match=message) as info:
-        Annotated(*material, LVS)
+        CocoDataset(*material, LVS)
     assert str(info.value).startswith(f"annotation file '{material[0]}' ")
     assert "\n" not in str(info.value)
 
@@ -423,13 +423,13 @@ def test_other_formats(material, edit, message):
 def test_other_files(material, content):
     material[0].write_bytes(content)
     with pytest.raises(UserError, match=KIND):
-        Annotated(*material, LVS)
+        CocoDataset(*material, LVS)
 
 
 def test_no_file(material):
     for path in (material[1], material[1] / "gone.json"):
         with pytest.raises(UserError, match="does not exist"):
-            Annotated(path, material[1], LVS)
+            CocoDataset(path, material[1], LVS)
 
 
 def test_nothing_of_any_group(material, tmp_path):
@@ -437,15 +437,15 @@ def test_nothing_of_any_group(material, tmp_path):
     groups.write_text("dog\ncat\n")
     message = "holds no mask of any of the classes dog, cat: choose other --class_groups"
     with pytest.raises(UserError, match=message):
-        Annotated(*material, LabelMaker(class_groups(str(groups))))
+        CocoDataset(*material, LabelMaker(class_groups(str(groups))))
     # Boxes alone, as detection sets have them, are no masks.
     for empty in ([], None, {}):
         change(material[0], only({"segmentation": empty}))
         with pytest.raises(UserError, match="no mask of any of the classes person, bike"):
-            Annotated(*material, LVS)
+            CocoDataset(*material, LVS)
     change(material[0], lambda data: data.pop("annotations"))
     with pytest.raises(UserError, match="no mask of any"):
-        Annotated(*material, LVS)
+        CocoDataset(*material, LVS)
 
 
 # Photographs that are not there
@@ -454,7 +454,7 @@ def test_nothing_of_any_group(material, tmp_path):
 def test_no_folder(material):
     for folder in (material[1] / "gone", material[0]):
         with pytest.raises(UserError, match="is not a folder: give the photographs of"):
-            Annotated(material[0], folder, LVS)
+            CocoDataset(material[0], folder, LVS)
 
 
 def test_missing_photographs_are_counted(tmp_path):
@@ -462,7 +462,7 @@ def test_missing_photographs_are_counted(tmp_path):
     file, folder = write_photographs(tmp_path, 20)
     (folder / "000.jpg").unlink()
     (folder / "more" / "003.png").unlink()
-    annotated = Annotated(file, folder, LVS)
+    annotated = CocoDataset(file, folder, LVS)
     assert annotated.lost == {
         "000.jpg": f"{folder}/000.jpg (missing)",
         "more/003.png": f"{folder}/more/003.png (missing)",
@@ -474,15 +474,15 @@ def test_missing_photographs_are_counted(tmp_path):
     (folder / "more" / "001.jpg").unlink()
     message = r"3 of the 20 photographs of .* are missing or damaged, such as .*000\.jpg"
     with pytest.raises(UserError, match=message):
-        Annotated(file, folder, LVS)
+        CocoDataset(file, folder, LVS)
     with pytest.raises(UserError, match=r"20 of the 20 .*: check the folder of the photographs"):
-        Annotated(file, tmp_path, LVS)
+        CocoDataset(file, tmp_path, LVS)
 
 
 def test_damaged_photographs_are_counted_once(tmp_path):
     file, folder = write_photographs(tmp_path, 20)
     damaged = (2, 5, 7)
-    annotated = Annotated(file, folder, LVS)
+    annotated = CocoDataset(file, folder, LVS)
     for number in damaged:
         annotated.path(number).write_bytes(b"")
     for _ in range(3):
@@ -499,7 +499,7 @@ def test_damaged_photographs_are_counted_once(tmp_path):
 
 def test_a_photograph_of_another_size(material):
     change(material[0], lambda data: put(data, 97, "images", 0, "height"))
-    annotated = Annotated(*material, LVS)
+    annotated = CocoDataset(*material, LVS)
     message = r"000\.jpg \(96×128 pixels, annotated as 97×128\)"
     with pytest.raises(UnreadableError, match=message):
         annotated.read(0)
@@ -511,7 +511,7 @@ def test_a_photograph_of_another_size(material):
 
 def test_parts(tmp_path):
     file, folder = write_photographs(tmp_path, 20)
-    annotated = Annotated(file, folder, LVS)
+    annotated = CocoDataset(file, folder, LVS)
     names, contents = annotated.names, annotated.read(8)
     part = annotated.subset([3, 8])
     annotated.keep([0, 8, 9])
@@ -531,7 +531,7 @@ def test_parts(tmp_path):
 def test_a_part_that_is_lost_is_too_much(tmp_path):
     """However small a part of the whole it is."""
     file, folder = write_photographs(tmp_path, 40)
-    annotated = Annotated(file, folder, LVS)
+    annotated = CocoDataset(file, folder, LVS)
     part = annotated.subset([3, 8])
     annotated.keep(range(10, 40))
     for number in range(2):
@@ -547,7 +547,7 @@ def test_what_was_missing_before_a_part_was_taken_does_not_count_against_it(tmp_
     file, folder = write_photographs(tmp_path, 20)
     for name in ("000.jpg", "002.png"):
         (folder / name).unlink()
-    annotated = Annotated(file, folder, LVS)
+    annotated = CocoDataset(file, folder, LVS)
     annotated.keep(range(10))
     annotated.check_lost()
     annotated.path(4).write_bytes(b"")
@@ -565,7 +565,7 @@ def test_what_was_missing_before_a_part_was_taken_does_not_count_against_it(tmp_
 def test_real_annotations(shared):
     """COCO's own: every photograph can be read, and most classes occur."""
     file = shared("images/coco/instances.json")
-    annotated = Annotated(file, shared("images/coco/images"), LVS)
+    annotated = CocoDataset(file, shared("images/coco/images"), LVS)
     data = coco(file)
     assert len(annotated) == 175
     assert annotated.lost == {}

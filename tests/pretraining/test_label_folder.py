@@ -1,4 +1,4 @@
-"""jitnet_tf.pretraining.label_folder: class ids in PNGs as targets, against COCO's instances."""
+"""jitnet_tf.pretraining.datasets.label_folder: class ids in PNGs as targets, against COCO's instances."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.pretraining import splits
-from jitnet_tf.pretraining.datasets.coco import Annotated
+from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from jitnet_tf.pretraining.datasets.label_folder import LabelFolder, read_ids
 from jitnet_tf.sinks.writers import MaskWriter
 from teacher.images import UnreadableError
@@ -23,7 +23,7 @@ from tests.materials import texture, write_photographs
 GROUPS = class_groups("lvs")
 LVS = LabelMaker(GROUPS)
 PERSON, BIKE, AUTO, DOG = (GROUPS.names.index(name) for name in ("person", "bike", "auto", "dog"))
-GREY, RGB, PALETTE, GREY_ALPHA = 0, 2, 3, 4  # PNG's kinds of colours
+GREY, RGB, PALETTE, GREY_ALPHA = 0, 2, 3, 4  # PNG's kinds of colors
 SIZE = (20, 30)
 
 
@@ -43,7 +43,7 @@ def png(pixels, bits=8, kind=GREY, transparent=b""):
     height, width = np.shape(pixels)[:2]
     data = b"\x89PNG\r\n\x1a\n"
     data += chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0))
-    if kind == PALETTE:  # in which colours repeat
+    if kind == PALETTE:  # in which colors repeat
         data += chunk(b"PLTE", bytes(i // 4 for i in range(3 * 2**bits)))
     if transparent:
         data += chunk(b"tRNS", transparent)
@@ -56,7 +56,7 @@ def write_labelled(folder, count):
     Grey and with a palette by turns, 255 in crowds; with a classes.json.
     """
     file, pictures = write_photographs(folder, count)
-    annotated = Annotated(file, pictures, LVS)
+    annotated = CocoDataset(file, pictures, LVS)
     labels = folder / "labels"
     for number, name in enumerate(annotated.names):
         _, ids, weights = annotated.read(number)
@@ -94,7 +94,7 @@ def write(folder, ids, classes=None):
     seed=st.integers(0, 99),
 )
 def test_ids_are_what_was_written(tmp_path_factory, kind, size, bits, transparent, seed):
-    """With few bits, and with a transparent colour."""
+    """With few bits, and with a transparent color."""
     ids = np.random.default_rng(seed).integers(0, 2**bits, size)
     path = tmp_path_factory.mktemp("ids") / "ids.png"
     with_alpha = (b"\0\0" if kind == GREY else b"\0\x80") if transparent else b""
@@ -108,8 +108,8 @@ IDS = np.arange(600).reshape(SIZE) % 9
 NONE = [
     (b"", "no PNG"),
     (b"GIF89a" + bytes(90), "no PNG"),
-    (png(np.stack([IDS] * 3, -1), kind=RGB), "a colour picture, not class ids in one channel"),
-    (png(np.stack([IDS] * 2, -1), kind=GREY_ALPHA), "a colour picture"),
+    (png(np.stack([IDS] * 3, -1), kind=RGB), "a color picture, not class ids in one channel"),
+    (png(np.stack([IDS] * 2, -1), kind=GREY_ALPHA), "a color picture"),
     (png(IDS, 16), "16 bits a pixel, where class ids have at most 8"),
     (png(IDS)[:-40], "damaged"),
     (png(IDS, kind=PALETTE)[:-40], "damaged"),
@@ -148,7 +148,7 @@ def test_damage_is_noticed(tmp_path_factory, place, value, kind):
 def test_labels_are_those_of_the_same_instances(tmp_path):
     """Frames, classes and what does not count; subfolders, and all that a set can do."""
     file, pictures, labels = write_labelled(tmp_path, 6)
-    one, other = LabelFolder(labels, pictures, LVS), Annotated(file, pictures, LVS)
+    one, other = LabelFolder(labels, pictures, LVS), CocoDataset(file, pictures, LVS)
     assert len(one) == 6
     assert one.names == sorted(other.names)
     assert (one.lost, one.unknown, one.absent) == ({}, [], [])
@@ -186,7 +186,7 @@ def test_weights_are_those_of_the_same_instances(tmp_path):
     for dilation in (0, 0.075, 0.15):
         label_maker = LabelMaker(GROUPS, box_dilation=dilation)
         one = LabelFolder(labels, pictures, label_maker).read(0)
-        other = Annotated(tmp_path / "a.json", pictures, label_maker).read(0)
+        other = CocoDataset(tmp_path / "a.json", pictures, label_maker).read(0)
         for found, expected in zip(one, other, strict=True):
             np.testing.assert_array_equal(found, expected)
         assert {1, 5} == set(np.unique(one[2]))
@@ -340,7 +340,7 @@ PROBLEMS = [
     (lambda label, _: label.write_bytes(b""), r"03\.jpg \(its label .*03\.png: no PNG\)", True),
     (
         lambda label, _: label.write_bytes(png(np.ones((*SIZE, 3), int), kind=RGB)),
-        r"03\.jpg \(its label .*03\.png: a colour picture, not class ids in one channel or a pal",
+        r"03\.jpg \(its label .*03\.png: a color picture, not class ids in one channel or a pal",
         True,
     ),
     (
@@ -411,7 +411,7 @@ def test_a_part_is_held_out(tmp_path):
     """By the names, as of annotated photographs."""
     file, pictures, labels = write_labelled(tmp_path, 20)
     held = []
-    for training in (Annotated(file, pictures, LVS), LabelFolder(labels, pictures, LVS)):
+    for training in (CocoDataset(file, pictures, LVS), LabelFolder(labels, pictures, LVS)):
         [judged] = splits.hold_out([training], 0.3)
         assert len(judged) + len(training) <= 20
         held.append(sorted(judged.names))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.pretraining.augmentation import Augmentation
-from jitnet_tf.pretraining.datasets.coco import Annotated
+from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from jitnet_tf.pretraining.pipeline import Samples, draws
 from tests.materials import augmentation, write_photographs
 
@@ -96,7 +96,7 @@ def sets(tmp_path):
     made = []
     for name, count in (("one", 5), ("two", 20)):
         (tmp_path / name).mkdir()
-        made.append(Annotated(*write_photographs(tmp_path / name, count), LVS))
+        made.append(CocoDataset(*write_photographs(tmp_path / name, count), LVS))
     return made
 
 

@@ -1,4 +1,4 @@
-"""jitnet_tf.pretraining.sets: what is learned from, and what is kept from it to judge by."""
+"""jitnet_tf.pretraining.splits: what is learned from, and what is kept from it to judge by."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import PretrainConfig
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.pretraining import splits
-from jitnet_tf.pretraining.datasets.coco import Annotated
+from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from teacher import annotate, images
 from tests.materials import write_photographs, write_teacher
 from tests.teacher.test_record import another_teacher
@@ -24,7 +24,7 @@ PART = 0.3
 
 
 def picture(scene, size=(240, 320)):
-    """Large blobs of colour; the same scene at any size. uint8 BGR [*size, 3]."""
+    """Large blobs of color; the same scene at any size. uint8 BGR [*size, 3]."""
     blobs = np.random.default_rng(scene).integers(0, 255, (6, 8, 3), np.uint8)
     return cv2.resize(blobs, size[::-1], interpolation=cv2.INTER_CUBIC)
 
@@ -78,7 +78,7 @@ def test_names_are_ranked_evenly():
 @settings(max_examples=5)
 @given(part=st.floats(0.02, 0.98))
 def test_parts_sum_up(tmp_path_factory, part):
-    annotated = Annotated(*write_photographs(tmp_path_factory.mktemp("parts"), 20), LVS)
+    annotated = CocoDataset(*write_photographs(tmp_path_factory.mktemp("parts"), 20), LVS)
     before, numbered = annotated.names, list(range(20))
     contents = dict(zip(before, map(annotated.read, numbered), strict=True))
     training = [annotated]
@@ -94,7 +94,7 @@ def test_parts_sum_up(tmp_path_factory, part):
 
 @pytest.mark.parametrize(("part", "counts"), [(0, (0, 20)), (1, (20, 0))])
 def test_none_or_all(tmp_path, part, counts):
-    training = [Annotated(*write_photographs(tmp_path, 20), LVS)]
+    training = [CocoDataset(*write_photographs(tmp_path, 20), LVS)]
     held = splits.hold_out(training, part)
     assert (sum(map(len, held)), len(training[0])) == counts
     assert len(held) == (part == 1)
@@ -105,7 +105,7 @@ def test_what_is_held_out_stays_so_when_photographs_are_added(tmp_path):
     few = {name: contents for name, contents in pictures.items() if int(name[:-4]) % 3}
     held = []
     for folder, some in (("few", few), ("all", pictures)):
-        training = [Annotated(*write(tmp_path / folder, some), LVS)]
+        training = [CocoDataset(*write(tmp_path / folder, some), LVS)]
         held.append(names_of(splits.hold_out(training, PART)))
     assert 0 < len(held[0]) < len(held[1])
     assert held[0] == [name for name in held[1] if name in few]
@@ -122,8 +122,8 @@ def test_nothing_that_looks_like_what_is_held_out_is_learned_from(tmp_path, size
     }
     others = {name: picture(100 + scene) for scene, name in enumerate(kept_names(8, start=900))}
     training = [
-        Annotated(*write(tmp_path / "one", {**pictures, **again}), LVS),
-        Annotated(*write(tmp_path / "two", {**again, **others}), LVS),
+        CocoDataset(*write(tmp_path / "one", {**pictures, **again}), LVS),
+        CocoDataset(*write(tmp_path / "two", {**again, **others}), LVS),
     ]
     judged = splits.hold_out(training, PART)
     assert names_of(judged) == held
@@ -143,7 +143,7 @@ def test_many_are_compared_in_parts(tmp_path, monkeypatch):
     outcomes = []
     for compared in (1000, 4, 1):
         monkeypatch.setattr(splits, "COMPARED", compared)
-        training = [Annotated(*write(tmp_path, pictures), LVS)]
+        training = [CocoDataset(*write(tmp_path, pictures), LVS)]
         outcomes.append((names_of(splits.hold_out(training, PART)), names_of(training)))
     assert outcomes[0] == outcomes[1] == outcomes[2]
     held, kept = outcomes[0]
@@ -159,7 +159,7 @@ def test_what_cannot_be_compared_is_like_nothing(tmp_path):
     pictures = {name: picture(scene) for scene, name in enumerate(names)}
     pictures["tiny.png"] = picture(9, (2, 3))
     pictures["flat.png"] = picture(9, (1, 60))
-    annotated = Annotated(*write(tmp_path, pictures), LVS)
+    annotated = CocoDataset(*write(tmp_path, pictures), LVS)
     for name in (names[0], names[2]):
         (tmp_path / name).write_bytes(b"no picture")
     with tqdm(disable=True) as progress:
@@ -174,12 +174,12 @@ def test_what_cannot_be_compared_is_like_nothing(tmp_path):
 def test_real_photographs_are_told_apart(shared, tmp_path):
     """And found again at half their size, most of them."""
     file, folder = shared("images/coco/instances.json"), shared("images/coco/images")
-    annotated = Annotated(file, folder, LVS).subset(range(0, 175, 4))
+    annotated = CocoDataset(file, folder, LVS).subset(range(0, 175, 4))
     pictures = {}
     for number, name in enumerate(annotated.names):
         whole = cv2.imread(str(annotated.path(number)))
         pictures[name] = cv2.resize(whole, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    smaller = Annotated(*write(tmp_path, pictures), LVS)
+    smaller = CocoDataset(*write(tmp_path, pictures), LVS)
     with tqdm(disable=True) as progress:
         one, other = (splits.fingerprints(some, progress) for some in (annotated, smaller))
     same = (splits.BITS - one @ other.T) / 2 <= splits.SAME_BITS

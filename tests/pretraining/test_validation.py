@@ -9,7 +9,7 @@ from jitnet_tf.base.errors import UserError
 from jitnet_tf.distillation.metrics import confusion
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.pretraining import validation
-from jitnet_tf.pretraining.datasets.coco import Annotated
+from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from teacher.images import UnreadableError
 from tests.materials import write_photographs
 
@@ -20,7 +20,7 @@ PERSON, AUTO, DOG = (GROUPS.names.index(name) for name in ("person", "auto", "do
 
 @pytest.fixture
 def annotated(tmp_path):
-    return Annotated(*write_photographs(tmp_path, 20), LabelMaker(GROUPS))
+    return CocoDataset(*write_photographs(tmp_path, 20), LabelMaker(GROUPS))
 
 
 def evaluate(segment, annotated):
@@ -41,7 +41,7 @@ def always(class_id):
     return segment
 
 
-def colours(frame):
+def colors(frame):
     """A segmenter that knows the paint of `write_photographs`."""
     r, _, b = np.moveaxis(frame.numpy().astype(int), -1, 0)
     person, car = (r > 180) & (b < 110), (b > 180) & (r < 110)
@@ -67,13 +67,13 @@ def test_counts_add_up_over_photographs(annotated):
     expected = np.zeros((C, C), np.int64)
     for number in range(20):
         frame, labels, weights = annotated.read(number)
-        prediction = colours(tf.constant(frame)).numpy()
+        prediction = colors(tf.constant(frame)).numpy()
         for y, x in zip(*np.nonzero(weights), strict=True):
             expected[labels[y, x], prediction[y, x]] += 1
         if number == 2:
             break
     part = annotated.subset(range(3))
-    counts = evaluate(colours, part)
+    counts = evaluate(colors, part)
     np.testing.assert_array_equal(counts, expected)
     assert not np.array_equal(counts, np.diag(np.diag(counts)))
 

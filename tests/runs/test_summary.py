@@ -1,4 +1,4 @@
-"""jitnet_tf.statistics: the figures of a run worked out by hand, its state and its report."""
+"""jitnet_tf.runs.summary: the figures of a run worked out by hand, its state and its report."""
 
 import json
 import types

@@ -46,13 +46,13 @@ def texts(monkeypatch):
     written, pictures = [], []
     put_text = cv2.putText
 
-    def record(picture, text, origin, font, scale, colour, thickness, line):
+    def record(picture, text, origin, font, scale, color, thickness, line):
         (width, height), below = cv2.getTextSize(text, font, scale, thickness)
         left, baseline = origin
         box = (left, baseline - height, left + width, baseline + below)
         pictures.append(picture)  # kept, so that no other gets its id
         written.append(((id(picture), picture.shape[:2]), text, *box))
-        return put_text(picture, text, origin, font, scale, colour, thickness, line)
+        return put_text(picture, text, origin, font, scale, color, thickness, line)
 
     monkeypatch.setattr(cv2, "putText", record)
     return written
@@ -252,15 +252,15 @@ class TestBlend:
         class_map[10:30, 10:40] = 1
         class_map[10:30, 25:40] = 2
         picture = blend(frame, class_map)
-        colours = palette().astype(int)
+        colors = palette().astype(int)
         np.testing.assert_array_equal(picture[5, 5], [75, 75, 75])
-        np.testing.assert_allclose(picture[20, 18], (colours[1] + 100) / 2, atol=1)
-        np.testing.assert_allclose(picture[20, 32], (colours[2] + 100) / 2, atol=1)
+        np.testing.assert_allclose(picture[20, 18], (colors[1] + 100) / 2, atol=1)
+        np.testing.assert_allclose(picture[20, 32], (colors[2] + 100) / 2, atol=1)
         for x in (10, 11):  # left border of 1
-            np.testing.assert_array_equal(picture[20, x], colours[1])
+            np.testing.assert_array_equal(picture[20, x], colors[1])
         for x in (25, 26, 38, 39):  # borders of 2 to 1 and to the background
-            np.testing.assert_array_equal(picture[20, x], colours[2])
-        np.testing.assert_allclose(picture[20, 24], (colours[1] + 100) / 2, atol=1)
+            np.testing.assert_array_equal(picture[20, x], colors[2])
+        np.testing.assert_allclose(picture[20, 24], (colors[1] + 100) / 2, atol=1)
 
     def test_no_border_where_the_picture_ends(self):
         frame = np.full((40, 60, 3), 100, np.uint8)
@@ -270,14 +270,14 @@ class TestBlend:
 
 
 class TestPalette:
-    def test_colours_are_distinct(self):
+    def test_colors_are_distinct(self):
         assert len(np.unique(palette(), axis=0)) == 256
         lab = cv2.cvtColor(palette()[None].astype(np.float32) / 255, cv2.COLOR_RGB2Lab)[0]
         for count, least in ((9, 25), (81, 5)):
             distances = np.linalg.norm(lab[:count, None] - lab[:count], axis=-1)
             assert distances[~np.eye(count, dtype=bool)].min() > least
 
-    def test_classes_keep_their_colours(self):
+    def test_classes_keep_their_colors(self):
         """Videos of different runs and releases can be compared."""
         pinned = {
             0: [0, 0, 0],

@@ -84,7 +84,7 @@ class TestVideo:
         data = paths[0].read_bytes()
         assert data.index(b"moov") < data.index(b"mdat")
 
-    def test_opencv_sees_the_same_frames_and_colours(self, paths):
+    def test_opencv_sees_the_same_frames_and_colors(self, paths):
         writer = VideoWriter(paths[0], 25, paths[1])
         write(writer, range(10))
         writer.finish()
@@ -332,8 +332,8 @@ class TestMistakes:
         program = f"""
             import resource, signal
             import numpy as np
-            from jitnet_tf.errors import UserError
-            from jitnet_tf.writers import MaskWriter, VideoWriter
+            from jitnet_tf.base.errors import UserError
+            from jitnet_tf.sinks.writers import MaskWriter, VideoWriter
 
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))

@@ -1,4 +1,4 @@
-"""jitnet_tf.full_size against TensorFlow's resizing, softmax and argmax, and against float64."""
+"""jitnet_tf.student.fused_head against TensorFlow's resizing, softmax and argmax, and against float64."""
 
 import numpy as np
 import pytest

@@ -20,7 +20,7 @@ from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.student import fused_head
 from jitnet_tf.student.jitnet import build_jitnet
 from jitnet_tf.student.student import Student
-from teacher.detections import Instances
+from teacher.detections import Detections
 
 SIZE = (160, 192)
 PIXELS = SIZE[0] * SIZE[1]
@@ -28,7 +28,7 @@ FRAME, CLASS_MAP = 3 * PIXELS, PIXELS  # bytes
 MAKER = LabelMaker(class_groups("lvs"))
 NUM_CLASSES = len(MAKER.groups.names)
 KEPT_BY_STUDENTS = ("_greatest", "_loss", "_pixel_gradients", "_resize_gradient")
-NOBODY = Instances(
+NOBODY = Detections(
     np.zeros((0, 4), np.float32),
     np.zeros(0, np.int32),
     np.zeros(0, np.float32),

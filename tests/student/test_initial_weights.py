@@ -1,4 +1,4 @@
-"""jitnet_tf.initial: weights of the same network, of other classes, of other options."""
+"""jitnet_tf.student.initial_weights: weights of the same network, of other classes, of other options."""
 
 import hashlib
 

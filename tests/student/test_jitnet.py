@@ -1,4 +1,4 @@
-"""jitnet_tf.model: sizes from the paper and the authors' code, layers against numpy."""
+"""jitnet_tf.student.jitnet: sizes from the paper and the authors' code, layers against numpy."""
 
 import functools
 
@@ -10,13 +10,9 @@ from hypothesis import strategies as st
 from tensorflow import keras
 
 from experiments.speed import flops
-from jitnet_tf.student import jitnet as jitnet
-from jitnet_tf.student.jitnet import (
-    FrameNormalization,
-    InputNormalization,
-    ResizeLike,
-    build_jitnet,
-)
+from jitnet_tf.student import jitnet, layers
+from jitnet_tf.student.jitnet import build_jitnet
+from jitnet_tf.student.layers import FrameNormalization, InputNormalization, ResizeLike
 from jitnet_tf.student.mobilenetv2 import build_mobilenetv2
 from tests.materials import resizing
 
@@ -310,7 +306,7 @@ def test_scaled_input(build, size):
 def test_scaled_input_for_xla_is_the_same():
     picture = frames(1, 61, 83).astype(np.float32)
     for scale in (0.3, 0.5, 0.75):
-        plain, gathering = (jitnet.InputScaling(scale, xla)(picture) for xla in (False, True))
+        plain, gathering = (layers.InputScaling(scale, xla)(picture) for xla in (False, True))
         assert plain.shape == (1, round(61 * scale), round(83 * scale), 3)
         np.testing.assert_allclose(gathering, plain, atol=1e-2)
 
@@ -323,15 +319,15 @@ def test_frames_are_uint8_and_normalised_inside():
     assert model.input.dtype == "uint8"
     first = model.layers[1]
     assert isinstance(first, InputNormalization)
-    colours = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, -1)
-    result = first(colours)
+    colors = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, -1)
+    result = first(colors)
     assert result.dtype == tf.float32
-    np.testing.assert_allclose(result, (colours / 127.5) - 1, atol=1e-6)
-    raw = InputNormalization("raw")(colours)
-    np.testing.assert_array_equal(raw, colours)
-    standardised = InputNormalization("standardised")(colours)
+    np.testing.assert_allclose(result, (colors / 127.5) - 1, atol=1e-6)
+    raw = InputNormalization("raw")(colors)
+    np.testing.assert_array_equal(raw, colors)
+    standardised = InputNormalization("standardised")(colors)
     mean, deviation = np.array([0.439, 0.413, 0.375]), np.array([0.243, 0.236, 0.234])
-    np.testing.assert_allclose(standardised, (colours / 255 - mean) / deviation, atol=1e-5)
+    np.testing.assert_allclose(standardised, (colors / 255 - mean) / deviation, atol=1e-5)
 
 
 def test_input_normalisation_in_bfloat16_keeps_each_level():
@@ -509,7 +505,7 @@ def test_shortcuts_keep_every_second_pixel(size, dtype):
     x = tf.cast(x, dtype)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        kept = jitnet.Subsample(dtype=dtype)(x)
+        kept = layers.Subsample(dtype=dtype)(x)
     assert kept.dtype == x.dtype
     np.testing.assert_array_equal(kept, x[:, ::2, ::2])
     upstream = tf.cast(tf.random.stateless_normal(kept.shape, (0, 1)), dtype)

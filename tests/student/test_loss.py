@@ -1,4 +1,4 @@
-"""jitnet_tf.losses against numpy in float64."""
+"""jitnet_tf.student.loss against numpy in float64."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""jitnet_tf.mobilenetv2: its encoder is Keras' MobileNetV2, and it learns as a student."""
+"""jitnet_tf.student.mobilenetv2: its encoder is Keras' MobileNetV2, and it learns as a student."""
 
 import functools
 
@@ -8,7 +8,8 @@ import tensorflow as tf
 from tensorflow import keras
 
 from experiments.speed import flops
-from jitnet_tf.student.jitnet import EPSILON, build_jitnet
+from jitnet_tf.student.jitnet import build_jitnet
+from jitnet_tf.student.layers import EPSILON
 from jitnet_tf.student.mobilenetv2 import build_mobilenetv2
 from jitnet_tf.student.student import Student
 
@@ -147,13 +148,13 @@ def test_unknown_normalisation():
 
 
 def learned(model, size, steps):
-    """Losses of updates on two blocks of colour, and the share of pixels then right."""
+    """Losses of updates on two blocks of color, and the share of pixels then right."""
     student = Student(model, size)
     frame = np.random.default_rng(0).integers(90, 140, (*size, 3), dtype=np.uint8)
     labels = np.zeros(size, np.uint8)
-    for class_id, colour, left in ((1, (220, 40, 30), 8), (2, (20, 60, 230), 52)):
+    for class_id, color, left in ((1, (220, 40, 30), 8), (2, (20, 60, 230), 52)):
         window = np.s_[16:48, left : left + 28]
-        frame[window], labels[window] = colour, class_id
+        frame[window], labels[window] = color, class_id
     weights = np.where(labels > 0, 5, 1).astype(np.float32)
     losses = [student.update(frame, labels, weights) for _ in range(steps)]
     return losses, (student.infer(frame) == labels).mean()

@@ -1,4 +1,4 @@
-"""jitnet_tf.student: SGD against numpy, state to the last bit, on JITNet and on other networks."""
+"""jitnet_tf.student.student: SGD against numpy, state to the last bit, on JITNet and on other networks."""
 
 import numpy as np
 import pytest
@@ -22,9 +22,9 @@ def scene(shift=0):
     """A frame, labels and weights: a red and a blue block on grey noise."""
     frame = np.random.default_rng(shift).integers(90, 140, (*SIZE, 3), dtype=np.uint8)
     labels = np.zeros(SIZE, np.uint8)
-    for class_id, colour, left in ((1, (220, 40, 30), 8), (2, (20, 60, 230), 52)):
+    for class_id, color, left in ((1, (220, 40, 30), 8), (2, (20, 60, 230), 52)):
         window = np.s_[16:48, left + shift : left + shift + 28]
-        frame[window], labels[window] = colour, class_id
+        frame[window], labels[window] = color, class_id
     return frame, labels, np.where(labels > 0, 5, 1).astype(np.float32)
 
 
@@ -364,7 +364,7 @@ def test_at_half_size_it_learns_the_same_from_a_batch(fused_and_plain):
 
 
 def linear(frame_size, initial):
-    """Logits that are the frame's colours by a matrix: one variable."""
+    """Logits that are the frame's colors by a matrix: one variable."""
     frames = keras.Input((*frame_size, 3), dtype="uint8")
     x = keras.layers.Rescaling(1 / 255)(frames)
     layer = keras.layers.Conv2D(initial_weights.shape[1], 1, use_bias=False)

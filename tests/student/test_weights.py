@@ -1,4 +1,4 @@
-"""jitnet_tf.parameters: what keeps a network's function while it changes its weights."""
+"""jitnet_tf.student.weights: what keeps a network's function while it changes its weights."""
 
 import numpy as np
 import pytest

@@ -14,9 +14,9 @@ from pycocotools.coco import COCO
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
-from jitnet_tf.pretraining.datasets.coco import Annotated
+from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from teacher import annotate, coco, images, open_teacher
-from teacher.detections import Instances, from_box_masks
+from teacher.detections import Detections, from_box_masks
 from tests.commands import run_command
 from tests.materials import texture, write_teacher
 
@@ -113,7 +113,7 @@ def test_the_file_is_cocos(material, tmp_path, capsys):
 
 @st.composite
 def anything_seen(draw):
-    """A picture's size and Instances on it."""
+    """A picture's size and Detections on it."""
     size = draw(st.tuples(st.integers(1, 40), st.integers(1, 40)))
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     count = draw(st.integers(0, 6))
@@ -132,24 +132,24 @@ def anything_seen(draw):
 def test_learned_from_as_if_the_teacher_were_there(tmp_path_factory, seen, threshold, dilation):
     """Labels and weights equal, in every bit, those of the instances themselves."""
     folder = tmp_path_factory.mktemp("photos")
-    (height, width), instances = seen
+    (height, width), detections = seen
     # An object without pixels is no annotation in COCO's format.
-    keep = [i for i, mask in enumerate(instances.masks) if mask.any()]
-    with_pixels = Instances(
-        instances.boxes[keep],
-        instances.classes[keep],
-        instances.scores[keep],
-        tuple(instances.masks[i] for i in keep),
-        instances.origins[keep],
+    keep = [i for i, mask in enumerate(detections.masks) if mask.any()]
+    with_pixels = Detections(
+        detections.boxes[keep],
+        detections.classes[keep],
+        detections.scores[keep],
+        tuple(detections.masks[i] for i in keep),
+        detections.origins[keep],
     )
     picture = np.zeros((height, width, 3), np.uint8)
     assert cv2.imwrite(str(folder / "a.png"), picture)
     assert cv2.imwrite(str(folder / "b.png"), picture[:1, :1])
     person = from_box_masks([[0, 0, 1, 1]], [1], [0.9], np.ones((1, 2, 2)), (1, 1))
-    said = iter([instances, person])
+    said = iter([detections, person])
     assert annotate.annotate(folder, lambda *_: next(said), TEACHER, folder / "a.json") == []
     label_maker = LabelMaker(class_groups("lvs"), threshold, 5, dilation)
-    annotated = Annotated(folder / "a.json", folder, label_maker)
+    annotated = CocoDataset(folder / "a.json", folder, label_maker)
     for number, of in enumerate((with_pixels, person)):
         frame, labels, weights = annotated.read(number)
         size = frame.shape[:2]
@@ -278,12 +278,12 @@ def test_what_was_skipped_is_told_to_who_learns_from_it(photos, tmp_path):
         output = tmp_path / f"{lost}.json"
         annotate.annotate(photos, Teacher(), TEACHER, output)
         if lost < 3:
-            annotated = Annotated(output, photos, label_maker)
+            annotated = CocoDataset(output, photos, label_maker)
             assert sorted(annotated.lost) == damaged[:lost]
             assert annotated.lost["1.png"] == f"{photos}/1.png (no picture, or damaged)"
             assert len(annotated) == 20 - lost
     with pytest.raises(UserError, match=r"3 of the 20 photographs .*1\.png \(no picture"):
-        Annotated(output, photos, label_maker)
+        CocoDataset(output, photos, label_maker)
 
 
 def test_all_damaged(photos, tmp_path):

@@ -1,4 +1,4 @@
-"""teacher.instances against placing masks pixel by pixel."""
+"""teacher.detections against placing masks pixel by pixel."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""teacher.photographs: which files are photographs, and what they show."""
+"""teacher.images: which files are photographs, and what they show."""
 
 import os
 import struct

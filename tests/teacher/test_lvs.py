@@ -321,11 +321,11 @@ def test_reads_python_2(stream):
     predictions_path(stream, 0).unlink()
     (stream / "street1000.pkl").write_bytes(data)
     (found,) = lvs.load(stream / "street1000.pkl").values()
-    instances = lvs.instances_of(found, (8, 8))
-    assert coco.NAMES[instances.classes[0]] == "bird"
-    assert instances.scores.tolist() == [0.5]
-    assert (instances.masks[0].shape, instances.origins.tolist()) == ((4, 6), [[0, 2]])
-    assert instances.masks[0].all()
+    detections = lvs.instances_of(found, (8, 8))
+    assert coco.NAMES[detections.classes[0]] == "bird"
+    assert detections.scores.tolist() == [0.5]
+    assert (detections.masks[0].shape, detections.origins.tolist()) == ((4, 6), [[0, 2]])
+    assert detections.masks[0].all()
     assert_same(lvs.Predictions(stream)(decoded(stream)[0], 0), lvs.instances_of(found, SIZE))
 
 

@@ -20,7 +20,7 @@ from teacher.saved_model import SavedModelTeacher
 from tests.materials import SIZE, square_scene, write_square_stream
 
 COUNT = 6
-PATIENCE_S = 60
+POLL_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def is_gone(pid):
 
 
 def wait_until_gone(pid):
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + POLL_SECONDS
     while not is_gone(pid):
         assert time.monotonic() < end, f"{pid} is still there"
         time.sleep(0.02)
@@ -58,16 +58,16 @@ def test_answers_are_the_teachers(teacher, recording):
     pictures, _ = square_scene(COUNT)
     with Recording(recording) as replayed:
         for index, picture in enumerate(pictures):
-            instances, seconds = teacher.ask(picture, index).result()
+            detections, seconds = teacher.ask(picture, index).result()
             expected = encode(replayed(picture, index))
-            assert encode(instances) == encode(teacher(picture, index)) == expected
+            assert encode(detections) == encode(teacher(picture, index)) == expected
             assert seconds > 0
 
 
 def test_a_teacher_run_before_is_also_here(teacher, recording):
-    assert isinstance(teacher.looked_up, Recording)
-    assert teacher.looked_up.teacher_seconds == 0.5
-    assert teacher.looked_up.path == recording
+    assert isinstance(teacher.precomputed, Recording)
+    assert teacher.precomputed.teacher_seconds == 0.5
+    assert teacher.precomputed.path == recording
 
 
 def test_the_child_gives_way_and_ignores_ctrl_c(teacher):
@@ -159,7 +159,7 @@ def write_thinker(path):
 def test_a_model_at_work_is_not_waited_for(tmp_path, capfd):
     path = write_thinker(tmp_path / "thinker")
     with ProcessTeacher(str(path)) as teacher:
-        assert teacher.looked_up is None
+        assert teacher.precomputed is None
         frame = np.zeros((*SIZE, 3), np.uint8)
         here = encode(SavedModelTeacher(path)(frame, 0))
         assert encode(teacher(frame, 0)) == here

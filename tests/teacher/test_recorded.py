@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
 from teacher import recorded
-from teacher.detections import Instances, from_box_masks
+from teacher.detections import Detections, from_box_masks
 from teacher.recorded import Recorder, Recording
 
 SIZE = (60, 80)
@@ -26,14 +26,14 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 
 
 def frame(index, size=SIZE, scene=0):
-    """A frame of a scene: blocks of colour that shift slowly."""
+    """A frame of a scene: blocks of color that shift slowly."""
     blocks = np.random.default_rng(scene).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     blocks = np.kron(blocks, np.ones((10, 10, 1), np.uint8))
     return np.ascontiguousarray(np.roll(blocks, index // 4, axis=1)[: size[0], : size[1]])
 
 
 def seen(index):
-    """Instances of many classes and scores, some of them out of the frame."""
+    """Detections of many classes and scores, some of them out of the frame."""
     random = np.random.default_rng(index)
     corners = np.sort(random.uniform(-0.2, 1.2, (8, 2, 2)), axis=1).reshape(8, 4)
     classes = random.choice([1, 2, 3, 6, 8, 17, 18, 12, 90], 8)
@@ -71,7 +71,7 @@ FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 @st.composite
-def any_instances(draw):
+def any_detections(draw):
     count = draw(st.integers(0, 4))
     masks = []
     for _ in range(count):
@@ -79,7 +79,7 @@ def any_instances(draw):
         part = draw(st.sampled_from([0, 0.02, 0.5, 0.98, 1]))
         masks.append(np.random.default_rng(draw(st.integers(0, 99))).random(shape) < part)
     cells = st.lists(FLOATS, min_size=count * 4, max_size=count * 4)
-    return Instances(
+    return Detections(
         np.array(draw(cells), np.float32).reshape(count, 4),
         np.array(draw(st.lists(st.integers(1, 90), min_size=count, max_size=count)), np.int32),
         np.array(draw(cells)[:count], np.float32),
@@ -90,16 +90,16 @@ def any_instances(draw):
     )
 
 
-@given(any_instances())
-def test_round_trip_is_equal_in_every_bit(instances):
-    assert_same(recorded.decode(recorded.encode(instances), (5012, 5012)), instances)
+@given(any_detections())
+def test_round_trip_is_equal_in_every_bit(detections):
+    assert_same(recorded.decode(recorded.encode(detections), (5012, 5012)), detections)
 
 
 def test_round_trip_of_a_large_mask():
     mask = np.zeros((700, 1200), bool)
     mask[10:600, 30:1100] = True
     mask[::7, ::11] ^= True
-    big = Instances(
+    big = Detections(
         np.float32([[0, 0, 1, 1]]), np.int32([1]), np.float32([0.1]), (mask,), np.int32([[3, 4]])
     )
     assert_same(recorded.decode(recorded.encode(big), (703, 1204)), big)
@@ -108,7 +108,7 @@ def test_round_trip_of_a_large_mask():
 def test_masks_are_small():
     mask = np.zeros((500, 500), bool)
     mask[100:400, 100:400] = True
-    big = Instances(
+    big = Detections(
         np.float32([[0, 0, 1, 1]]), np.int32([1]), np.float32([0.1]), (mask,), np.int32([[0, 0]])
     )
     assert len(recorded.encode(big)) < 2500  # a bit a pixel would be 31,250
@@ -553,9 +553,9 @@ def test_objects_are_those_of_a_replay(recording):
     found = list(replayed.objects(5))
     assert len(found) == 5
     for index, (classes, scores) in enumerate(found):
-        instances = replayed(frame(index), index)
-        assert classes == instances.classes.tolist()
-        np.testing.assert_array_equal(np.float32(scores), instances.scores)
+        detections = replayed(frame(index), index)
+        assert classes == detections.classes.tolist()
+        np.testing.assert_array_equal(np.float32(scores), detections.scores)
 
 
 @pytest.mark.parametrize(("asked", "given"), [(0, 0), (3, 3), (5, 5), (30_000, 5)])

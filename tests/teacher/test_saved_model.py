@@ -48,7 +48,15 @@ def frame(size=SIZE):
     return np.full((*size, 3), 100, np.uint8)
 
 
-def save(path, *, shape=FREE, dtype=tf.uint8, name="input_tensor", outputs=OUTPUTS, signature=None):
+def save(
+    path,
+    *,
+    shape=FREE,
+    dtype=tf.uint8,
+    name="input_tensor",
+    outputs=OUTPUTS,
+    signature=None,
+):
     """Saves a model that gives these outputs for any image; TF2's way."""
     module = tf.Module()
     module.scale = tf.Variable(1.0)
@@ -65,7 +73,7 @@ def save(path, *, shape=FREE, dtype=tf.uint8, name="input_tensor", outputs=OUTPU
 
 
 def save_seeing(path):
-    """A model whose only object has the colour of the first and last pixel in its numbers."""
+    """A model whose only object has the color of the first and last pixel in its numbers."""
     module = tf.Module()
 
     @tf.function(input_signature=[tf.TensorSpec(FREE, tf.uint8, "input_tensor")])

@@ -310,7 +310,7 @@ def test_main_lists_and_fetches(server, tmp_path, monkeypatch, capsys):
 
 
 def test_as_a_program(tmp_path):
-    pytest.importorskip("jitnet_tf.cli")
+    pytest.importorskip("jitnet_tf.base.command_line")
     environment = {**os.environ, "JITNET_TF_CACHE": str(tmp_path)}
 
     def run(*arguments):

@@ -125,7 +125,7 @@ class TestVideoFiles:
         assert (source.size, source.live, source.problems) == ((64, 96), False, [])
         assert source.spec == str(path)
 
-    def test_colours_are_rgb(self, clip):
+    def test_colors_are_rgb(self, clip):
         frames, _ = read_all(clip)
         np.testing.assert_allclose(frames[0][5, 1], [255, 0, 0], atol=12)
         np.testing.assert_allclose(frames[0][5, 90], [0, 0, 255], atol=12)
@@ -339,11 +339,11 @@ class TestImages:
         assert source.problems == ["f1.png cannot be decoded: skipped"]
 
     def test_grey_alpha_and_16_bit(self, tmp_path):
-        colour = numbered_frame(3)[..., ::-1]
+        color = numbered_frame(3)[..., ::-1]
         grey = np.full((64, 96), 77, np.uint8)
         cv2.imwrite(str(tmp_path / "1.png"), grey)
-        cv2.imwrite(str(tmp_path / "2.png"), np.dstack([colour, grey]))
-        cv2.imwrite(str(tmp_path / "3.png"), colour.astype(np.uint16) * 257)
+        cv2.imwrite(str(tmp_path / "2.png"), np.dstack([color, grey]))
+        cv2.imwrite(str(tmp_path / "3.png"), color.astype(np.uint16) * 257)
         cv2.imwrite(str(tmp_path / "4.tif"), grey.astype(np.uint16) * 257)
         frames, source = read_all(tmp_path)
         assert source.problems == []

@@ -43,8 +43,8 @@ class Network:
 
     Attributes:
       frame_size: (H, W).
-      num_classes, width, normalization: see `jitnet_tf.model.build_jitnet`.
-      arrays: its weights by name, as `jitnet_tf.parameters.arrays` gives them; None where they
+      num_classes, width, normalization: see `jitnet_tf.student.jitnet.build_jitnet`.
+      arrays: its weights by name, as `jitnet_tf.student.weights.arrays` gives them; None where they
         are still to be made.
     """
 

@@ -13,7 +13,7 @@ OPSET = 17
 
 
 def variants(peer, network, precision):
-    """See `experiments.peers`."""
+    """See `experiments.speed.peers`."""
     del precision
     return [
         Variant(peer, name, functools.partial(build, network, options))

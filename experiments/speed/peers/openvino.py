@@ -15,7 +15,7 @@ TYPES = {peers.FLOAT32: "f32", peers.BFLOAT16: "bf16"}
 
 
 def variants(peer, network, precision):
-    """See `experiments.peers`."""
+    """See `experiments.speed.peers`."""
     forms = [("from tensorflow", graph, convert_tensorflow, graph) for graph in peers.GRAPHS]
     forms += [
         ("from pytorch", name, convert_pytorch, options)

@@ -46,7 +46,7 @@ def initial_arrays(network):
 
 
 def variants(peer, network, precision):
-    """See `experiments.peers`."""
+    """See `experiments.speed.peers`."""
 
     def build():
         student = make_student(network, precision)

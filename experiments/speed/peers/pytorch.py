@@ -14,7 +14,7 @@ LEARNING_RATE, MOMENTUM = 0.01, 0.9  # the product's defaults
 
 
 def variants(peer, network, precision):
-    """See `experiments.peers`."""
+    """See `experiments.speed.peers`."""
     return [
         Variant(
             peer,

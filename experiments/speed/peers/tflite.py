@@ -11,7 +11,7 @@ PACKAGES = ()
 
 
 def variants(peer, network, precision):
-    """See `experiments.peers`."""
+    """See `experiments.speed.peers`."""
     del precision
     return [
         Variant(peer, graph, functools.partial(build, network, graph)) for graph in peers.GRAPHS

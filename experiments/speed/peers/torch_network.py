@@ -1,4 +1,4 @@
-"""JITNet in PyTorch, from the same description as `jitnet_tf.model`, and its loss.
+"""JITNet in PyTorch, from the same description as `jitnet_tf.student.jitnet`, and its loss.
 
 Layers have the names that they have there, so that weights are found by name. Frames come one at a
 time: the statistics of a frame are those of the batch.
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from experiments.speed.peers import LOGITS_FIRST, REFERENCE
-from jitnet_tf.student.jitnet import EPSILON, INPUT_MEAN, INPUT_SCALE, MOVING_DECAY
+from jitnet_tf.student.layers import EPSILON, INPUT_MEAN, INPUT_SCALE, MOVING_DECAY
 from jitnet_tf.student.weights import PREFIX
 
 # Ways of normalising by a frame's statistics: PyTorch's own two, and plain operations.
@@ -25,7 +25,7 @@ NAMES = {  # a weight's name in Keras → in PyTorch
 
 
 class FrameNormalization(nn.Module):
-    """Normalises by the frame's own statistics; see `jitnet_tf.model.FrameNormalization`.
+    """Normalises by the frame's own statistics; see `jitnet_tf.student.jitnet.FrameNormalization`.
 
     Args:
       kernel: what computes it, a name of KERNELS; one frame is a batch of one, for which all do
@@ -53,7 +53,7 @@ class FrameNormalization(nn.Module):
 
 
 class JITNet(nn.Module):
-    """The student: see `jitnet_tf.model.build_jitnet`, whose options these are.
+    """The student: see `jitnet_tf.student.jitnet.build_jitnet`, whose options these are.
 
     Args:
       graph: a name of `peers.GRAPHS`; the same function.
@@ -198,7 +198,7 @@ def named(network):
 
 
 def converted(arrays):
-    """Our student's weights, from `jitnet_tf.parameters.arrays`, as `named` names them."""
+    """Our student's weights, from `jitnet_tf.student.weights.arrays`, as `named` names them."""
     tensors = {}
     for name, array in arrays.items():
         layer, weight = name.removeprefix(PREFIX).rsplit("/", 1)
@@ -225,7 +225,7 @@ def load(network, arrays):
 
 
 def loss(logits, labels, weights):
-    """`jitnet_tf.losses.weighted_cross_entropy`.
+    """`jitnet_tf.student.loss.weighted_cross_entropy`.
 
     logits: float32 [1, C, H, W]; labels: uint8 [1, H, W]; weights: float32 [1, H, W].
     """

@@ -11,7 +11,7 @@ from teacher import images
 MAX_LOST = 0.1
 
 
-class Labelled(abc.ABC):
+class LabeledDataset(abc.ABC):
     """Photographs with labels, numbered from 0: what a student is trained and judged on.
 
     A kind of set calls `_take` when it knows its photographs, and provides `identity` and

@@ -10,15 +10,15 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.pretraining.datasets.base import Labelled
+from jitnet_tf.pretraining.datasets.base import LabeledDataset
 from teacher import coco, images
-from teacher.detections import Instances
+from teacher.detections import Detections
 from teacher.recorded import decode_mask
 
 MAX_REACH = 10  # times the picture's longer side, of polygons: some do reach outside
 
 
-class Annotated(Labelled):
+class CocoDataset(LabeledDataset):
     """The photographs of one annotation file.
 
     Annotations of categories in no group are left out, as they are online. Weights are 0 in regions
@@ -93,7 +93,7 @@ class Annotated(Labelled):
         return images
 
     def identity(self):
-        """See `Labelled`."""
+        """See `LabeledDataset`."""
         return pathlib.Path(self.file).read_bytes()
 
     def _read(self, image, path):
@@ -110,15 +110,15 @@ class Annotated(Labelled):
         masks = [decode(row[1], size) for row in objects]
         H, W = size
         x, y, w, h = np.reshape([row[2] for row in objects], (-1, 4)).T
-        instances = Instances(
+        detections = Detections(
             (np.stack([y, x, y + h, x + w], axis=1) / (H, W, H, W)).astype(np.float32),
             np.array([row[0] for row in objects], np.int32),
             np.array([row[3] for row in objects], np.float32),
             tuple(mask for mask, _ in masks),
             np.array([origin for _, origin in masks], np.int32).reshape(-1, 2),
         )
-        labels = self._label_maker.labels(instances, size)
-        weights = self._label_maker.weights(instances, size)
+        labels = self._label_maker.labels(detections, size)
+        weights = self._label_maker.weights(detections, size)
         for row in rows:
             if row[4]:
                 mask, (y, x) = decode(row[1], size)

@@ -12,20 +12,20 @@ import numpy as np
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import BACKGROUND
-from jitnet_tf.pretraining.datasets.base import Labelled
+from jitnet_tf.pretraining.datasets.base import LabeledDataset
 from teacher import coco, images
-from teacher.detections import Instances
+from teacher.detections import Detections
 
 CLASSES = "classes.json"  # as `writers.MaskWriter` leaves it beside its masks
 IGNORED = "ignore"  # the name of classes that do not count
 IGNORED_ID = 255  # does not count either, whatever its name
-HEADER = struct.Struct(">8s8xIIBB")  # of a PNG: signature, width, height, bits, kind of colours
+HEADER = struct.Struct(">8s8xIIBB")  # of a PNG: signature, width, height, bits, kind of colors
 LENGTH = struct.Struct(">I")  # of what each of its parts holds
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, PALETTE = 0, 3
 
 
-class LabelFolder(Labelled):
+class LabelFolder(LabeledDataset):
     """The photographs of a folder, labelled in another.
 
     The label of photograph `some/name.jpg` is `some/name.png`: class ids, as grey values or as
@@ -100,7 +100,7 @@ class LabelFolder(Labelled):
         return names
 
     def identity(self):
-        """See `Labelled`. Labels go by their files' sizes: reading them all would take long."""
+        """See `LabeledDataset`. Labels go by file size: reading them all would take long."""
         sizes = [(self._labels / image["label"]).stat().st_size for image in self._images]
         return json.dumps([sorted(self._named.items()), sizes]).encode()
 
@@ -132,7 +132,7 @@ class LabelFolder(Labelled):
         return frame, labels, weights
 
     def _parts(self, labels):
-        """The connected parts of classes as Instances, by their boxes alone."""
+        """The connected parts of classes as Detections, by their boxes alone."""
         boxes, categories = [np.zeros((0, 4))], []
         for class_id in np.unique(labels[labels > 0]):
             here = (labels == class_id).astype(np.uint8)
@@ -140,7 +140,7 @@ class LabelFolder(Labelled):
             boxes.append(np.stack([y, x, y + h, x + w], axis=1) / np.tile(labels.shape, 2))
             categories += [self._categories[class_id]] * len(x)
         count = len(categories)
-        return Instances(
+        return Detections(
             np.concatenate(boxes).astype(np.float32),
             np.array(categories, np.int32),
             np.ones(count, np.float32),
@@ -189,7 +189,7 @@ def _header(data):
     if signature != SIGNATURE:
         raise ValueError("no PNG")
     if kind not in (GREY, PALETTE):
-        raise ValueError("a colour picture, not class ids in one channel or a palette")
+        raise ValueError("a color picture, not class ids in one channel or a palette")
     if bits > 8:
         raise ValueError(f"{bits} bits a pixel, where class ids have at most 8")
     return bits, kind
@@ -219,7 +219,7 @@ def read_ids(path):
     except OSError as error:
         raise ValueError(error.strerror) from None
     bits, kind = _header(data.tobytes()[: HEADER.size])
-    if kind == PALETTE:  # in which OpenCV sees nothing but colours
+    if kind == PALETTE:  # in which OpenCV sees nothing but colors
         _check_sums(data.tobytes())
         try:
             with av.open(io.BytesIO(data.tobytes())) as container:

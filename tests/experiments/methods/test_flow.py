@@ -1,4 +1,4 @@
-"""experiments.flow: warping, DIS and FlowPropagation against known displacements."""
+"""experiments.methods.flow: warping, DIS and FlowPropagation against known displacements."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from experiments.methods import flow
 from experiments.methods.flow import DIS, FlowPropagation
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
-from teacher.detections import Instances
+from teacher.detections import Detections
 from tests.materials import square_scene, texture
 
 PRESETS = ("ultrafast", "fast", "medium")
@@ -93,7 +93,7 @@ class Teacher:
     def __call__(self, frame, index):
         self.asked.append(index)
         mask = self.labels[index] > 0
-        return Instances(
+        return Detections(
             np.float32([[0, 0, 1, 1]]),
             np.int32([1]),
             np.float32([0.9]),

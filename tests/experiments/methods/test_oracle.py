@@ -1,4 +1,4 @@
-"""experiments.oracle: its frames, batches and learning rate. Its accuracy: test_evaluation."""
+"""experiments.methods.oracle: its frames, batches and learning rate. Its accuracy: test_evaluation."""
 
 import gc
 import itertools

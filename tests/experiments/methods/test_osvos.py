@@ -1,4 +1,4 @@
-"""experiments.osvos and its network against numpy, the published sizes, and known scenes."""
+"""experiments.methods.osvos and its network against numpy, the published sizes, and known scenes."""
 
 import hashlib
 import math
@@ -16,7 +16,7 @@ from experiments.methods.osvos_network import build_osvos, load_weights, publish
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.distillation.distiller import DivergedError
 from jitnet_tf.labels import LabelMaker, class_groups
-from teacher.detections import Instances
+from teacher.detections import Detections
 from tests.materials import square_scene, write_no_npz
 
 SIZE = (48, 64)
@@ -474,7 +474,7 @@ def teacher(frame, index):
     masks = np.ones((height, width // 2), bool), np.ones((height // 2, width // 2), bool)
     origins = np.int32([[0, 0], [height // 2, width // 2]])
     boxes = np.float32([[0, 0, 1, 0.5], [0.5, 0.5, 1, 1]])
-    return Instances(boxes, np.int32([18, 1]), np.float32([0.9, 0.9]), masks, origins)
+    return Detections(boxes, np.int32([18, 1]), np.float32([0.9, 0.9]), masks, origins)
 
 
 def segmentation(network, **changes):

@@ -1,4 +1,4 @@
-"""experiments.pwcnet against numpy, the published sizes, and displacements that are known."""
+"""experiments.methods.pwcnet against numpy, the published sizes, and displacements that are known."""
 
 import functools
 

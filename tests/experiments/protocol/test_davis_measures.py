@@ -1,4 +1,4 @@
-"""experiments.davis_measures: masks with answers by hand, and the published code said again."""
+"""experiments.protocol.davis_measures: masks with answers by hand, and the published code said again."""
 
 import math
 

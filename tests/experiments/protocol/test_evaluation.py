@@ -1,4 +1,4 @@
-"""experiments.evaluation: rows of the table on streams whose right answers are known."""
+"""experiments.protocol.evaluation: rows of the table on streams whose right answers are known."""
 
 import json
 import types

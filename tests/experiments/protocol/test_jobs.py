@@ -1,4 +1,4 @@
-"""experiments.jobs: what is done stays, what is missing runs, what fails is told in one line."""
+"""experiments.protocol.jobs: what is done stays, what is missing runs, what fails is told in one line."""
 
 import concurrent.futures
 import json
@@ -168,7 +168,7 @@ class Threads(concurrent.futures.ThreadPoolExecutor):
 def run(monkeypatch, tmp_path):
     """Runs pairs of one stream and the methods given; `evaluate` is a test's own."""
     monkeypatch.setattr(jobs, "_worker", {})
-    monkeypatch.setattr(jobs, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(jobs, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", Threads)
 
     def start(evaluate, *names, count=1):

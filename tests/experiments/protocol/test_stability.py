@@ -1,4 +1,4 @@
-"""experiments.stability: flicker of hand-made sequences, worked out by hand."""
+"""experiments.protocol.stability: flicker of hand-made sequences, worked out by hand."""
 
 import types
 

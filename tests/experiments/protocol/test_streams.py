@@ -13,7 +13,7 @@ from experiments.protocol import streams
 from experiments.protocol.streams import Stream, check, frame_classes, propose, read_list, to_csv
 from jitnet_tf import labels
 from jitnet_tf.base.errors import UserError
-from teacher.detections import Instances, from_box_masks
+from teacher.detections import Detections, from_box_masks
 from teacher.recorded import Recorder, Recording
 from tests.commands import run_command
 from tests.materials import frames, write_video
@@ -39,8 +39,8 @@ def write_recording(path, pictures, seen):
         boxes = np.tile([[0.1, 0.1, 0.6, 0.5]], (count, 1))
         classes, scores = zip(*objects, strict=True) if objects else ((), ())
         masks = np.ones((count, 5, 5))
-        instances = from_box_masks(boxes.reshape(-1, 4), classes, scores, masks, SIZE)
-        recorder.append(picture, instances, 0.1)
+        detections = from_box_masks(boxes.reshape(-1, 4), classes, scores, masks, SIZE)
+        recorder.append(picture, detections, 0.1)
     recorder.close()
     return path
 
@@ -435,7 +435,7 @@ def test_a_sequence_of_davis(shared, tmp_path):
         assert (source.size, source.announced_frames) == ((480, 854), 50)
         header = {"teacher": "t", "video": "v", "height": 480, "width": 854, "min_score": 0.05}
         recorder = Recorder(tmp_path / "blackswan.recording", header)
-        swan = Instances(
+        swan = Detections(
             np.float32([[0.2, 0.3, 0.8, 0.7]]),
             np.int32([16]),
             np.float32([0.9]),

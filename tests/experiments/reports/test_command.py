@@ -1,4 +1,4 @@
-"""experiments.command: what commands over streams have in common, without any evaluation."""
+"""experiments.reports.command: what commands over streams have in common, without any evaluation."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""experiments.costs: the paper's saturated rows, and what a run's summary says of its parts."""
+"""experiments.reports.costs: the paper's saturated rows, and what a run's summary says of its parts."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""experiments.flops against counts by hand."""
+"""experiments.speed.flops against counts by hand."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_gradients_cost_what_the_convolution_costs(depthwise, stride):
 
 
 def linear():
-    """Logits of 4 classes from 3 colours by one matrix."""
+    """Logits of 4 classes from 3 colors by one matrix."""
     frames = keras.Input((*SIZE, 3), dtype="uint8")
     x = keras.layers.Rescaling(1 / 255)(frames)
     return keras.Model(frames, keras.layers.Conv2D(4, 1, use_bias=False)(x))

@@ -1,4 +1,4 @@
-"""experiments.loop: the sample's recording for frames of another size."""
+"""experiments.speed.loop: the sample's recording for frames of another size."""
 
 import itertools
 
@@ -8,14 +8,14 @@ import pytest
 from experiments.speed import loop
 from jitnet_tf import distill, labels, video
 from jitnet_tf.base.errors import UserError
-from teacher.detections import Instances
+from teacher.detections import Detections
 from teacher.recorded import Recording
 
 
-def instances(*masks):
-    """Instances with the masks: pairs of an array and its origin."""
+def detections(*masks):
+    """Detections with the masks: pairs of an array and its origin."""
     count = len(masks)
-    return Instances(
+    return Detections(
         np.tile(np.float32([0.1, 0.2, 0.3, 0.4]), (count, 1)),
         np.arange(1, count + 1, dtype=np.int32),
         np.linspace(0.9, 0.5, count).astype(np.float32),
@@ -25,7 +25,7 @@ def instances(*masks):
 
 
 def test_masks_grow_with_the_frame():
-    before = instances(([[1, 0], [1, 1]], (1, 2)), (np.zeros((0, 0)), (0, 0)))
+    before = detections(([[1, 0], [1, 1]], (1, 2)), (np.zeros((0, 0)), (0, 0)))
     after = loop.resized(before, (4, 6), (8, 18))
     np.testing.assert_array_equal(after.masks[0], np.kron([[1, 0], [1, 1]], np.ones((2, 3))))
     assert after.origins.tolist() == [[2, 6], [0, 0]]
@@ -35,9 +35,9 @@ def test_masks_grow_with_the_frame():
 
 
 def test_masks_that_vanish():
-    after = loop.resized(instances(([[1]], (1, 1))), (4, 4), (2, 2))
+    after = loop.resized(detections(([[1]], (1, 1))), (4, 4), (2, 2))
     assert (after.masks[0].size, after.origins.tolist()) == (0, [[0, 0]])
-    assert len(loop.resized(instances(), (4, 4), (2, 2))) == 0
+    assert len(loop.resized(detections(), (4, 4), (2, 2))) == 0
 
 
 def test_the_recording_replays_at_its_size(tmp_path):

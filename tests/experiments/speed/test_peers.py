@@ -1,4 +1,4 @@
-"""experiments.peers: other runtimes compute our network, by our weights."""
+"""experiments.speed.peers: other runtimes compute our network, by our weights."""
 
 import importlib.metadata
 import importlib.util
@@ -102,7 +102,7 @@ def test_pytorch_is_the_same_network(size, num_classes, options):
 def test_ways_to_normalise_are_the_same(kernel):
     torch = pytest.importorskip("torch", reason="experiments/requirements_peers.txt")
     from experiments.speed.peers import torch_network
-    from jitnet_tf.student.jitnet import FrameNormalization
+    from jitnet_tf.student.layers import FrameNormalization
 
     x = np.random.default_rng(0).normal(3, 2, (1, 5, 7, 4)).astype(np.float32)
     gamma, beta = np.float32([1, 2, -1, 0.5]), np.float32([0, 1, 2, 3])

@@ -1,4 +1,4 @@
-"""experiments.roofline: what convolutions move, by hand; the machine's rates."""
+"""experiments.speed.roofline: what convolutions move, by hand; the machine's rates."""
 
 import numpy as np
 from tensorflow import keras

@@ -1,4 +1,4 @@
-"""jitnet_tf.compat: the two ways to a cost volume and to a warped image are one function."""
+"""experiments.methods.pwcnet_operations: by tensorflow-addons and without, the same values."""
 
 import subprocess
 import sys
@@ -9,10 +9,10 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jitnet_tf.base import compat
+from experiments.methods import pwcnet_operations as ops
 
-COSTS = [compat.correlation_cost, compat.plain_correlation_cost]
-WARPS = [compat.dense_image_warp, compat.plain_dense_image_warp]
+COSTS = [ops.correlation_cost, ops.plain_correlation_cost]
+WARPS = [ops.dense_image_warp, ops.plain_dense_image_warp]
 
 
 def normal(*shape, seed=0):
@@ -35,13 +35,14 @@ def assert_equal(found, expected):
 
 
 def test_addons_are_used_where_they_install():
-    assert (compat.addons() is not None) == (sys.version_info < (3, 12))
+    assert (ops.addons() is not None) == (sys.version_info < (3, 12))
 
 
 def test_addons_are_imported_late_and_quietly():
     code = (
-        "import sys; from jitnet_tf import compat; assert 'tensorflow_addons' not in sys.modules; "
-        "compat.addons()"
+        "import sys; from experiments.methods import pwcnet_operations as ops; "
+        "assert 'tensorflow_addons' not in sys.modules; "
+        "ops.addons()"
     )
     process = subprocess.run(
         [sys.executable, "-W", "error::UserWarning:tensorflow_addons", "-c", code],
@@ -55,18 +56,20 @@ def test_addons_are_imported_late_and_quietly():
 def test_without_addons(monkeypatch):
     # None in sys.modules makes an import fail, whatever is installed.
     monkeypatch.setitem(sys.modules, "tensorflow_addons", None)
-    compat.addons.cache_clear()
+    ops.addons.cache_clear()
     try:
-        assert compat.addons() is None
+        assert ops.addons() is None
         inputs = normal(1, 3, 4, 2), normal(1, 3, 4, 2, seed=1)
         np.testing.assert_array_equal(
-            compat.correlation_cost(*inputs), compat.plain_correlation_cost(*inputs)
+            ops.correlation_cost(*inputs),
+            ops.plain_correlation_cost(*inputs),
         )
         np.testing.assert_array_equal(
-            compat.dense_image_warp(*inputs), compat.plain_dense_image_warp(*inputs)
+            ops.dense_image_warp(*inputs),
+            ops.plain_dense_image_warp(*inputs),
         )
     finally:
-        compat.addons.cache_clear()
+        ops.addons.cache_clear()
 
 
 def numpy_cost(first, second, radius):
@@ -104,11 +107,11 @@ def test_cost_peaks_at_the_displacement(cost):
 
 def addons_cost(first, second):
     """With its own gradient, which is right where one thread does it all: see correlation_cost."""
-    layer = compat.addons().layers.CorrelationCost(1, 4, 1, 1, 4, "channels_last")
+    layer = ops.addons().layers.CorrelationCost(1, 4, 1, 1, 4, "channels_last")
     return layer([first, second])
 
 
-@pytest.mark.parametrize("cost", [*COSTS, addons_cost] if compat.addons() else COSTS)
+@pytest.mark.parametrize("cost", [*COSTS, addons_cost] if ops.addons() else COSTS)
 def test_costs_gradient_against_numpy(cost):
     first, second = normal(1, 3, 4, 2), normal(1, 3, 4, 2, seed=1)
     upstream = normal(1, 3, 4, 81, seed=9)  # see with_gradients

@@ -1,0 +1,175 @@
+"""Layers that the architectures share: input, normalization, resizing."""
+
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+
+NORMALIZATIONS = ("frame", "moving")
+EPSILON = 1e-5
+# The authors pretrain with .997, which online lags hundreds of updates behind the weights.
+MOVING_DECAY = 0.9
+# Contrast is left to the first normalisation; this only brings 0…255 near zero mean, unit range.
+INPUT_MEAN = 127.5
+INPUT_SCALE = 127.5
+# Mean and scale by the option `input_normalization`: ours; the authors' raw 0…255; EastGit0's
+# ImageNet-like statistics, which it states for 0…1.
+INPUTS = {
+    "centred": (INPUT_MEAN, INPUT_SCALE),
+    "raw": (0.0, 1.0),
+    "standardised": (
+        tuple(255 * mean for mean in (0.439, 0.413, 0.375)),
+        tuple(255 * deviation for deviation in (0.243, 0.236, 0.234)),
+    ),
+}
+
+
+class FrameNormalization(keras.layers.Layer):
+    """Normalises each channel by the mean and variance of the frame itself, when training or not.
+
+    Moving averages lag behind weights that change at a learning rate of .01; EastGit0's and
+    ShadowTutor's students normalise online by the frame's own statistics instead. Each frame of a
+    batch has its own, so a network means the same for one frame as for a batch of crops.
+    [B, H, W, C] → [B, H, W, C], same dtype; statistics are taken in float32.
+
+    One frame is the batch of one that the fused kernel of batch normalisation is for: on a CPU it
+    takes 2/3 of the plain operations' time, forward and backward.
+    """
+
+    def __init__(self, name=None):
+        # Input and weights keep their dtypes: the kernel wants a float32 scale for any input.
+        super().__init__(dtype="float32", autocast=False, name=name)
+
+    def build(self, input_shape):
+        """Creates the scale `gamma` and the offset `beta`, one per channel."""
+        channels = (input_shape[-1],)
+        # float32 whatever the compute dtype: the fused kernel wants them so.
+        self.gamma = self.add_weight(name="gamma", shape=channels, initializer="ones")
+        self.beta = self.add_weight(name="beta", shape=channels, initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, x):
+        """See the class."""
+        if x.shape[0] == 1:
+            # oneDNN has no fast kernel for a bfloat16 with channels that fill no vector.
+            computed = x if x.shape[-1] % 16 == 0 else tf.cast(x, tf.float32)
+            normalized, *_ = tf.compat.v1.nn.fused_batch_norm(
+                computed, self.gamma, self.beta, epsilon=EPSILON, is_training=True
+            )
+            return tf.cast(normalized, x.dtype)
+        mean, variance = tf.nn.moments(tf.cast(x, tf.float32), [1, 2], keepdims=True)
+        scale = self.gamma * tf.math.rsqrt(variance + EPSILON)
+        offset = self.beta - mean * scale
+        return x * tf.cast(scale, x.dtype) + tf.cast(offset, x.dtype)
+
+
+class InputNormalization(keras.layers.Layer):
+    """uint8 RGB [B, H, W, 3] → pixels as `kind`, one of INPUTS, has them, in the compute dtype."""
+
+    def __init__(self, kind="centred", **options):
+        super().__init__(**options)
+        self._mean, self._scale = INPUTS[kind]
+
+    def call(self, frames):
+        """See the class."""
+        return (tf.cast(frames, self.compute_dtype) - self._mean) / self._scale
+
+
+class InputScaling(keras.layers.Layer):
+    """Pixels [B, H, W, 3] made smaller, bilinearly: the option `input_scale`.
+
+    Args:
+      scale: 0…1, of both sides.
+      xla: for XLA; see `ResizeLike`.
+    """
+
+    def __init__(self, scale, xla=False, **options):
+        super().__init__(**options)
+        self._scale = scale
+        self._xla = xla
+
+    def call(self, x):
+        """See the class."""
+        size = [
+            max(round(side * self._scale), 1)
+            if side is not None
+            else tf.maximum(tf.cast(tf.round(self._scale * tf.cast(s, tf.float32)), tf.int32), 1)
+            for side, s in zip(x.shape[1:3], tf.unstack(tf.shape(x)[1:3]), strict=True)
+        ]
+        if not self._xla:
+            return tf.cast(tf.image.resize(x, size), x.dtype)
+        for axis, after in zip((1, 2), size, strict=True):
+            before = x.shape[axis]
+            place = (np.arange(after) + 0.5) * before / after - 0.5
+            x = _resize_side(x, axis, place)
+        return x
+
+
+class ResizeLike(keras.layers.Layer):
+    """Resizes x bilinearly to the height and width of `like`, as recorded on the way down.
+
+    Sizes are read from tensors, so odd ones come back exactly. Corners are aligned, as in the
+    authors' code. [B, h, w, C], [B, H, W, *] → [B, H, W, C].
+
+    Args:
+      xla: for XLA, which makes of TensorFlow's own operation a convolution hundreds of pixels
+        wide. The same function as two gathers a side; sizes have to be static.
+    """
+
+    def __init__(self, xla=False, **options):
+        super().__init__(**options)
+        self._xla = xla
+
+    def call(self, x, like):
+        """See the class."""
+        if self._xla:
+            for axis in (1, 2):
+                x = _resize_side(x, axis, np.linspace(0, x.shape[axis] - 1, like.shape[axis]))
+            return x
+        size = like.shape[1:3] if like.shape[1:3].is_fully_defined() else tf.shape(like)[1:3]
+        resized = tf.raw_ops.ResizeBilinear(images=x, size=size, align_corners=True)
+        return tf.cast(resized, x.dtype)
+
+
+def _resize_side(x, axis, place):
+    """Linear interpolation along one axis, at places within it, float64 [N]."""
+    before = x.shape[axis]
+    low = np.minimum(place.astype(int), max(before - 2, 0))
+    high = np.minimum(low + 1, before - 1)
+    part = (place - low).reshape([-1 if i == axis else 1 for i in range(4)])
+    part = tf.constant(part, x.dtype)
+    return tf.gather(x, low, axis=axis) * (1 - part) + tf.gather(x, high, axis=axis) * part
+
+
+class Subsample(keras.layers.Layer):
+    """Keeps every second row and column, the shortcut of a strided block of unchanged depth.
+
+    As the average of one pixel: on a CPU it takes 1/7 of a strided slice's time, its gradient 1/5.
+    """
+
+    def call(self, x):
+        """See the class."""
+        return tf.nn.avg_pool2d(x, 1, 2, "VALID")
+
+
+def normalization_layer(normalization, dtype, name):
+    """The layer that a student's option `normalization` names: see `build_jitnet`."""
+    if normalization not in NORMALIZATIONS:
+        raise ValueError(f"normalization is {normalization!r}, not one of {NORMALIZATIONS}")
+    if normalization == "frame":
+        return FrameNormalization(name=name)
+    return keras.layers.BatchNormalization(
+        momentum=MOVING_DECAY, epsilon=EPSILON, dtype=dtype, name=name
+    )
+
+
+def network_input(frame_size, dtype, xla, input_scale=1.0, input_normalization="centred"):
+    """The first layers of all students; the arguments are `build_jitnet`'s.
+
+    Returns the Keras input, and what comes next [B, h, w, 3].
+    """
+    frames = keras.Input((*frame_size, 3), dtype="uint8", name="frame")
+    layer = InputNormalization(input_normalization, dtype=dtype, name="input_normalization")
+    x = layer(frames)
+    if input_scale != 1:
+        x = InputScaling(input_scale, xla, dtype=dtype, name="input_scaling")(x)
+    return frames, x
