@@ -3,8 +3,8 @@
     python -m experiments.gpu_benchmark --export=modules                # TensorFlow, any machine
     python -m experiments.gpu_benchmark --run=modules --json=gpu.json   # on that with the GPU
 
-`--export` writes what TensorFlow hands to XLA (see `speed.gpu.hlo`), so that `--run` needs no TensorFlow:
-where there is one that sees a GPU it runs the student itself, elsewhere JAX compiles
+`--export` writes what TensorFlow hands to XLA (see `speed.gpu.hlo`), so that `--run` needs no
+TensorFlow: where there is one that sees a GPU it runs the student itself, elsewhere JAX compiles
 the very same modules (`pip install 'jax[cuda13]' absl-py opencv-python-headless`). Results are
 compared with a CPU's before anything is timed. Without a GPU it runs on the CPU, and says so.
 

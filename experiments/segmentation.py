@@ -7,8 +7,8 @@
     python -m experiments.segmentation --print=coco.json
 
 The student is the one that the weights were made for, computed in float32; each photograph is
-segmented at its own size. `jitnet_tf.pretraining.datasets.label_folder` says how labels in a folder are
-read. Interrupted, the same command goes on; `--print` makes the table from the file alone.
+segmented at its own size. `jitnet_tf.pretraining.datasets.label_folder` says how labels in a
+folder are read. Interrupted, the same command goes on; `--print` makes the table from the file alone.
 """
 
 import dataclasses

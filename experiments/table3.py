@@ -6,7 +6,7 @@
 
 Of each stream, the first two minutes (§5.5) and one class: its first that is no vehicle, or its
 first. JITNet 0.8 segments all classes and is judged by that one. OSVOS starts from --osvos_weights,
-which are not part of this project (see `experiments.methods.osvos_network`), or from random ones; the
+which are not part of this project (see `methods.osvos_network`), or from random ones; the
 tables say from which. It takes minutes for each second of video on a CPU: --osvos_steps,
 --osvos_seconds and --osvos_scale make it cheaper, and worse.
 

@@ -314,7 +314,8 @@ def test_printing_takes_the_file_alone(evaluated, tmp_path):
     copy = tmp_path / "copy.json"
     copy.write_bytes(evaluated.read_bytes())
     code = (
-        "import sys; from experiments import segmentation as s; from jitnet_tf.base import command_line as cli; "
+        "import sys; from experiments import segmentation as s; "
+        "from jitnet_tf.base import command_line as cli; "
         "s.define_flags(); import atexit; "
         "atexit.register(lambda: print('tensorflow' in sys.modules)); "
         f"cli.main(s.main, ['s', '--print={copy}'])"
