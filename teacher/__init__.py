@@ -3,12 +3,15 @@
 import os
 
 from jitnet_tf.base.errors import UserError
-from teacher.detections import MIN_SCORE
+from teacher.base import Teacher
+from teacher.detections import MIN_SCORE, Detections
 
 __all__ = [
     "ANNOTATED",
     "MIN_SCORE",
     "PRECOMPUTED",
+    "Detections",
+    "Teacher",
     "open_teacher",
     "saved_model_folder",
     "split_spec",
@@ -26,10 +29,8 @@ def split_spec(spec):
     return "", spec
 
 
-def open_teacher(spec):
+def open_teacher(spec: str) -> Teacher:
     """Opens a teacher: 'recorded:FILE', 'lvs:FOLDER', 'zoo:NAME', or the folder of a SavedModel.
-
-    Returns a callable (frame uint8 RGB [H, W, 3], index) → `instances.Detections`.
 
     Raises:
       UserError: it cannot be found, fetched or loaded, or lacks Mask R-CNN's signature.

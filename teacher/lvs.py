@@ -41,9 +41,9 @@ import numpy as np
 
 from jitnet_tf import video
 from jitnet_tf.base.errors import UserError
-from teacher import MIN_SCORE
+from teacher.base import Teacher
 from teacher.coco import DETECTRON_IDS
-from teacher.detections import from_box_masks
+from teacher.detections import MIN_SCORE, from_box_masks
 
 PREFIX = "detectron_large_mask_rcnn_1_"
 # More than Detectron says of a frame (100 objects, masks of 28×28, boxes inside the frame).
@@ -288,7 +288,7 @@ def _numbers(found, shape):
     return found
 
 
-class Predictions:
+class Predictions(Teacher):
     """A teacher that looks up what LVS tells of a stream; see the module.
 
     It holds one chunk's predictions at a time. At the first frame of a chunk it makes sure that
@@ -299,12 +299,13 @@ class Predictions:
 
     Attributes:
       header: teacher and teacher_sha256, for a recording's header.
-      teacher_seconds: None, since LVS does not tell how long the model took.
 
     Raises:
       UserError: no such folder, a chunk without video or predictions, predictions that `load`
         refuses, a frame without predictions, or frames of another video.
     """
+
+    precomputed = True  # LVS does not state how long the model took
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
@@ -324,7 +325,6 @@ class Predictions:
             "teacher": f"lvs:{self.folder.resolve().name}",
             "teacher_sha256": self._digest(),
         }
-        self.teacher_seconds = None
 
     def _predictions_of(self, chunk):
         names = (f"{PREFIX}{chunk.stem}.npy", f"{chunk.stem}.npy", f"{chunk.stem}.pkl")
@@ -363,9 +363,6 @@ class Predictions:
             raise UserError(
                 f"predictions {str(path)!r} are none of LVS: frame {number} has {error}"
             ) from error
-
-    def seconds(self, index):
-        """None: how long the model took for frame `index` is not known."""
 
     def _open_chunk_of(self, index):
         """Loads the chunk that holds frame `index`; returns its place among the chunks."""

@@ -14,7 +14,7 @@ from absl import logging
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.interrupt import kept_from_children
-from teacher import PRECOMPUTED, open_teacher, saved_model_folder
+from teacher import PRECOMPUTED, Teacher, open_teacher, saved_model_folder
 
 LOWEST_PRIORITY = 19
 _child = {}  # in the teacher's process: "teacher"
@@ -72,14 +72,14 @@ def _died():
     )
 
 
-class ProcessTeacher:
+class ProcessTeacher(Teacher):
     """Runs any teacher in another process, which ends with `close`, or with this one.
 
     Args:
       spec: as for `open_teacher`.
 
     Attributes:
-      precomputed: the same teacher in this process, to read and to check, if it was run before (a
+      local: the same teacher in this process, to read and to check, if it is precomputed (a
         Recording, say); else None.
 
     Raises:
@@ -88,8 +88,10 @@ class ProcessTeacher:
     """
 
     def __init__(self, spec):
-        self.precomputed = open_teacher(spec) if spec.startswith(PRECOMPUTED) else None
-        if not self.precomputed:
+        self.local = open_teacher(spec) if spec.startswith(PRECOMPUTED) else None
+        if self.local:
+            self.precomputed, self.mean_seconds = True, self.local.mean_seconds
+        else:
             spec = saved_model_folder(spec)  # a download can be interrupted here
         share_gpus()
         context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
@@ -111,6 +113,10 @@ class ProcessTeacher:
         frame: uint8 RGB [H, W, 3], which has to stay as it is; index: its place in the stream.
         """
         return self._submit(_answer, frame, index)
+
+    def seconds(self, index):
+        """Returns the model's seconds on a precomputed frame; None where unknown."""
+        return self.local.seconds(index) if self.local else None
 
     def close(self):
         """Ends the process without waiting for what it was asked."""

@@ -101,7 +101,7 @@ def record(source, teacher, header):
             start = time.perf_counter()
             detections = teacher(frame, recorder.count)
             seconds = time.perf_counter() - start
-            if hasattr(teacher, "seconds"):  # it looked up what a model said
+            if teacher.precomputed:
                 seconds = teacher.seconds(recorder.count)
             recorder.append(frame, detections, seconds)
         progress.close()

@@ -18,6 +18,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from jitnet_tf.base.errors import UserError
+from teacher.base import Teacher
 from teacher.detections import Detections
 
 FORMAT = "jitnet_tf teacher recording 1"
@@ -151,18 +152,20 @@ def _another_video(path, index, video):
     )
 
 
-class Recording:
+class Recording(Teacher):
     """Reads a recording. Also a teacher: calling it replays frame `index`.
 
     Attributes:
       frame_size: (H, W) of the frames recorded.
       header: what `Recorder` was given: teacher, video, min_score, …
       min_score: objects below this score were not kept.
-      teacher_seconds: mean seconds a frame that the live teacher took, None where unknown.
+      mean_seconds: mean seconds a frame that the live teacher took, None where unknown.
 
     Raises:
       UserError: missing file, not a recording, damaged, or frames other than those recorded.
     """
+
+    precomputed = True
 
     def __init__(self, path):
         self.path = str(path)
@@ -187,7 +190,7 @@ class Recording:
             raise UserError(
                 f"recording {self.path!r} is not a teacher recording; make one with teacher.record"
             )
-        self.teacher_seconds = seconds
+        self.mean_seconds = seconds
 
     def __len__(self):
         return self._count

@@ -5,13 +5,14 @@ import pathlib
 import tensorflow as tf
 
 from jitnet_tf.base.errors import UserError
-from teacher import MIN_SCORE, detections
+from teacher import detections
+from teacher.base import Teacher
 
 SIGNATURE = "serving_default"
 OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "detection_masks")
 
 
-class SavedModelTeacher:
+class SavedModelTeacher(Teacher):
     """Runs a SavedModel as exported by the TF1 and TF2 Object Detection API (and both zoos).
 
     Signature `serving_default`: one uint8 input [1, H, W, 3] RGB, of any name; outputs
@@ -97,5 +98,5 @@ class SavedModelTeacher:
             scores[:count],
             masks[:count],
             frame.shape[:2],
-            MIN_SCORE,
+            detections.MIN_SCORE,
         )

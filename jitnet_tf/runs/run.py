@@ -162,7 +162,7 @@ class Run:
             teacher, read_teacher = self._open_inputs(config, stack)
             first = self._first_frame(teacher, progress)
             check_outputs(config, resume, overwrite)
-            self._make_distiller(config, teacher, read_teacher, bool(saved))
+            self._make_distiller(config, teacher, bool(saved))
             if saved:
                 self._restore(arrays, progress)
             # From here on files are written.
@@ -189,7 +189,7 @@ class Run:
         self.source = stack.enter_context(video.open_source(config.video, config.frame_size))
         if config.teacher_mode == ASYNC:
             teacher = stack.enter_context(ProcessTeacher(config.teacher))
-            read_teacher = teacher.precomputed
+            read_teacher = teacher.local
         else:
             teacher = read_teacher = open_teacher(config.teacher)
         self._reference = Recording(config.reference) if config.reference else None
@@ -210,7 +210,7 @@ class Run:
                 source_of_labels(frame, progress["frames"])
         return first
 
-    def _make_distiller(self, config, teacher, read_teacher, resumed):
+    def _make_distiller(self, config, teacher, resumed):
         """Makes the distiller, and the statistics that go with it, as yet of no frame."""
         if resumed:
             config = dataclasses.replace(config, init=initial_weights.RANDOM)  # the checkpoint has it all
@@ -219,7 +219,7 @@ class Run:
         if self._reference:
             names = self._label_maker.groups.names
             score = metrics.StreamScore(names, config.evaluated_classes)
-        self.statistics = Statistics.of(read_teacher, score, config.teacher_mode)
+        self.statistics = Statistics.of(teacher, score, config.teacher_mode)
 
     def _restore(self, arrays, progress):
         """Puts distiller and statistics where a checkpoint was taken."""

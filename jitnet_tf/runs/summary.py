@@ -54,12 +54,10 @@ class Statistics:
     def of(cls, teacher, score=None, teacher_mode=SYNC):
         """Statistics of a run of a teacher, by what that knows of its own time.
 
-        teacher: a Recording or the like, which tells what it once took (`seconds`, and
-        `teacher_seconds` on average; either may be None); or a live one, which is timed.
+        teacher: a precomputed one tells what it once took (`mean_seconds`, which may be None); a
+        live one is timed.
         """
-        replayed = hasattr(teacher, "seconds")
-        recorded = teacher.teacher_seconds if replayed else None
-        return cls(score, recorded, replayed, teacher_mode)
+        return cls(score, teacher.mean_seconds, teacher.precomputed, teacher_mode)
 
     @property
     def asynchronous(self):

@@ -73,9 +73,10 @@ def test_replayed_teacher_counts_with_its_recorded_time():
 
 
 def test_a_teacher_knows_its_time_or_is_timed():
-    recording = types.SimpleNamespace(seconds=lambda index: 0.4, teacher_seconds=0.5)
-    unknown = types.SimpleNamespace(seconds=lambda index: None, teacher_seconds=None)
-    for teacher, seconds in ((recording, 0.5), (unknown, None), (lambda frame, index: None, 2)):
+    recording = types.SimpleNamespace(precomputed=True, mean_seconds=0.5)
+    unknown = types.SimpleNamespace(precomputed=True, mean_seconds=None)
+    live = types.SimpleNamespace(precomputed=False, mean_seconds=None)
+    for teacher, seconds in ((recording, 0.5), (unknown, None), (live, 2)):
         statistics = Statistics.of(teacher, teacher_mode="async")
         statistics.add(types.SimpleNamespace(**vars(result(0, 1.0, teacher=2)), staleness=1))
         assert (statistics.teacher_seconds, statistics.asynchronous) == (seconds, True)

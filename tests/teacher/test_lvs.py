@@ -95,7 +95,7 @@ def test_every_frame_across_chunks(stream):
     for index, frame in enumerate(decoded(stream)):
         assert_same(teacher(frame, index), expected(index))
         assert teacher.seconds(index) is None
-    assert teacher.teacher_seconds is None
+    assert teacher.mean_seconds is None
 
 
 def test_frames_in_any_order(stream):
@@ -146,7 +146,7 @@ def record_stream(stream, output, *arguments):
 def test_recording_is_what_lvs_says(stream, tmp_path):
     for count in (3, 8, 99):  # interrupted in the first chunk and in the second
         recording = record_stream(stream, tmp_path / "a", f"--max_frames={count}")
-    assert (len(recording), recording.teacher_seconds) == (12, None)
+    assert (len(recording), recording.mean_seconds) == (12, None)
     assert recording.header["teacher"] == "lvs:street1"
     assert recording.min_score == 0.05
     threshold, maker = 0.5, labels.LabelMaker(labels.class_groups("coco"), 0.5)
@@ -161,7 +161,7 @@ def test_recording_is_what_lvs_says(stream, tmp_path):
 def test_recording_of_a_recording_of_lvs(stream, tmp_path):
     first = record_stream(stream, tmp_path / "a")
     second = record_stream(stream, tmp_path / "b", f"--teacher=recorded:{tmp_path}/a")
-    assert (second.header, second.teacher_seconds) == (first.header, None)
+    assert (second.header, second.mean_seconds) == (first.header, None)
 
 
 def test_does_not_go_on_with_other_predictions(stream, tmp_path, capsys):

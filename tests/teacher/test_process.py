@@ -65,9 +65,10 @@ def test_answers_are_the_teachers(teacher, recording):
 
 
 def test_a_teacher_run_before_is_also_here(teacher, recording):
-    assert isinstance(teacher.precomputed, Recording)
-    assert teacher.precomputed.teacher_seconds == 0.5
-    assert teacher.precomputed.path == recording
+    assert isinstance(teacher.local, Recording)
+    assert teacher.local.path == recording
+    assert (teacher.precomputed, teacher.mean_seconds) == (True, 0.5)
+    assert [teacher.seconds(index) for index in (0, COUNT - 1)] == [0.5, 0.5]
 
 
 def test_the_child_gives_way_and_ignores_ctrl_c(teacher):
@@ -159,7 +160,8 @@ def write_thinker(path):
 def test_a_model_at_work_is_not_waited_for(tmp_path, capfd):
     path = write_thinker(tmp_path / "thinker")
     with ProcessTeacher(str(path)) as teacher:
-        assert teacher.precomputed is None
+        assert (teacher.local, teacher.precomputed) == (None, False)
+        assert (teacher.seconds(0), teacher.mean_seconds) == (None, None)
         frame = np.zeros((*SIZE, 3), np.uint8)
         here = encode(SavedModelTeacher(path)(frame, 0))
         assert encode(teacher(frame, 0)) == here

@@ -110,7 +110,7 @@ def test_a_recording_of_a_recording_tells_of_the_live_teacher(street, tmp_path):
     for count in (2, 4):
         second = record_street(street, tmp_path / "second", teacher, f"--max_frames={count}")
     assert [second.seconds(i) for i in range(4)] == [5, 6, 7, None]
-    assert second.teacher_seconds == 6
+    assert second.mean_seconds == 6
     assert second.header == {**first.header, "min_score": "0.3"}
 
 

@@ -119,7 +119,7 @@ def test_replay(recording):
     assert len(replay) == 5
     assert replay.frame_size == SIZE
     assert replay.min_score == 0.05
-    assert replay.teacher_seconds == pytest.approx(0.25)
+    assert replay.mean_seconds == pytest.approx(0.25)
     assert (replay.header["teacher"], replay.header["video"]) == ("t", "street.mp4")
     for index in (3, 0, 4, 1, 2, 3):  # in any order
         assert_same(replay(frame(index), index), seen(index))
@@ -135,12 +135,12 @@ def change(recording, statement, *values):
 def test_unknown_seconds(recording):
     change(recording, "UPDATE frames SET seconds = NULL WHERE number > 1")
     replay = Recording(recording)
-    assert replay.teacher_seconds == 0.25
+    assert replay.mean_seconds == 0.25
     assert [replay.seconds(i) for i in range(5)] == [0.25, 0.25, None, None, None]
     for nonsense in ("NULL", "'long'", "x'00'", "9e999", "-1"):
         change(recording, f"UPDATE frames SET seconds = {nonsense}")
         replay = Recording(recording)
-        assert (replay.teacher_seconds, replay.seconds(3)) == (None, None)
+        assert (replay.mean_seconds, replay.seconds(3)) == (None, None)
 
 
 def test_score_threshold_below_what_was_kept(tmp_path):
