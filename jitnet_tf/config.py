@@ -1,94 +1,167 @@
-"""Everything that determines a run, as plain values: to and from JSON, no TensorFlow."""
+"""Configurations: every option of a run or a pretraining, once. Plain values, no TensorFlow."""
 
 import dataclasses
 import json
-import math
 import os
 
+from jitnet_tf.base import options
 from jitnet_tf.base.errors import UserError
-from teacher import MIN_SCORE
+from jitnet_tf.base.options import FREE, option
+from jitnet_tf.labels import PRESETS
+from teacher.detections import MIN_SCORE
 
-# At .125, updates of one frame crash inside TensorFlow 2.15 and 2.21 with oneDNN (not without).
-MIN_WIDTH = 0.25
-# A student's architectures; what its first layer gets; see `student.build_network`.
-JITNET, MOBILENETV2 = STUDENTS = ("jitnet", "mobilenetv2")
-INPUT_NORMALIZATIONS = ("centred", "raw", "standardised")
-# What updates with, and which layers they change; see `student.Student`.
+# Interchangeable parts, by name: see `student.base.Architecture`, `distillation.policy`.
+ARCHITECTURES = {
+    "jitnet": "jitnet_tf.student.jitnet:JITNet",
+    "mobilenetv2": "jitnet_tf.student.mobilenetv2:MobileNetV2",
+}
+UPDATE_POLICIES = {
+    "teacher_frame": "jitnet_tf.distillation.policy:TeacherFramePolicy",
+}
+JITNET = "jitnet"
+INPUT_NORMALIZATIONS = ("centered", "raw", "standardized")
+# Optimizers, and the layers that online updates change.
 SGD, ADAM = OPTIMIZERS = ("sgd", "adam")
-ALL_LAYERS, DECODER, LAST_LAYER = UPDATED_LAYERS = ("all", "decoder", "last")
-# Whether a frame waits for its teacher; see `distiller` and `asynchronous`.
+ALL_LAYERS, _, LAST_LAYER = UPDATED_LAYERS = ("all", "decoder", "last")
+# Whether a frame waits for its teacher.
 SYNC, ASYNC = TEACHER_MODES = ("sync", "async")
+RANDOM, PRETRAINED = INITIAL_WEIGHTS = ("random", "pretrained")
+SAMPLE = "sample"
+
+INPUT = "Input and output"
+RUN = "The run"
+LABELS = "Classes and labels"
+ALGORITHM = "Algorithm 1"
+UPDATES = "Updates"
+STUDENT = "The student"
+COMPUTATION = "Computation"
+TRAINING_SET = "Training set"
+VALIDATION_SET = "Validation set"
+AUGMENTATION = "Augmentation"
+TRAINING = "Training"
 
 
 @dataclasses.dataclass(frozen=True)
 class StudentConfig:
-    """The student's network; see `student.build_network`. The first four are JITNet's alone."""
+    """The student's network; see `student.architectures.build_network`."""
 
-    width: float = 0.5
-    units: int = 1
-    skip: bool = True
-    separable: bool = False
-    normalization: str = "frame"
-    precision: str = "float32"
-    student: str = JITNET
-    input_scale: float = 1.0
-    input_normalization: str = "centred"
+    architecture: str = option(
+        JITNET,
+        "Architecture of the student.",
+        STUDENT,
+        choices=tuple(ARCHITECTURES),
+        aliases=("student",),
+    )
+    # At .125, updates of one frame crash inside TensorFlow 2.15 and 2.21 with oneDNN (not without).
+    width: float = option(
+        0.5,
+        "Channel multiplier; the paper's Table 1 has .5 (FLOPs) and 1 (parameters).",
+        STUDENT,
+        at_least=0.25,
+        only_for=JITNET,
+    )
+    units: int = option(1, "Residual units in each block.", STUDENT, at_least=1, only_for=JITNET)
+    skip: bool = option(True, "Skip connections from encoder to decoder.", STUDENT, only_for=JITNET)
+    separable: bool = option(
+        False, "Depthwise separable 3×3 convolutions.", STUDENT, only_for=JITNET
+    )
+    normalization: str = option(
+        "frame",
+        "Normalize by each frame's own statistics, or by moving averages.",
+        STUDENT,
+        choices=("frame", "moving"),
+    )
+    precision: str = option(
+        "float32",
+        "Arithmetic between weights and logits; auto: bfloat16 if the hardware has units for it.",
+        COMPUTATION,
+        choices=("float32", "bfloat16", "auto"),
+    )
+    input_scale: float = option(
+        1.0,
+        "Scale of the frames at the student's input; class maps keep the frames' size.",
+        STUDENT,
+        above=0,
+        at_most=1,
+    )
+    input_normalization: str = option(
+        "centered",
+        "Pixel values at the first layer: centered, -1…1; raw, 0…255 (the paper's authors); "
+        "standardized, by mean and deviation of each color (EastGit0, a PyTorch follow-up).",
+        STUDENT,
+        choices=INPUT_NORMALIZATIONS,
+        value_aliases={"centred": "centered", "standardised": "standardized"},
+    )
 
     def check(self):
-        """UserError where the fields make no sense."""
-        # Written so that NaN, which compares as false, is refused too.
-        if not MIN_WIDTH <= self.width < math.inf or self.units < 1:
-            raise UserError(
-                f"--width has to be at least {MIN_WIDTH} and finite, and --units at least 1"
-            )
-        if not 0 < self.input_scale <= 1:
-            raise UserError(f"--input_scale={self.input_scale} is outside 0…1, or 0")
-        if self.student != JITNET:
-            for name in ("width", "units", "skip", "separable"):
-                if getattr(self, name) != getattr(type(self), name):
-                    raise UserError(f"--{name} is for --student={JITNET}: leave it out")
+        """Raises UserError for values that make no sense."""
+        options.check(self)
+        for field, about in options.options(self):
+            only = about.only_for
+            if only and self.architecture != only and getattr(self, field.name) != field.default:
+                raise UserError(f"--{field.name} is for --architecture={only}: leave it out")
+
+    @classmethod
+    def from_values(cls, values):
+        """Makes a StudentConfig from values by name, also an older version's. Raises TypeError."""
+        return options.from_values(cls, values)
 
 
+@dataclasses.dataclass(frozen=True)
 class Config:
-    """What the commands' configurations share: frozen dataclasses with a field `student`."""
+    """Options that runs and pretrainings share."""
 
-    def check_unit_interval(self, *names):
-        """UserError where a field is outside 0…1."""
-        for name in names:
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"--{name}={getattr(self, name)} is outside 0…1")
+    class_groups: str = option(
+        "lvs",
+        "Classes: 'lvs' (the paper's eight), 'coco' (all 80), or a file of lines such as "
+        "'auto = car, bus, truck'.",
+        LABELS,
+        is_path=True,
+        words=tuple(PRESETS),
+    )
+    score_threshold: float = option(
+        0.5,
+        "Confidence, 0…1, from which a detection becomes a label.",
+        LABELS,
+        at_least=MIN_SCORE,
+        at_most=1,
+    )
+    box_weight: float = option(
+        5.0, "Loss weight inside boxes, 1 outside (EastGit0: 10).", LABELS, above=0
+    )
+    box_dilation: float = option(
+        0.15,
+        "Growth of a box on every side, as a part of its size (ShadowTutor: .075).",
+        LABELS,
+        at_least=0,
+    )
+    seed: int = option(0, "Seed of all randomness.", COMPUTATION, at_least=0)
+    xla: str = option(
+        "auto",
+        "Compile by XLA; auto: everything on a GPU, elsewhere class ids and loss; off: nothing.",
+        COMPUTATION,
+        choices=("auto", "on", "off"),
+    )
+    student: StudentConfig = StudentConfig()
 
-    def check_positive(self, *names):
-        """UserError where a field is neither None nor at least 1."""
-        for name in names:
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise UserError(f"--{name}={getattr(self, name)} is below 1")
-
-    def check_labels_and_student(self):
-        """UserError where the fields about labels or the student make no sense."""
-        if self.score_threshold < MIN_SCORE:
-            raise UserError(
-                f"--score_threshold={self.score_threshold} is below {MIN_SCORE}, under which "
-                "nothing is kept of what a teacher says"
-            )
-        # Written so that NaN, which compares as false, is refused too.
-        if not (0 < self.box_weight < math.inf and 0 <= self.box_dilation < math.inf):
-            raise UserError("--box_weight has to be above 0 and --box_dilation at least 0")
+    def __post_init__(self):
+        """Checks the values; UserError names the flags."""
+        options.check(self)
         self.student.check()
 
     def to_json(self):
-        """The configuration as JSON text."""
+        """Returns the configuration as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text):
         """Reads `to_json`'s text. TypeError or ValueError where it is something else."""
         values = dict(json.loads(text))
-        values["student"] = StudentConfig(**values.get("student", {}))
-        return cls(**values)
+        values["student"] = StudentConfig.from_values(values.get("student", {}))
+        return options.from_values(cls, values)
 
     def to_flagfile(self):
-        """The configuration as an absl flagfile, with which to repeat the run elsewhere."""
+        """Returns the configuration as an absl flagfile, which repeats the run elsewhere."""
         lines = []
         for name, value in self.flat().items():
             if isinstance(value, bool):
@@ -99,73 +172,135 @@ class Config:
         return "\n".join(lines) + "\n"
 
     def flat(self):
-        """Name → value with the student's fields among the others, as the flags are named."""
+        """Returns name → value with the student's options among the others, as flags are named."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         student = dataclasses.asdict(values.pop("student"))
         return {**values, **student}
 
+    def _to_tuples(self, *names):
+        """Turns lists, which come from JSON, into tuples."""
+        for name in names:
+            value = getattr(self, name)
+            object.__setattr__(self, name, value if value is None else tuple(value))
+
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig(Config):
-    """One run of online distillation; the flags of `jitnet_tf.distill` under the same names.
+    """A run of online distillation; the flags of `jitnet_tf.distill` have the same names."""
 
-    Attributes are explained by their flags' help texts and, where the paper and the released code
-    differ, by the classes they are handed to.
-    """
-
-    video: str
-    teacher: str
-    logdir: str
-    reference: str | None = None
-    output: str | None = None
-    masks: str | None = None
-    frame_size: tuple[int, int] | None = None
-    max_frames: int | None = None
-    init: str = "pretrained"
-    seed: int = 0
-    class_groups: str = "lvs"
-    evaluated_classes: tuple[str, ...] = ()
-    score_threshold: float = 0.5
-    box_weight: float = 5.0
-    box_dilation: float = 0.15
-    accuracy_threshold: float = 0.8
-    max_updates: int = 8
-    min_stride: int = 8
-    max_stride: int = 64
-    teacher_mode: str = SYNC
-    max_staleness: int = 64
-    optimizer: str = SGD
-    learning_rate: float = 0.01
-    momentum: float = 0.9
-    updated_layers: str = ALL_LAYERS
-    xla: str = "auto"
-    checkpoint_every: int = 500
-    image_every: int = 200
-    student: StudentConfig = StudentConfig()
+    video: str = option(
+        "",
+        "Video file, folder of frames or of videos (played as one), camera index, rtsp/http URL, "
+        "or 'sample' (a street clip that comes with the installation, with its teacher's labels).",
+        INPUT,
+        is_path=True,
+        words=(SAMPLE,),
+    )
+    teacher: str = option(
+        "",
+        "SavedModel folder (Mask R-CNN), recorded:FILE, lvs:FOLDER, or zoo:NAME.",
+        INPUT,
+        is_path=True,
+    )
+    reference: str | None = option(
+        None,
+        "Recording of the teacher on every frame, which every frame is scored against.",
+        INPUT,
+        is_path=True,
+    )
+    logdir: str = option("", "Run directory. Default: runs/NAME of the video.", INPUT)
+    output: str | None = option(
+        None, "Overlay video, .mp4; 'none' for none. Default: LOGDIR/overlay.mp4.", INPUT
+    )
+    masks: str | None = option(
+        None, "Folder for class masks, a PNG of class ids a frame. Default: none.", INPUT
+    )
+    frame_size: tuple[int, int] | None = option(
+        None, "HxW in pixels to resize frames to. Default: native size.", INPUT
+    )
+    max_frames: int | None = option(
+        None, "Number of frames to stop after. Default: all.", RUN, at_least=1, resume=FREE
+    )
+    checkpoint_every: int = option(500, "Frames between checkpoints.", RUN, at_least=1)
+    image_every: int = option(200, "Frames between pictures in TensorBoard.", RUN, at_least=1)
+    evaluated_classes: tuple[str, ...] = option(
+        (),
+        "Classes that the mean IoU against --reference is taken over. Default: those that occur.",
+        LABELS,
+    )
+    accuracy_threshold: float = option(
+        0.8,
+        "Mean IoU, 0…1, below which the student is trained on a teacher frame (a_thresh).",
+        ALGORITHM,
+        at_least=0,
+        at_most=1,
+    )
+    max_updates: int = option(
+        8, "Most updates on one teacher frame (u_max).", ALGORITHM, at_least=0
+    )
+    min_stride: int = option(
+        8, "Fewest frames from one teacher frame to the next (δ_min).", ALGORITHM, at_least=1
+    )
+    max_stride: int = option(
+        64, "Most frames from one teacher frame to the next (δ_max).", ALGORITHM, at_least=1
+    )
+    teacher_mode: str = option(
+        SYNC,
+        "sync: a frame waits for its teacher; async: frames go on while it works, in a process of "
+        "its own.",
+        ALGORITHM,
+        choices=TEACHER_MODES,
+    )
+    max_staleness: int = option(
+        64,
+        "Frames after which the labels of an asynchronous teacher are waited for.",
+        ALGORITHM,
+        at_least=1,
+    )
+    update_policy: str = option(
+        "teacher_frame",
+        "What updates are made on; teacher_frame: on the latest teacher frame alone (the paper).",
+        UPDATES,
+        choices=tuple(UPDATE_POLICIES),
+    )
+    optimizer: str = option(
+        SGD, "Optimizer of the updates (ShadowTutor: adam).", UPDATES, choices=OPTIMIZERS
+    )
+    learning_rate: float = option(
+        0.01, "Learning rate of the updates (.001 suits adam).", UPDATES, at_least=0
+    )
+    momentum: float = option(
+        0.9, "Momentum of sgd; first decay of adam.", UPDATES, at_least=0, below=1
+    )
+    updated_layers: str = option(
+        ALL_LAYERS,
+        "Layers that updates change: all (the paper), those after the encoder, or the last alone.",
+        UPDATES,
+        choices=UPDATED_LAYERS,
+    )
+    init: str = option(
+        PRETRAINED,
+        "Initial weights: 'pretrained' (they come with this package), 'random', the folder of an "
+        "earlier run or pretraining, or a checkpoint file. For other classes, all but the last "
+        "layer is taken.",
+        STUDENT,
+        is_path=True,
+        words=INITIAL_WEIGHTS,
+    )
 
     def __post_init__(self):
-        """Checks what flags alone cannot; UserError names the flags."""
-        # A list comes from JSON.
-        for name in ("frame_size", "evaluated_classes"):
-            value = getattr(self, name)
-            object.__setattr__(self, name, value if value is None else tuple(value))
-        self.check_unit_interval("accuracy_threshold", "score_threshold")
-        self.check_labels_and_student()
-        if self.min_stride < 1 or self.max_stride < self.min_stride:
+        """Checks the values; UserError names the flags."""
+        self._to_tuples("frame_size", "evaluated_classes")
+        super().__post_init__()
+        if self.max_stride < self.min_stride:
             raise UserError(
-                f"--min_stride={self.min_stride} --max_stride={self.max_stride}: strides are at "
-                "least 1, and the minimum not above the maximum"
+                f"--min_stride={self.min_stride} is above --max_stride={self.max_stride}: give a "
+                "minimum that is not above the maximum"
             )
-        self.check_positive("checkpoint_every", "image_every", "max_frames", "max_staleness")
-        if self.max_updates < 0:
-            raise UserError(f"--max_updates={self.max_updates} is negative")
-        # Written so that NaN, which compares as false, is refused too.
-        if not (0 <= self.learning_rate < math.inf and 0 <= self.momentum < 1):
-            raise UserError("--learning_rate has to be at least 0 and --momentum in 0…1, below 1")
 
     @property
     def overlay_path(self):
-        """Where the overlay video goes: `output`; by default into logdir; None for 'none'."""
+        """The path of the overlay video: `output`, by default in logdir; None for 'none'."""
         if self.output is None:
             return os.path.join(self.logdir, "overlay.mp4")
         return None if self.output == "none" else self.output
@@ -173,64 +308,124 @@ class RunConfig(Config):
 
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig(Config):
-    """One pretraining; the flags of `jitnet_tf.pretrain` under the same names."""
+    """A pretraining; the flags of `jitnet_tf.pretrain` have the same names."""
 
-    logdir: str
-    annotations: str | None = None
-    labels: str | None = None
-    images: str | None = None
-    photographs: str | None = None
-    teacher: str | None = None
-    photographs_rate: float = 0.5
-    holdout: float = 0.0
-    validation_annotations: str | None = None
-    validation_labels: str | None = None
-    validation_images: str | None = None
-    label_classes: tuple[str, ...] = ()
-    init: str = "random"
-    seed: int = 0
-    class_groups: str = "lvs"
-    score_threshold: float = 0.5
-    box_weight: float = 5.0
-    box_dilation: float = 0.15
-    steps: int = 100_000
-    batch_size: int = 16
-    crop: int = 192
-    min_scale: float = 0.25
-    max_scale: float = 1.5
-    stretch: float = 1.25
-    flip: bool = True
-    color: float = 0.4
-    half_size_loss: bool = True
-    learning_rate: float = 0.002
-    epsilon: float = 1e-7
-    weight_decay: float = 0.01
-    warmup: int = 500
-    cooldown: float = 0.2
-    ema_decay: float = 0.999
-    xla: str = "auto"
-    checkpoint_every: int = 500
-    validate_every: int = 5000
-    student: StudentConfig = StudentConfig()
+    annotations: str | None = option(
+        None, "Annotations of --images in COCO's format, .json.", TRAINING_SET, is_path=True
+    )
+    labels: str | None = option(
+        None,
+        "Labels of --images instead: a folder of PNGs of class ids, named as the images are "
+        "(some/name.png for some/name.jpg). Id 255 does not count.",
+        TRAINING_SET,
+        is_path=True,
+    )
+    label_classes: tuple[str, ...] = option(
+        (),
+        "Names of the ids 0, 1, … in folders of labels without a classes.json. Names that are no "
+        "class of the student are background; 'ignore' does not count.",
+        TRAINING_SET,
+    )
+    images: str | None = option(
+        None, "Folder of the images of --annotations or --labels.", TRAINING_SET, is_path=True
+    )
+    unlabeled_images: str | None = option(
+        None,
+        "Folder of images that --teacher labels.",
+        TRAINING_SET,
+        is_path=True,
+        aliases=("photographs",),
+    )
+    teacher: str | None = option(
+        None,
+        "Teacher of --unlabeled_images: SavedModel folder, zoo:NAME, or annotated:FILE, which "
+        "teacher.annotate wrote.",
+        TRAINING_SET,
+        is_path=True,
+    )
+    unlabeled_rate: float = option(
+        0.5,
+        "Share, 0…1, of --unlabeled_images among the samples, if there are --images, too.",
+        TRAINING_SET,
+        at_least=0,
+        at_most=1,
+        aliases=("photographs_rate",),
+    )
+    holdout: float = option(
+        0.0,
+        "Share, 0…1, of the images that is kept from training and judged on.",
+        VALIDATION_SET,
+        at_least=0,
+        at_most=1,
+    )
+    validation_annotations: str | None = option(
+        None, "As --annotations, to judge on.", VALIDATION_SET, is_path=True
+    )
+    validation_labels: str | None = option(
+        None, "As --labels, to judge on.", VALIDATION_SET, is_path=True
+    )
+    validation_images: str | None = option(
+        None, "Folder of their images.", VALIDATION_SET, is_path=True
+    )
+    logdir: str = option("", "Folder for everything that is written.", RUN)
+    checkpoint_every: int = option(500, "Steps between checkpoints.", RUN, at_least=1)
+    validate_every: int = option(5000, "Steps between validations.", RUN, at_least=1)
+    crop: int = option(
+        192,
+        "Side of the square crops in pixels; 32 is the student's greatest stride.",
+        AUGMENTATION,
+        at_least=32,
+    )
+    min_scale: float = option(
+        0.25, "Least scale of an image before cropping.", AUGMENTATION, above=0
+    )
+    max_scale: float = option(1.5, "Greatest scale of an image.", AUGMENTATION, above=0)
+    stretch: float = option(
+        1.25, "Greatest change of the aspect ratio, a factor.", AUGMENTATION, at_least=1
+    )
+    flip: bool = option(True, "Mirror every other crop.", AUGMENTATION)
+    color: float = option(
+        0.4,
+        "Greatest relative change of brightness, contrast and saturation.",
+        AUGMENTATION,
+        at_least=0,
+        below=1,
+        aliases=("colour",),
+    )
+    steps: int = option(100_000, "Training steps in all.", TRAINING, at_least=1, resume=FREE)
+    batch_size: int = option(16, "Crops a step, on all devices together.", TRAINING, at_least=1)
+    half_size_loss: bool = option(
+        True, "Compare every second row and column of JITNet's labels: a quarter faster.", TRAINING
+    )
+    learning_rate: float = option(0.002, "Greatest learning rate, of AdamW.", TRAINING, at_least=0)
+    epsilon: float = option(1e-7, "ε of AdamW.", TRAINING, above=0)
+    weight_decay: float = option(0.01, "Weight decay of AdamW.", TRAINING, at_least=0)
+    warmup: int = option(500, "Steps over which the learning rate rises.", TRAINING, at_least=0)
+    cooldown: float = option(
+        0.2,
+        "Share, 0…1, of the steps, at the end, over which the learning rate falls to 0.",
+        TRAINING,
+        at_least=0,
+        at_most=1,
+    )
+    ema_decay: float = option(
+        0.999, "Decay of the moving average of the weights.", TRAINING, at_least=0, below=1
+    )
+    init: str = option(
+        RANDOM,
+        "Initial weights: 'random', 'pretrained' (they come with this package), the folder of an "
+        "earlier run or pretraining, or a checkpoint file.",
+        STUDENT,
+        is_path=True,
+        words=INITIAL_WEIGHTS,
+    )
 
     def __post_init__(self):
-        """Checks what flags alone cannot; UserError names the flags."""
-        object.__setattr__(self, "label_classes", tuple(self.label_classes))  # from JSON, a list
-        self.check_unit_interval("score_threshold", "photographs_rate", "holdout", "cooldown")
-        self.check_labels_and_student()
-        self.check_positive("steps", "batch_size", "checkpoint_every", "validate_every")
-        if self.crop < 32:
-            raise UserError(f"--crop={self.crop} is below 32, the student's greatest stride")
-        if not 0 < self.min_scale <= self.max_scale < math.inf:
+        """Checks the values; UserError names the flags."""
+        self._to_tuples("label_classes")
+        super().__post_init__()
+        if self.min_scale > self.max_scale:
             raise UserError(
-                f"--min_scale={self.min_scale} --max_scale={self.max_scale}: scales are above 0, "
-                "and the minimum not above the maximum"
-            )
-        if not (1 <= self.stretch < math.inf and 0 <= self.color < 1):
-            raise UserError("--stretch has to be at least 1 and --color in 0…1, below 1")
-        if not (0 <= self.learning_rate < math.inf and 0 < self.epsilon < math.inf):
-            raise UserError("--learning_rate has to be at least 0, and --epsilon above 0")
-        if not (0 <= self.weight_decay < math.inf and 0 <= self.ema_decay < 1 and self.warmup >= 0):
-            raise UserError(
-                "--weight_decay and --warmup have to be at least 0, and --ema_decay in 0…1, below 1"
+                f"--min_scale={self.min_scale} is above --max_scale={self.max_scale}: give a "
+                "minimum that is not above the maximum"
             )

@@ -1,133 +1,140 @@
-"""The flags of a student's configuration, and what `--resume` makes of them."""
+"""Flags from configurations: their definition, their values, and what --resume makes of them.
+
+python -m jitnet_tf.flags > docs/options.md
+"""
 
 import dataclasses
 import os
+import typing
 
 from absl import flags
 
+from jitnet_tf.base import options
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import INPUT_NORMALIZATIONS, STUDENTS, StudentConfig
+from jitnet_tf.base.options import FREE
+from jitnet_tf.config import PretrainConfig, RunConfig, StudentConfig
 from jitnet_tf.runs import directory
+from jitnet_tf.video import parse_size
 from teacher import split_spec
 
 FLAGS = flags.FLAGS
+GROUPS = {}  # name of a flag → its heading in --help
 
 
-def define_label_flags(defaults):
-    """Defines the flags of what the student learns; defaults: a configuration."""
-    flags.DEFINE_string(
-        "class_groups",
-        defaults.class_groups,
-        "Classes: 'lvs' (the paper's eight), 'coco' (all 80), or a file of lines such as "
-        "'auto = car, bus, truck'.",
-    )
-    flags.DEFINE_float(
-        "score_threshold", defaults.score_threshold, "Confidence from which an instance is a label."
-    )
-    flags.DEFINE_float(
-        "box_weight", defaults.box_weight, "Loss weight inside boxes (EastGit0: 10)."
-    )
-    flags.DEFINE_float(
-        "box_dilation",
-        defaults.box_dilation,
-        "Part of its size that a box grows by on every side (ShadowTutor: .075).",
-    )
+def options_of(kind):
+    """Returns name → (field, type, Option) of a configuration, its student's among them."""
+    found = {}
+    for part in (kind, StudentConfig):
+        types = typing.get_type_hints(part)
+        for field, about in options.options(part):
+            found[field.name] = (field, types[field.name], about)
+    return found
 
 
-def define_student_flags(defaults):
-    """Defines the flags of the student and of how it is computed; defaults: a configuration."""
-    s = StudentConfig()
-    flags.DEFINE_string(
-        "init",
-        defaults.init,
-        "Initial weights: 'pretrained' (they come with this package), 'random', the folder of an "
-        "earlier run or pretraining, or a checkpoint file. Where its classes are others, all but "
-        "the last layer.",
-    )
-    flags.DEFINE_integer("seed", defaults.seed, "Seed of all that is random.", lower_bound=0)
-    flags.DEFINE_enum("student", s.student, STUDENTS, "Architecture of the student.")
-    flags.DEFINE_float("width", s.width, "Channel multiplier of JITNet.")
-    flags.DEFINE_integer("units", s.units, "Residual units in each of its blocks.")
-    flags.DEFINE_bool("skip", s.skip, "Skip connections from encoder to decoder.")
-    flags.DEFINE_bool("separable", s.separable, "Depthwise separable 3×3 convolutions.")
-    flags.DEFINE_enum(
-        "normalization",
-        s.normalization,
-        ["frame", "moving"],
-        "Normalise by each frame's own statistics, or by moving averages.",
-    )
-    flags.DEFINE_float(
-        "input_scale",
-        s.input_scale,
-        "Scale of frames on their way into the student; its class maps keep the frames' size.",
-    )
-    flags.DEFINE_enum(
-        "input_normalization",
-        s.input_normalization,
-        INPUT_NORMALIZATIONS,
-        "Pixels as the student's first layer gets them: centred, -1…1; raw, 0…255 (the paper's "
-        "authors); standardised, by mean and deviation of each color (EastGit0).",
-    )
-    flags.DEFINE_enum(
-        "precision",
-        s.precision,
-        ["float32", "bfloat16", "auto"],
-        "Arithmetic between weights and logits; auto: bfloat16 where hardware has units for it.",
-    )
-    flags.DEFINE_enum(
-        "xla",
-        defaults.xla,
-        ["auto", "on", "off"],
-        "Compile by XLA; auto: on a GPU, and elsewhere only class ids and loss; off: not these.",
-    )
+def define_flags(kind):
+    """Defines the flags of a configuration, and --resume and --overwrite."""
+    for name, (field, of_type, about) in options_of(kind).items():
+        GROUPS[name] = about.group
+        if about.choices:
+            flags.DEFINE_enum(name, field.default, about.choices, about.help)
+            continue
+        define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
+        of_types = [t for t in (typing.get_args(of_type) or [of_type]) if t is not type(None)]
+        if isinstance(field.default, tuple):
+            flags.DEFINE_list(name, field.default, about.help)
+        else:
+            text = flags.DEFINE_string
+            default = None if field.default == "" else field.default
+            define.get(of_types[0], text)(name, default, about.help)
+    for name, about in (
+        ("resume", "Continue what is in --logdir from its checkpoint."),
+        ("overwrite", "Replace what is in --logdir, and existing outputs."),
+    ):
+        GROUPS[name] = "The run"
+        flags.DEFINE_bool(name, False, about)
+
+
+def value_of(kind, name):
+    """Returns a flag's value as the configuration holds it. UserError for an invalid frame size."""
+    value, (field, _, about) = FLAGS[name].value, options_of(kind)[name]
+    if value is None:
+        return field.default
+    if isinstance(value, list):
+        return tuple(value)
+    if name == "frame_size":
+        return parse_size(value)
+    # A word of the flag, or a camera's index, stays one even where a file has that name.
+    if about.is_path and value not in about.words and not value.isdigit():
+        return absolute(value)
+    return value
 
 
 def absolute(spec):
-    """A path, or a teacher's prefix and path, made absolute where it exists.
+    """Returns a path, or a teacher's prefix and path, made absolute if it exists.
 
-    A resumed run finds its files from any folder.
+    A resumed run then finds its files from any folder.
     """
     prefix, path = split_spec(spec)
     return prefix + os.path.abspath(path) if os.path.exists(path) else spec
 
 
-def values(kind, given):
-    """The flags as arguments of a configuration.
+def values(kind):
+    """Returns the flags as arguments of a configuration of this kind."""
+    student = [field.name for field, _ in options.options(StudentConfig)]
+    given = {name: value_of(kind, name) for name in options_of(kind)}
+    made = StudentConfig(**{name: given.pop(name) for name in student})
+    return {**given, "student": made}
 
-    kind: the configuration's class, whose fields have the flags' names. given: (name, flag's
-    value) → the field's value.
+
+def resumed_config(kind, comparable=lambda name, value: value):
+    """Returns the configuration of what is in --logdir, to continue it.
+
+    comparable: (name, value) → the value as the configuration was written.
+
+    Raises:
+      UserError: there is none, or a flag contradicts it.
     """
-    student_fields = _fields(StudentConfig)
-    student = {name: given(name, FLAGS[name].value) for name in student_fields}
-    fields = (name for name in _fields(kind) if name != "student")
-    others = {name: given(name, FLAGS[name].value) for name in fields}
-    return {**others, "student": StudentConfig(**student)}
-
-
-def _fields(kind):
-    return [field.name for field in dataclasses.fields(kind)]
-
-
-def config_to_resume(kind):
-    """The configuration, a `kind`, of what is in --logdir, to go on with. Raises UserError."""
     if FLAGS.overwrite:
         raise UserError("--resume and --overwrite exclude each other")
     if not FLAGS.logdir:
         raise UserError("--resume needs the run's --logdir")
-    return directory.load_config(FLAGS.logdir, kind)
-
-
-def check_unchanged(config, given, *free):
-    """UserError for a flag that contradicts the configuration to go on with.
-
-    given: as for `values`. free: flags that do not bear on what was done so far.
-    """
-    for name, known in {**config.flat(), "logdir": FLAGS.logdir}.items():
-        if not FLAGS[name].present or name in free:
+    config = directory.load_config(FLAGS.logdir, kind)
+    known, changes = config.flat(), {"logdir": FLAGS.logdir}
+    for name, (_, _, about) in options_of(kind).items():
+        if not FLAGS[name].present or name == "logdir":
             continue
-        value = given(name, FLAGS[name].value)
-        if value != known:
+        value = value_of(kind, name)
+        if about.resume == FREE:
+            changes[name] = value
+        elif comparable(name, value) != known[name]:
             raise UserError(
-                f"--resume: the run in {FLAGS.logdir!r} has --{name}={known}, not {value}: leave "
-                "the flag out, or start another run"
+                f"--resume: the run in {FLAGS.logdir!r} has --{name}={known[name]}, not {value}: "
+                "leave the flag out, or start another run"
             )
+    return dataclasses.replace(config, **changes)
+
+
+def markdown():
+    """Returns docs/options.md: every option of runs and pretrainings, from their fields."""
+    lines = [
+        "# Options",
+        "",
+        "Every flag of `python -m jitnet_tf.distill` and `python -m jitnet_tf.pretrain`; each",
+        "command prints its own with `--help`. Flags are written `--name=value`;",
+        "`--flagfile=FILE` reads more of them from a file.",
+    ]
+    for command, kind in (("distill", RunConfig), ("pretrain", PretrainConfig)):
+        groups = {}
+        for name, (field, _, about) in options_of(kind).items():
+            default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+            default = "" if default in (None, "") else f"`{default}`"
+            row = f"| `--{name}` | {default} | {about.bounds} | {about.help} |"
+            groups.setdefault(about.group, []).append(row)
+        for group, rows in groups.items():
+            lines += ["", f"## {command}: {group}", ""]
+            lines += ["| flag | default | allowed | meaning |", "|-|-|-|-|", *rows]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

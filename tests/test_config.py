@@ -1,4 +1,4 @@
-"""jitnet_tf.config: to JSON and back, and every combination that cannot be meant."""
+"""Configurations: to JSON and back, from older versions, and every invalid value."""
 
 import dataclasses
 import json
@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import RunConfig, StudentConfig
+from jitnet_tf.base.options import options
+from jitnet_tf.config import PretrainConfig, RunConfig, StudentConfig
 from teacher import MIN_SCORE
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -43,7 +44,14 @@ OTHER = RunConfig(
     optimizer="adam",
     updated_layers="last",
     student=StudentConfig(
-        1.0, 2, False, True, "moving", "bfloat16", input_scale=0.5, input_normalization="raw"
+        width=1.0,
+        units=2,
+        skip=False,
+        separable=True,
+        normalization="moving",
+        precision="bfloat16",
+        input_scale=0.5,
+        input_normalization="raw",
     ),
 )
 
@@ -62,8 +70,8 @@ def test_defaults_are_the_papers():
 def test_the_other_config_differs_everywhere():
     default = RunConfig(**NEEDED)
     same = {k for k, v in OTHER.flat().items() if k in default.flat() and default.flat()[k] == v}
-    # What else the other student has is JITNet's alone.
-    assert same == {*NEEDED, "student"}
+    # The other options of the student are JITNet's alone, and there is one update policy.
+    assert same == {*NEEDED, "architecture", "update_policy"}
 
 
 @pytest.mark.parametrize("config", [RunConfig(**NEEDED), OTHER])
@@ -106,9 +114,9 @@ def test_from_json_of_an_older_run_takes_defaults():
         "",
         "{",
         "not JSON",
-        json.dumps({"video": "v"}),  # the rest is missing
         json.dumps({**NEEDED, "strides": 8}),
         json.dumps({**NEEDED, "student": {"depth": 3}}),
+        json.dumps({**NEEDED, "student": {"student": "jitnet", "architecture": "jitnet"}}),
         json.dumps({**NEEDED, "student": None}),
         json.dumps([NEEDED]),
         json.dumps("text"),
@@ -121,88 +129,129 @@ def test_from_json_of_something_else(text):
         RunConfig.from_json(text)
 
 
+def test_from_json_takes_the_names_of_older_versions():
+    student = {"student": "mobilenetv2", "input_normalization": "standardised"}
+    made = RunConfig.from_json(json.dumps({**NEEDED, "student": student})).student
+    assert (made.architecture, made.input_normalization) == ("mobilenetv2", "standardized")
+    older = {"logdir": "l", "photographs": "p", "photographs_rate": 0.25, "colour": 0.125}
+    made = PretrainConfig.from_json(json.dumps(older))
+    assert (made.unlabeled_images, made.unlabeled_rate, made.color) == ("p", 0.25, 0.125)
+
+
 def test_from_json_checks_values_too():
-    with pytest.raises(UserError, match=r"--accuracy_threshold=1\.5 is outside"):
+    with pytest.raises(UserError, match=r"--accuracy_threshold=1\.5 "):
         RunConfig.from_json(json.dumps({**NEEDED, "accuracy_threshold": 1.5}))
 
 
-@pytest.mark.parametrize("name", ["accuracy_threshold", "score_threshold"])
-@pytest.mark.parametrize("value", [-0.01, 1.01, 80, -INFINITY, INFINITY, NAN])
-def test_thresholds_outside_their_range(name, value):
-    with pytest.raises(UserError, match=f"--{name}={value} is outside 0…1"):
-        RunConfig(**NEEDED, **{name: value})
+NUMBERS = {
+    kind: [
+        (field.name, about)
+        for field, about in options(kind)
+        if isinstance(field.default, int | float) and not isinstance(field.default, bool)
+    ]
+    for kind in (RunConfig, PretrainConfig, StudentConfig)
+}
+
+
+def made(kind, **values):
+    config = kind(**values)
+    if kind is StudentConfig:
+        config.check()
+    return config
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *(("accuracy_threshold", edge) for edge in (0, 0.0, 1, 1.0)),
-        *(("score_threshold", edge) for edge in (MIN_SCORE, 1, 1.0)),
-    ],
+    ("kind", "name"), [(kind, name) for kind, found in NUMBERS.items() for name, _ in found]
 )
-def test_thresholds_at_the_edge(name, value):
-    assert getattr(RunConfig(**NEEDED, **{name: value}), name) == value
-
-
-@pytest.mark.parametrize("value", [0, 0.0499])
-def test_scores_below_what_teachers_keep(value):
-    with pytest.raises(UserError, match=rf"--score_threshold={value} is below 0\.05"):
-        RunConfig(**NEEDED, score_threshold=value)
-
-
-@pytest.mark.parametrize(("least", "most"), [(0, 64), (-8, 64), (65, 64), (8, 7), (0, 0), (2, -1)])
-def test_strides_that_make_no_sense(least, most):
-    with pytest.raises(UserError, match=f"--min_stride={least} --max_stride={most}: strides are"):
-        RunConfig(**NEEDED, min_stride=least, max_stride=most)
-
-
-@pytest.mark.parametrize(("least", "most"), [(1, 1), (8, 8), (1, 1000)])
-def test_strides_at_the_edge(least, most):
-    assert RunConfig(**NEEDED, min_stride=least, max_stride=most).max_stride == most
+@pytest.mark.parametrize("value", [NAN, INFINITY, -INFINITY])
+def test_no_number_may_be_nan_or_infinite(kind, name, value):
+    with pytest.raises(UserError, match=f"--{name}={value} "):
+        made(kind, **{name: value})
 
 
 @pytest.mark.parametrize(
-    ("values", "flag"),
+    ("kind", "name", "value"),
     [
-        ({"max_updates": -1}, "--max_updates=-1"),
-        ({"box_weight": 0.0}, "--box_weight"),
-        ({"box_weight": -5.0}, "--box_weight"),
-        ({"box_weight": NAN}, "--box_weight"),
-        ({"box_dilation": -0.1}, "--box_dilation"),
-        ({"box_dilation": NAN}, "--box_dilation"),
-        ({"learning_rate": -0.01}, "--learning_rate"),
-        ({"learning_rate": NAN}, "--learning_rate"),
-        ({"momentum": -0.1}, "--momentum"),
-        ({"momentum": 1.0}, "--momentum"),
-        ({"momentum": NAN}, "--momentum"),
-        ({"student": StudentConfig(width=0.0)}, "--width"),
-        ({"student": StudentConfig(width=0.125)}, "--width has to be at least 0.25"),
-        ({"student": StudentConfig(width=-1.0)}, "--width"),
-        ({"student": StudentConfig(width=NAN)}, "--width"),
-        ({"student": StudentConfig(width=INFINITY)}, "--width"),
-        ({"student": StudentConfig(units=0)}, "--units"),
-        ({"student": StudentConfig(input_scale=0.0)}, "--input_scale=0.0 is outside"),
-        ({"student": StudentConfig(input_scale=1.5)}, "--input_scale=1.5 is outside"),
-        ({"student": StudentConfig(input_scale=NAN)}, "--input_scale=nan is outside"),
-        (
-            {"student": StudentConfig(student="mobilenetv2", width=1.0)},
-            "--width is for --student=jitnet: leave it out",
-        ),
-        ({"student": StudentConfig(student="mobilenetv2", skip=False)}, "--skip is for"),
+        *((RunConfig, "accuracy_threshold", x) for x in (-0.01, 1.01, 80)),
+        *((RunConfig, "score_threshold", x) for x in (0, 0.0499, 1.01)),
+        *((RunConfig, "min_stride", x) for x in (0, -8)),
+        (RunConfig, "max_stride", -1),
+        (RunConfig, "max_updates", -1),
+        (RunConfig, "max_frames", 0),
+        (RunConfig, "checkpoint_every", 0),
+        (RunConfig, "image_every", 0),
+        (RunConfig, "max_staleness", 0),
+        *((RunConfig, "box_weight", x) for x in (0.0, -5.0)),
+        (RunConfig, "box_dilation", -0.1),
+        (RunConfig, "learning_rate", -0.01),
+        *((RunConfig, "momentum", x) for x in (-0.1, 1.0)),
+        (RunConfig, "seed", -1),
+        (RunConfig, "teacher_mode", "never"),
+        (RunConfig, "optimizer", "lion"),
+        *((StudentConfig, "width", x) for x in (0.0, 0.125, -1.0)),
+        (StudentConfig, "units", 0),
+        *((StudentConfig, "input_scale", x) for x in (0.0, 1.5)),
+        (StudentConfig, "architecture", "unet"),
+        *((PretrainConfig, "unlabeled_rate", x) for x in (-0.1, 1.1)),
+        *((PretrainConfig, "holdout", x) for x in (-0.1, 1.1)),
+        *((PretrainConfig, "cooldown", x) for x in (-0.1, 1.1)),
+        *((PretrainConfig, name, 0) for name in ("steps", "batch_size", "validate_every")),
+        (PretrainConfig, "crop", 31),
+        (PretrainConfig, "min_scale", 0.0),
+        (PretrainConfig, "stretch", 0.9),
+        *((PretrainConfig, "color", x) for x in (-0.1, 1.0)),
+        (PretrainConfig, "epsilon", 0.0),
+        (PretrainConfig, "weight_decay", -1.0),
+        (PretrainConfig, "warmup", -1),
+        (PretrainConfig, "ema_decay", 1.0),
     ],
 )
-def test_other_values_that_make_no_sense(values, flag):
-    with pytest.raises(UserError) as error:
-        RunConfig(**NEEDED, **values)
-    assert flag in str(error.value)
+def test_values_out_of_bounds_are_refused_by_flag_and_value(kind, name, value):
+    with pytest.raises(UserError, match=f"--{name}={value} ") as error:
+        made(kind, **{name: value})
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["max_updates", "box_dilation", "learning_rate", "momentum"])
-def test_values_at_the_edge(name):
-    assert RunConfig(**NEEDED, **{name: 0}).flat()[name] == 0
-    with pytest.raises(UserError, match=f"--{name}"):
-        RunConfig(**NEEDED, **{name: -1e-9})
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        *((RunConfig, "accuracy_threshold", x) for x in (0, 0.0, 1, 1.0)),
+        *((RunConfig, "score_threshold", x) for x in (MIN_SCORE, 1, 1.0)),
+        *((RunConfig, x, 0) for x in ("max_updates", "box_dilation", "learning_rate", "momentum")),
+        (RunConfig, "min_stride", 1),
+        (RunConfig, "max_stride", 1000),
+        (StudentConfig, "width", 0.25),
+        (StudentConfig, "input_scale", 1.0),
+        (PretrainConfig, "crop", 32),
+    ],
+)
+def test_values_on_their_bounds_are_taken(kind, name, value):
+    assert getattr(made(kind, **{name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "flags"),
+    [
+        (RunConfig, {"min_stride": 65}, ["--min_stride=65", "--max_stride=64"]),
+        (RunConfig, {"min_stride": 8, "max_stride": 7}, ["--min_stride=8", "--max_stride=7"]),
+        (PretrainConfig, {"min_scale": 2.0}, ["--min_scale=2.0", "--max_scale=1.5"]),
+        (
+            RunConfig,
+            {"student": StudentConfig(architecture="mobilenetv2", width=1.0)},
+            ["--width", "--architecture=jitnet"],
+        ),
+        (
+            RunConfig,
+            {"student": StudentConfig(architecture="mobilenetv2", skip=False)},
+            ["--skip", "--architecture=jitnet"],
+        ),
+        (PretrainConfig, {"student": StudentConfig(units=0)}, ["--units=0"]),
+    ],
+)
+def test_contradictions_are_refused_by_their_flags(kind, values, flags):
+    with pytest.raises(UserError) as error:
+        kind(**values)
+    assert all(flag in str(error.value) for flag in flags)
 
 
 def test_replacing_a_value_checks_it():
@@ -238,9 +287,9 @@ def test_flagfile():
 def test_flagfile_of_the_defaults():
     lines = RunConfig(**NEEDED).to_flagfile().splitlines()
     assert {"--skip", "--noseparable", "--seed=0"} <= set(lines)
-    # What was not given has no value that a flag could state.
+    # Options without a value are left out.
     unset = ("reference", "masks", "frame_size", "max_frames", "evaluated_classes")
-    assert "--student=jitnet" in lines
+    assert "--architecture=jitnet" in lines
     assert not [line for line in lines if line.lstrip("-").partition("=")[0] in unset]
     assert not [line for line in lines if "None" in line]
 

@@ -1,0 +1,104 @@
+"""Options: dataclass fields that know their help text, bounds, choices and rules for resuming."""
+
+import dataclasses
+import math
+
+from jitnet_tf.base.errors import UserError
+
+FIXED, FREE = "fixed", "free"  # --resume refuses another value, or takes it
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """Everything about an option but its name, type and default, which are the field's.
+
+    Attributes:
+      help: one or two sentences, with units.
+      group: heading in --help and docs/options.md.
+      choices: allowed values; empty: any.
+      at_least, above, at_most, below: bounds of a number.
+      is_path: a file, folder or teacher, which is made absolute so that a resumed run finds it.
+      words: values of a path option that are no paths.
+      resume: FIXED or FREE.
+      aliases: names in configurations that older versions wrote.
+      value_aliases: values in such configurations → today's.
+      only_for: the architecture that alone has the option.
+    """
+
+    help: str
+    group: str
+    choices: tuple = ()
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+    is_path: bool = False
+    words: tuple[str, ...] = ()
+    resume: str = FIXED
+    aliases: tuple[str, ...] = ()
+    value_aliases: dict = dataclasses.field(default_factory=dict)
+    only_for: str | None = None
+
+    def admits(self, value):
+        """Returns whether a value is within bounds and choices; NaN and infinity never are."""
+        if self.choices:
+            return value in self.choices
+        if not isinstance(value, int | float):
+            return True
+        return (
+            math.isfinite(value)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+    @property
+    def bounds(self):
+        """The allowed values in words, or '' for any."""
+        if self.choices:
+            return "one of " + ", ".join(map(str, self.choices))
+        words = {
+            "at least": self.at_least,
+            "above": self.above,
+            "at most": self.at_most,
+            "below": self.below,
+        }
+        return " and ".join(f"{word} {x}" for word, x in words.items() if x is not None)
+
+
+def option(default, help, group, **details):
+    """A dataclass field that is an option: see `Option`."""
+    return dataclasses.field(default=default, metadata={"option": Option(help, group, **details)})
+
+
+def options(kind):
+    """Yields (field, Option) of a dataclass, or of an instance of one."""
+    for field in dataclasses.fields(kind):
+        if "option" in field.metadata:
+            yield field, field.metadata["option"]
+
+
+def check(config):
+    """Raises UserError for a value of a dataclass that its option does not admit."""
+    for field, about in options(config):
+        value = getattr(config, field.name)
+        if value is not None and not about.admits(value):
+            bounds = f"has to be {about.bounds}" if about.bounds else "has to be finite"
+            raise UserError(f"--{field.name}={value} is invalid: it {bounds}")
+
+
+def from_values(kind, values):
+    """Makes a dataclass from values by name, also by the names that older versions used.
+
+    Raises TypeError for unknown names.
+    """
+    values = dict(values)
+    for field, about in options(kind):
+        for alias in about.aliases:
+            if alias in values and field.name not in values:
+                values[field.name] = values.pop(alias)
+        if field.name in values and about.value_aliases:
+            value = values[field.name]
+            values[field.name] = about.value_aliases.get(value, value)
+    return kind(**values)
