@@ -1,9 +1,9 @@
 """Class ids and the loss at full size, from logits of half the size, without a full-size logit.
 
-JITNet's last resizing and 1×1 convolution commute (`model.at_half_size`), and what is resized to
-twice its size with corners aligned is four maps of half the size, its phases: the pixels of even
-or odd rows and even or odd columns. Each of their pixels lies between a logit and its neighbours
-above or below and left or right, at a place that moves evenly from edge to edge:
+JITNet's last resizing and 1×1 convolution commute (`Architecture.half_resolution`). A map
+resized to twice its size with corners aligned is four maps of half the size, its phases: the pixels
+of even or odd rows and even or odd columns. Each of their pixels lies between a logit and
+its neighbors above or below and left or right, at a place that moves evenly from edge to edge:
 
     y[2q]     = x[q] + q / (2n − 1) · (x[q − 1] − x[q])
     y[2q + 1] = x[q] + (n − 1 − q) / (2n − 1) · (x[q + 1] − x[q])

@@ -1,4 +1,4 @@
-"""Where a student's weights come from: `--init`."""
+"""Initial weights: `--init`."""
 
 import dataclasses
 import hashlib
@@ -8,20 +8,22 @@ import numpy as np
 
 from jitnet_tf.base import checkpoint
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import StudentConfig
+from jitnet_tf.base.state import with_prefix
+from jitnet_tf.config import PRETRAINED, RANDOM, StudentConfig
 from jitnet_tf.student import weights
+from jitnet_tf.student.base import CLASS_LAYER
 
-RANDOM, PRETRAINED = "random", "pretrained"
 # MODEL_CARD.md beside them says what they were trained on.
 PRETRAINED_FILE = pathlib.Path(__file__).parents[1] / "data" / "pretrained.npz"
 PRETRAINED_SHA256 = "47656e00b94c87066ae72cb7afbf74d012c400ae4ea3275e38b5f38e9560f6ac"
-CLASS_LAYER = "logits"
+# The student in the checkpoint of a run, whose distiller is one of its parts.
+IN_RUNS = "distiller/student/"
 # Options of a student that its weights do not depend on.
 WEIGHT_INDEPENDENT = ("precision", "input_scale")
 
 
 def load(init):
-    """Reads the weights that 'pretrained', a folder or a file names: see `checkpoint.load`."""
+    """Reads the checkpoint that 'pretrained', a folder or a file names: see `checkpoint.load`."""
     if init != PRETRAINED:
         return checkpoint.load(init)
     try:
@@ -37,7 +39,7 @@ def load(init):
 
 
 def describe(groups, student):
-    """What a checkpoint says of its student, for whoever starts from it: plain values.
+    """Returns checkpoint metadata that lets other runs start from it, as JSON values.
 
     groups: ClassGroups. student: a StudentConfig.
     """
@@ -49,26 +51,27 @@ def describe(groups, student):
 
 
 def start(variables, init, groups, student):
-    """Sets a network's weights to what `init` names; 'random' leaves them.
+    """Sets a network's initial weights; 'random' leaves them.
 
-    Where the classes are others, classes of the same name and members (background is one) keep
-    their part of the last layer, and the others' stays random. A network's number of classes
-    also bears on how wide its last layers are at least: they keep the channels that both have.
+    If the classes differ, those of the same name and members (background is one) keep their part
+    of the last layer, and the others' stays random. The number of classes also decides how wide the
+    last layers are at least: they keep the channels that both networks have.
 
     Args:
-      variables: the network's, see `parameters.named`.
+      variables: the network's, see `weights.named`.
       init: see `load`; or 'random'.
       groups: the network's ClassGroups.
       student: its StudentConfig.
 
     Raises:
-      UserError: there are no such weights, or they are of a network of other options.
+      UserError: there are no such weights, or they are of a network with other options.
     """
     if init == RANDOM:
         return
     arrays, progress = load(init)
     wanted = describe(groups, student)
     _check_options(init, progress.get("student"), wanted["student"])
+    arrays = with_prefix(IN_RUNS, arrays) or arrays
     taken = {name: value for name, value in arrays.items() if name.startswith(weights.PREFIX)}
     try:
         if any(progress[what] != wanted[what] for what in ("classes", "groups")):
@@ -76,16 +79,16 @@ def start(variables, init, groups, student):
         weights.assign(variables, taken)
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(
-            f"--init={init} holds no student of this network ({' '.join(str(error).split())[:200]})"
+            f"--init={init} does not fit this network ({' '.join(str(error).split())[:200]})"
         ) from None
 
 
 def _check_options(init, found, wanted):
-    """UserError naming the options that differ; found: None in checkpoints that do not say."""
+    """Raises UserError naming the option that differs. found: None in checkpoints without."""
     if found is None:
         return
-    # What a checkpoint made before an option existed does not say, it has as by default.
-    for name, value in {**dataclasses.asdict(StudentConfig()), **found}.items():
+    # Options missing from older checkpoints have their defaults.
+    for name, value in dataclasses.asdict(StudentConfig.from_values(found)).items():
         if name not in WEIGHT_INDEPENDENT and value != wanted.get(name):
             option = f"--{name}={value}"
             if isinstance(value, bool):
@@ -97,7 +100,7 @@ def _check_options(init, found, wanted):
 
 
 def _common_classes(progress, wanted):
-    """Class ids of the same classes there and here: pairs (old, new)."""
+    """Returns the class ids of the same classes there and here: pairs (old, new)."""
     same = [(0, 0)]
     for new, name in enumerate(wanted["classes"]):
         if new and set(progress["groups"].get(name, ())) == set(wanted["groups"][name]):
@@ -106,7 +109,7 @@ def _common_classes(progress, wanted):
 
 
 def _adapted(variables, arrays, common):
-    """Weights of a network of other classes, made to fit `variables`."""
+    """Returns weights of a network with other classes, made to fit `variables`."""
     adapted = {}
     for name, variable in variables.items():
         value, old = variable.numpy(), arrays[name]

@@ -2,12 +2,8 @@
 
 from tensorflow import keras
 
-from jitnet_tf.config import ALL_LAYERS, JITNET, LAST_LAYER
-from jitnet_tf.student.initial_weights import CLASS_LAYER
+from jitnet_tf.student.base import CLASS_LAYER, Architecture
 from jitnet_tf.student.layers import ResizeLike, Subsample, network_input, normalization_layer
-
-# Layers up to the deepest features, by the beginnings of their names.
-ENCODER = ("stem", "encoder", "stage")
 
 
 def build_jitnet(
@@ -22,7 +18,7 @@ def build_jitnet(
     frame_size=(None, None),
     xla=False,
     input_scale=1.0,
-    input_normalization="centred",
+    input_normalization="centered",
 ):
     """Builds the student.
 
@@ -39,7 +35,7 @@ def build_jitnet(
       frame_size: (H, W) where known, for static shapes; weights do not depend on it.
       xla: made to be compiled by XLA (see `ResizeLike`), which needs frame_size; same function.
       input_scale: of the frames on their way in, 0…1; logits have the frames' own size.
-      input_normalization: 'centred' (-1…1), 'raw' (0…255, the authors), or 'standardised'
+      input_normalization: 'centered' (-1…1), 'raw' (0…255, the authors), or 'standardized'
         (EastGit0).
 
     Returns:
@@ -111,35 +107,39 @@ def build_jitnet(
     x = resize(x, frames, "resize1")
     x = conv(x, num_classes, 1, CLASS_LAYER)
     logits = keras.layers.Activation("linear", dtype="float32", name="logits_float32")(x)
-    return keras.Model(frames, logits, name=JITNET)
+    return keras.Model(frames, logits, name="jitnet")
 
 
-def at_half_size(model):
-    """The same network without its last resizing: logits of every second row and column.
+class JITNet(Architecture):
+    """The paper's student network."""
 
-    `build_jitnet`'s logits come from a 1×1 convolution, which commutes with resizing: logits at
-    full size are these, resized. The layers, and so the weights, are the same. None of a network
-    that does not end so.
-    """
-    names = {layer.name for layer in model.layers}
-    if model.name != JITNET or "input_scaling" in names:
-        return None
-    x = model.get_layer("head2_relu").output
-    for name in (CLASS_LAYER, "logits_float32"):
-        x = model.get_layer(name)(x)
-    return keras.Model(model.input, x, name="jitnet_half_size")
+    encoder_layers = ("stem", "encoder")
 
+    def build(self, num_classes, config, *, dtype, frame_size, xla):
+        """See `build_jitnet`."""
+        return build_jitnet(
+            num_classes,
+            width=config.width,
+            units=config.units,
+            skip=config.skip,
+            separable=config.separable,
+            normalization=config.normalization,
+            dtype=dtype,
+            frame_size=frame_size,
+            xla=xla,
+            input_scale=config.input_scale,
+            input_normalization=config.input_normalization,
+        )
 
-def updated_variables(model, part):
-    """The trainable variables of a part of a network of this package.
+    def half_resolution(self, model):
+        """Returns the network up to its last resizing: logits of every second row and column.
 
-    part: 'all' (§3.2 of the paper), 'decoder' (all after the encoder), or 'last' (the layer that
-    makes logits).
-    """
-
-    def is_in(layer):
-        if part == LAST_LAYER:
-            return layer.name == CLASS_LAYER
-        return part == ALL_LAYERS or not layer.name.startswith(ENCODER)
-
-    return [v for layer in model.layers if is_in(layer) for v in layer.trainable_variables]
+        Its logits come from a 1×1 convolution, which commutes with resizing: logits at full size
+        are these, resized. The layers, and so the weights, are the same.
+        """
+        if "input_scaling" in {layer.name for layer in model.layers}:
+            return None
+        x = model.get_layer("head2_relu").output
+        for name in (CLASS_LAYER, "logits_float32"):
+            x = model.get_layer(name)(x)
+        return keras.Model(model.input, x, name="jitnet_half_size")

@@ -14,9 +14,9 @@ INPUT_SCALE = 127.5
 # Mean and scale by the option `input_normalization`: ours; the authors' raw 0…255; EastGit0's
 # ImageNet-like statistics, which it states for 0…1.
 INPUTS = {
-    "centred": (INPUT_MEAN, INPUT_SCALE),
+    "centered": (INPUT_MEAN, INPUT_SCALE),
     "raw": (0.0, 1.0),
-    "standardised": (
+    "standardized": (
         tuple(255 * mean for mean in (0.439, 0.413, 0.375)),
         tuple(255 * deviation for deviation in (0.243, 0.236, 0.234)),
     ),
@@ -65,7 +65,7 @@ class FrameNormalization(keras.layers.Layer):
 class InputNormalization(keras.layers.Layer):
     """uint8 RGB [B, H, W, 3] → pixels as `kind`, one of INPUTS, has them, in the compute dtype."""
 
-    def __init__(self, kind="centred", **options):
+    def __init__(self, kind="centered", **options):
         super().__init__(**options)
         self._mean, self._scale = INPUTS[kind]
 
@@ -162,7 +162,7 @@ def normalization_layer(normalization, dtype, name):
     )
 
 
-def network_input(frame_size, dtype, xla, input_scale=1.0, input_normalization="centred"):
+def network_input(frame_size, dtype, xla, input_scale=1.0, input_normalization="centered"):
     """The first layers of all students; the arguments are `build_jitnet`'s.
 
     Returns the Keras input, and what comes next [B, h, w, 3].

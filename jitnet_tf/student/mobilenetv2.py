@@ -9,8 +9,7 @@ paper does not say which decoder its MobileNetV2 student has.
 
 from tensorflow import keras
 
-from jitnet_tf.config import MOBILENETV2
-from jitnet_tf.student.initial_weights import CLASS_LAYER
+from jitnet_tf.student.base import CLASS_LAYER, Architecture
 from jitnet_tf.student.layers import ResizeLike, network_input, normalization_layer
 
 STEM = 32
@@ -40,7 +39,7 @@ def build_mobilenetv2(
     frame_size=(None, None),
     xla=False,
     input_scale=1.0,
-    input_normalization="centred",
+    input_normalization="centered",
 ):
     """Builds the student; arguments and the model returned are those of `model.build_jitnet`."""
 
@@ -139,4 +138,22 @@ def build_mobilenetv2(
     x = conv(x, num_classes, CLASS_LAYER, bias=True)
     x = resize(x, frames, "resize1")
     logits = keras.layers.Activation("linear", dtype="float32", name="logits_float32")(x)
-    return keras.Model(frames, logits, name=MOBILENETV2)
+    return keras.Model(frames, logits, name="mobilenetv2")
+
+
+class MobileNetV2(Architecture):
+    """MobileNetV2 with DeepLab's head."""
+
+    encoder_layers = ("stem", "stage")
+
+    def build(self, num_classes, config, *, dtype, frame_size, xla):
+        """See `build_mobilenetv2`."""
+        return build_mobilenetv2(
+            num_classes,
+            normalization=config.normalization,
+            dtype=dtype,
+            frame_size=frame_size,
+            xla=xla,
+            input_scale=config.input_scale,
+            input_normalization=config.input_normalization,
+        )

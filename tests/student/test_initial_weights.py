@@ -119,14 +119,14 @@ def test_a_checkpoint_that_does_not_say_its_options(tmp_path):
     del progress["student"]
     checkpoint.save(tmp_path, arrays, progress)
     initial_weights.start(network(PETS, wide), str(tmp_path), PETS, wide)
-    with pytest.raises(UserError, match=r"holds no student of this network .*has shape"):
+    with pytest.raises(UserError, match=r"does not fit this network .*has shape"):
         initial_weights.start(network(PETS), str(tmp_path), PETS, SMALL)
 
 
 @pytest.mark.parametrize("progress", [{}, {"classes": ["background", "dog"]}, {"groups": 3}])
 def test_a_checkpoint_of_something_else(tmp_path, progress):
     checkpoint.save(tmp_path, {"a": np.zeros(3)}, progress)
-    with pytest.raises(UserError, match="holds no student of this network"):
+    with pytest.raises(UserError, match="does not fit this network"):
         initial_weights.start(network(PETS), str(tmp_path), PETS, SMALL)
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tensorflow import keras
 
 from experiments.speed import flops
-from jitnet_tf.student import jitnet, layers
+from jitnet_tf.student import layers
+from jitnet_tf.student.architectures import half_resolution
 from jitnet_tf.student.jitnet import build_jitnet
 from jitnet_tf.student.layers import FrameNormalization, InputNormalization, ResizeLike
 from jitnet_tf.student.mobilenetv2 import build_mobilenetv2
@@ -275,7 +276,7 @@ def test_network_against_plain_operations(options, size):
 
 def test_half_the_size_is_the_network_but_for_its_last_resizing():
     model, picture = network(), frames(2, 61, 83)
-    half = jitnet.at_half_size(model)
+    half = half_resolution(model)
     logits = half(picture)
     assert (logits.shape, logits.dtype) == ((2, 31, 42, 5), tf.float32)
     expected = np.einsum("yh,bhwc,xw->byxc", resizing(31, 61), logits, resizing(42, 83))
@@ -283,9 +284,9 @@ def test_half_the_size_is_the_network_but_for_its_last_resizing():
     assert {id(v) for v in half.weights} == {id(v) for v in model.weights}
 
 
-def test_no_half_size_of_a_network_that_does_not_end_so():
-    assert jitnet.at_half_size(build_mobilenetv2(5, frame_size=(64, 64))) is None
-    assert jitnet.at_half_size(network(input_scale=0.5)) is None
+def test_other_networks_have_no_half_resolution():
+    assert half_resolution(build_mobilenetv2(5, frame_size=(64, 64))) is None
+    assert half_resolution(network(input_scale=0.5)) is None
 
 
 @pytest.mark.parametrize("build", [network, lambda **options: build_mobilenetv2(5, **options)])
@@ -314,7 +315,7 @@ def test_scaled_input_for_xla_is_the_same():
 # Layers
 
 
-def test_frames_are_uint8_and_normalised_inside():
+def test_frames_are_uint8_and_normalized_inside():
     model = network()
     assert model.input.dtype == "uint8"
     first = model.layers[1]
@@ -325,9 +326,9 @@ def test_frames_are_uint8_and_normalised_inside():
     np.testing.assert_allclose(result, (colors / 127.5) - 1, atol=1e-6)
     raw = InputNormalization("raw")(colors)
     np.testing.assert_array_equal(raw, colors)
-    standardised = InputNormalization("standardised")(colors)
+    standardized = InputNormalization("standardized")(colors)
     mean, deviation = np.array([0.439, 0.413, 0.375]), np.array([0.243, 0.236, 0.234])
-    np.testing.assert_allclose(standardised, (colors / 255 - mean) / deviation, atol=1e-5)
+    np.testing.assert_allclose(standardized, (colors / 255 - mean) / deviation, atol=1e-5)
 
 
 def test_input_normalisation_in_bfloat16_keeps_each_level():

@@ -1,0 +1,39 @@
+"""Networks by the name of their architecture."""
+
+from jitnet_tf.base import registry
+from jitnet_tf.config import ALL_LAYERS, ARCHITECTURES, LAST_LAYER
+from jitnet_tf.student.base import CLASS_LAYER, Architecture
+from jitnet_tf.student.devices import dtype_policy
+
+
+def architecture_of(name):
+    """Returns the Architecture of a network's name; a plain one for a user's own network."""
+    return registry.load(ARCHITECTURES, name)() if name in ARCHITECTURES else Architecture()
+
+
+def build_network(num_classes, config, frame_size=(None, None), xla=False):
+    """Builds the Keras model that a StudentConfig describes; see `Architecture.build`."""
+    architecture = architecture_of(config.architecture)
+    dtype = dtype_policy(config.precision)
+    return architecture.build(num_classes, config, dtype=dtype, frame_size=frame_size, xla=xla)
+
+
+def half_resolution(model):
+    """Returns a network's logits before its last resizing by two; see `Architecture`."""
+    return architecture_of(model.name).half_resolution(model)
+
+
+def updated_variables(model, part):
+    """Returns the trainable variables in a part of a network.
+
+    part: 'all' (§3.2 of the paper), 'decoder' (all layers after the encoder), or 'last' (the layer
+    that makes logits).
+    """
+    encoder = architecture_of(model.name).encoder_layers
+
+    def is_in(layer):
+        if part == LAST_LAYER:
+            return layer.name == CLASS_LAYER
+        return part == ALL_LAYERS or not layer.name.startswith(encoder)
+
+    return [v for layer in model.layers if is_in(layer) for v in layer.trainable_variables]
