@@ -1,217 +1,238 @@
 """Online distillation: Algorithm 1 of the paper, one frame at a time."""
 
-import collections
-import contextlib
+import concurrent.futures
 import dataclasses
 import math
 import time
-from typing import Protocol
+from collections.abc import Iterator
 
 import numpy as np
 
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.state import prefixed, with_prefix
 from jitnet_tf.distillation import metrics
-from teacher.detections import Detections
+from jitnet_tf.distillation.policy import Example, TeacherFramePolicy
+from jitnet_tf.distillation.result import FrameResult, TeacherFrame
+from jitnet_tf.distillation.segmenter import Segmenter
+from jitnet_tf.distillation.stopwatch import Stopwatch
+from jitnet_tf.student.base import Trial
 
 
 class DivergedError(UserError):
-    """The loss is no number any more, and neither are the weights."""
+    """The loss became NaN or infinite."""
 
 
-class Teacher(Protocol):
-    """Anything that says what is in a frame: a live model, or a recording of one."""
-
-    def __call__(self, frame: np.ndarray, index: int) -> Detections:
-        """The instances on `frame`, uint8 RGB [H, W, 3], the stream's `index`-th."""
-
-
-@dataclasses.dataclass
-class FrameResult:
-    """What became of one frame. Maps are uint8 [H, W]; frames are uint8 RGB [H, W, 3].
-
-    `stride` is the one in force from here on. `reference_labels` are of a recording of the teacher
-    on every frame, and `reference_confusion` counts them against `prediction`, where there is such
-    a reference. `latency` is the seconds from taking the frame to its prediction.
-
-    All others tell of the `Lesson` that ended with this frame and are None, or empty, where none
-    did: `teacher_frame` is the frame that the teacher saw, the stream's `teacher_index`-th, and
-    `teacher_prediction` the student's last word on it. With a synchronous teacher that is `frame`
-    itself. `staleness` is how many frames the labels came after theirs: 0 for a synchronous
-    teacher, and at least 1 for an asynchronous one.
-    """
-
-    index: int
-    frame: np.ndarray
-    prediction: np.ndarray
-    stride: int
-    labels: np.ndarray | None = None
-    confusion: np.ndarray | None = None
-    accuracy_before: float | None = None
-    accuracy_after: float | None = None
-    reference_labels: np.ndarray | None = None
-    reference_confusion: np.ndarray | None = None
-    losses: list[float] = dataclasses.field(default_factory=list)
-    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-    teacher_index: int | None = None
-    teacher_frame: np.ndarray | None = None
-    teacher_prediction: np.ndarray | None = None
-    staleness: int = 0
-    latency: float | None = None
-
-    @property
-    def is_teacher_frame(self):
-        """Whether a lesson ended here."""
-        return self.labels is not None
-
-    @property
-    def updates(self):
-        """How many updates that lesson brought."""
-        return len(self.losses)
-
-
-class Stopwatch:
-    """Adds up seconds by stage."""
-
-    def __init__(self):
-        self.seconds = collections.defaultdict(float)
-        self._stage = self._start = None
-
-    @contextlib.contextmanager
-    def __call__(self, stage):
-        """Times the block as part of `stage`, or up to where it turns to another."""
-        self._stage, self._start = stage, time.perf_counter()
-        try:
-            yield
-        finally:
-            self.turn_to(None)
-
-    def turn_to(self, stage):
-        """Within a block: what follows is part of another stage."""
-        now = time.perf_counter()
-        self.seconds[self._stage] += now - self._start
-        self._stage, self._start = stage, now
-
-
-@dataclasses.dataclass
-class Lesson:
-    """What the student learns from one frame that the teacher saw: lines 7–13 of Algorithm 1.
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A question to an asynchronous teacher.
 
     Attributes:
-      index: the frame's.
-      frame: uint8 RGB [H, W, 3].
-      labels: the teacher's, uint8 [H, W].
-      weights: of the loss, float32 [H, W].
-      num_classes: background included.
-      prediction: the student's last on the frame, uint8 [H, W].
-      confusion: of the labels and the prediction before any update, int64 [C, C].
-      accuracy_before, accuracy_after: mean IoU of the first and of the last prediction.
+      frame: uint8 RGB [H, W, 3], kept to train on.
+      index: its place in the stream.
+      answer: a Future of (Detections, seconds that the teacher took).
+    """
+
+    frame: np.ndarray
+    index: int
+    answer: concurrent.futures.Future
+
+
+@dataclasses.dataclass
+class Training:
+    """The training on one teacher frame, as far as it has come.
+
+    Attributes:
+      example: the frame and its labels.
+      attempts: an update policy's attempts still to come.
+      staleness, teacher_seconds: of an asynchronous answer; see `TeacherFrame`.
+      first, last: the first and the latest Trial.
       losses: before each update.
     """
 
-    index: int
-    frame: np.ndarray
-    labels: np.ndarray
-    weights: np.ndarray
-    num_classes: int
-    prediction: np.ndarray | None = None
-    confusion: np.ndarray | None = None
-    accuracy_before: float | None = None
-    accuracy_after: float | None = None
+    example: Example
+    attempts: Iterator[Trial]
+    staleness: int = 0
+    teacher_seconds: float = 0.0
+    first: Trial | None = None
+    last: Trial | None = None
     losses: list[float] = dataclasses.field(default_factory=list)
 
-    def round(self, student, schedule, watch, stage="infer"):
-        """Has the student try the frame and learn from it if need be; whether another is due.
-
-        watch: a Stopwatch; stage: what it counts the trial as. Raises DivergedError.
-        """
-
-        def update_due(prediction):
-            watch.turn_to("score")
-            self.prediction = prediction  # line 7
-            counts = metrics.confusion(self.labels, prediction, self.num_classes)
-            self.accuracy_after = metrics.mean_iou(counts)  # line 8
-            if self.confusion is None:
-                self.confusion, self.accuracy_before = counts, self.accuracy_after
-            is_due = schedule.update_due(len(self.losses), self.accuracy_after)  # line 9
-            watch.turn_to("update" if is_due else stage)
-            return is_due
-
-        with watch(stage):
-            loss = student.attempt(self.frame, self.labels, self.weights, update_due)  # line 10
-        if loss is None:
-            return False  # line 12
-        if not math.isfinite(loss):
+    def advance(self, watch):
+        """Runs one attempt; returns whether more follow. Raises DivergedError."""
+        start = time.perf_counter()
+        trial = next(self.attempts)
+        watch.seconds["update" if trial.updated else "trial"] += time.perf_counter() - start
+        self.first, self.last = self.first or trial, trial
+        if not trial.updated:
+            return False
+        if not math.isfinite(trial.loss):
             raise DivergedError(
-                f"the student diverged at frame {self.index} (loss {loss}): lower --learning_rate"
+                f"the student diverged at frame {self.example.index} (loss {trial.loss}): "
+                "lower --learning_rate"
             )
-        self.losses.append(loss)  # line 13
+        self.losses.append(trial.loss)
         return True
 
-    def report(self, result):
-        """Tells a FrameResult what was learned, once the last round is over."""
-        result.labels, result.confusion, result.losses = self.labels, self.confusion, self.losses
-        result.accuracy_before, result.accuracy_after = self.accuracy_before, self.accuracy_after
-        result.teacher_index, result.teacher_frame = self.index, self.frame
-        result.teacher_prediction = self.prediction
+    def result(self):
+        """Returns the TeacherFrame, once the training has ended."""
+        return TeacherFrame(
+            self.example.index,
+            self.example.frame,
+            self.example.labels,
+            self.last.prediction,
+            self.first.confusion,
+            metrics.mean_iou(self.first.confusion),
+            metrics.mean_iou(self.last.confusion),
+            tuple(self.losses),
+            self.staleness,
+        )
 
 
-class Distiller:
-    """Student, teacher and schedule of one stream; `step` is all that a caller needs.
+class Distiller(Segmenter):
+    """Student, teacher, schedule and update policy of one stream.
+
+    A synchronous teacher is waited for: `step` is Algorithm 1. An asynchronous one answers while
+    frames go on: one request is in flight at most, its frame is kept, and the student learns on it
+    by one attempt after each of the following frames. Strides then count from request to request.
 
     Args:
-      student: has infer(frame) and attempt(frame, labels, weights, wants_update); see
-        `student.Student`.
-      teacher: see `Teacher`.
+      student: see `StudentProtocol`.
+      teacher: see `teacher.Teacher`; an asynchronous one has `ask`, see `ProcessTeacher`.
       label_maker: a `labels.LabelMaker`.
-      schedule: a `schedule.Schedule`.
+      schedule: a `Schedule`.
+      policy: see `UpdatePolicy`; default: the paper's.
+      asynchronous: do not wait for the teacher.
+      max_staleness: frames after which an asynchronous answer is waited for, at least 1.
     """
 
-    def __init__(self, student, teacher, label_maker, schedule):
+    def __init__(
+        self,
+        student,
+        teacher,
+        label_maker,
+        schedule,
+        policy=None,
+        *,
+        asynchronous=False,
+        max_staleness=64,
+    ):
         self.student = student
         self.teacher = teacher
         self.label_maker = label_maker
         self.schedule = schedule
-        self.num_classes = len(label_maker.groups.names)
+        self.policy = policy or TeacherFramePolicy()
+        self.asynchronous = asynchronous
+        self.max_staleness = max_staleness
         self.index = 0
+        # Of an asynchronous teacher: the question in flight, the training under way, and the frame
+        # of the latest question.
+        self._request = self._training = self._last_request = None
 
     def step(self, frame):
-        """Segments the next frame, after learning from it where the teacher is due (Algorithm 1).
+        """Segments the next frame and trains the student where the schedule says so.
 
-        frame: uint8 RGB [H, W, 3]. Returns a FrameResult. The prediction on a teacher frame is
-        the student's own, after the updates.
+        frame: uint8 RGB [H, W, 3]. On a synchronous teacher's frame the prediction is the student's
+        after the updates, on every other frame its prediction before any update of this step.
+
+        Raises:
+          UserError: the teacher failed. The frame can be taken again.
+          DivergedError: see there.
         """
-        t, watch, schedule = self.index, Stopwatch(), self.schedule
-        result = FrameResult(t, frame, None, schedule.stride, seconds=watch.seconds)
-        if schedule.teacher_due(t):  # line 3
-            with watch("teacher"):
-                detections = self.teacher(frame, t)  # line 4
-            lesson = self._lesson_on(frame, t, detections, watch)
-            while lesson.round(self.student, schedule, watch):  # lines 6–13
-                pass
-            result.prediction = lesson.prediction
-            schedule.adapt_stride(lesson.accuracy_after)  # lines 14–17
-            lesson.report(result)
-        else:
-            with watch("infer"):
-                result.prediction = self.student.infer(frame)  # line 19
-        result.latency = sum(watch.seconds.values())
-        result.stride = schedule.stride
+        watch = Stopwatch()
+        step = self._step_asynchronously if self.asynchronous else self._step
+        prediction, latency, ended = step(frame, watch)
+        stride = self.schedule.stride
+        result = FrameResult(self.index, frame, prediction, stride, watch.seconds, latency, ended)
         self.index += 1  # line 20: the student keeps its weights
         return result
 
-    def _lesson_on(self, frame, index, detections, watch):
-        """A Lesson on what the teacher says of a frame."""
+    def _step(self, frame, watch):
+        """Lines 3–19 of Algorithm 1.
+
+        Returns the prediction, the seconds it took, and the TeacherFrame if the teacher was due.
+        """
+        if not self.schedule.teacher_due(self.index):  # line 3
+            with watch("infer"):
+                prediction = self.student.infer(frame)  # line 19
+            return prediction, watch.seconds["infer"], None
+        with watch("teacher"):
+            detections = self.teacher(frame, self.index)  # line 4
+        training = self._start_training(frame, self.index, detections, watch)
+        while training.advance(watch):  # lines 5–13
+            pass
+        ended = training.result()
+        self.schedule.adapt_stride(ended.accuracy_after)  # lines 14–17
+        return ended.prediction, sum(watch.seconds.values()), ended
+
+    def _step_asynchronously(self, frame, watch):
+        """The same without waiting: the frame first, then at most one attempt on an earlier one."""
+        with watch("infer"):
+            prediction = self.student.infer(frame)
+        latency, ended = watch.seconds["infer"], None
+        if self._request:
+            self._receive(watch)
+        if self._training and not self._training.advance(watch):
+            ended = self._training.result()
+            self.schedule.adapt_stride(ended.accuracy_after)  # lines 14–17
+            # Only now: every second of the teacher's belongs to a teacher frame that is counted.
+            watch.seconds["teacher"] += self._training.teacher_seconds
+            self._training = None
+        if not self._request and not self._training and self._request_due():
+            self._request = Request(frame, self.index, self.teacher.ask(frame, self.index))
+            self._last_request = self.index
+        return prediction, latency, ended
+
+    def _start_training(self, frame, index, detections, watch):
+        """Returns the Training on a frame that the teacher has answered for."""
         with watch("labels"):
             labels = self.label_maker.labels(detections, frame.shape[:2])
             weights = self.label_maker.weights(detections, frame.shape[:2])
-        return Lesson(index, frame, labels, weights, self.num_classes)
+        example = Example(index, frame, labels, weights)
+        return Training(example, self.policy.train(self.student, example, self.schedule))
 
-    def progress(self):
-        """Where the stream stands, for `set_state`, in plain values."""
-        return {"frames": self.index, "stride": self.schedule.stride}
+    def _receive(self, watch):
+        """Starts the training on the frame in flight once the teacher has answered."""
+        request = self._request
+        staleness = self.index - request.index
+        if staleness >= self.max_staleness:
+            with watch("wait"):
+                concurrent.futures.wait([request.answer])
+        if request.answer.done():
+            detections, seconds = request.answer.result()  # or the teacher's error
+            self._training = self._start_training(request.frame, request.index, detections, watch)
+            self._training.staleness, self._training.teacher_seconds = staleness, seconds
+            self._request = None
 
-    def set_state(self, arrays, progress):
-        """Goes on where a checkpoint was taken: the student's arrays, and `progress`'s values."""
-        self.student.set_state(arrays)
-        self.index = progress["frames"]
-        self.schedule.stride = progress["stride"]
+    def _request_due(self):
+        """Line 3, counted from the latest request: t mod δ would skip what came too late."""
+        if self._last_request is None:
+            return True
+        return self.index - self._last_request >= self.schedule.stride
+
+    def warm_up(self, frame):
+        """Runs the student's steps once; see `Segmenter`."""
+        self.student.warm_up(frame)
+
+    def get_state(self):
+        """Returns the state of the stream: the student's, the policy's, and where it stands.
+
+        A request in flight and a training under way are not saved: what the student has learned it
+        keeps, and the teacher is asked again at once.
+        """
+        idle = not self._request and not self._training and self._last_request is not None
+        since = self.index - self._last_request if idle else -1
+        place = {"index": self.index, "stride": self.schedule.stride, "since_request": since}
+        return {
+            **{name: np.array(value) for name, value in place.items()},
+            **prefixed("student/", self.student.get_state()),
+            **prefixed("policy/", self.policy.get_state()),
+        }
+
+    def set_state(self, state):
+        """Restores `get_state`'s arrays. KeyError or ValueError where they do not fit."""
+        self.student.set_state(with_prefix("student/", state))
+        self.policy.set_state(with_prefix("policy/", state))
+        self.index, self.schedule.stride = int(state["index"]), int(state["stride"])
+        since = int(state["since_request"])
+        self._last_request = None if since < 0 else self.index - since
+        self._request = self._training = None

@@ -1,4 +1,4 @@
-"""When the teacher is asked and how long the student is trained: δ and u of Algorithm 1."""
+"""The schedule of teacher frames and updates: δ and u of Algorithm 1."""
 
 import dataclasses
 
@@ -27,9 +27,12 @@ class Schedule:
         """Line 3. The paper's t ≡ 0 (mod δ); EastGit0's last version counts t + δ instead."""
         return t % self.stride == 0
 
-    def update_due(self, updates: int, accuracy: float) -> bool:
-        """Line 9: an accuracy equal to the threshold is enough to stop training."""
-        return updates < self.max_updates and accuracy < self.accuracy_threshold
+    def update_threshold(self, updates: int) -> float:
+        """Line 9: the accuracy below which another update is due after so many on a frame.
+
+        An accuracy equal to it is enough to stop training; after u_max updates any is.
+        """
+        return self.accuracy_threshold if updates < self.max_updates else 0.0
 
     def adapt_stride(self, accuracy: float) -> None:
         """Lines 14–17: an accuracy equal to the threshold still halves the stride."""

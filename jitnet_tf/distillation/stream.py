@@ -1,18 +1,18 @@
-"""A stream on its way through whatever segments it, scored against the teacher on every frame."""
+"""A stream of frames, segmented and scored against the teacher on every frame."""
 
 from jitnet_tf.distillation import metrics
-from jitnet_tf.distillation.distiller import Stopwatch
+from jitnet_tf.distillation.result import Score
+from jitnet_tf.distillation.stopwatch import Stopwatch
 
 
 class ScoredStream:
-    """Feeds frames to a segmenter, one at a time; `jitnet_tf.runs.run` and all experiments go this way.
+    """Feeds frames to a segmenter, one at a time; runs and experiments all use it.
 
     Args:
       frames: iterator of uint8 RGB [H, W, 3].
-      segmenter: has step(frame) → FrameResult and `index`, the next frame's; a Distiller, say.
+      segmenter: a Segmenter.
       label_maker: a LabelMaker, for the reference's labels.
-      reference: a Recording of the teacher on every frame, or None; what it says never reaches the
-        segmenter.
+      reference: a Recording of the teacher on every frame, or None. It never reaches the segmenter.
     """
 
     def __init__(self, frames, segmenter, label_maker, reference=None):
@@ -22,7 +22,7 @@ class ScoredStream:
         self._reference = reference
 
     def next_result(self):
-        """The next frame's FrameResult with its scores, None at the end.
+        """Returns the next frame's FrameResult with its score, None at the end.
 
         After a UserError other than DivergedError the segmenter is as it was before the frame.
         """
@@ -39,10 +39,9 @@ class ScoredStream:
         result = self._segmenter.step(frame)
         if self._reference:
             with watch("reference"):
-                result.reference_labels = labels
-                result.reference_confusion = metrics.confusion(
-                    labels, result.prediction, len(self._label_maker.groups.names)
-                )
+                classes = len(self._label_maker.groups.names)
+                counts = metrics.confusion(labels, result.prediction, classes)
+                result.reference = Score(labels, counts)
         result.seconds.update(watch.seconds)
         return result
 

@@ -1,76 +1,42 @@
-"""jitnet_tf.distillation.distiller: Algorithm 1 on a scripted student, against traces worked out by hand."""
+"""Algorithm 1 on a scripted student, against traces worked out by hand."""
 
 import numpy as np
 import pytest
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.distillation.distiller import Distiller, DivergedError
+from jitnet_tf.distillation.policy import UpdatePolicy
 from jitnet_tf.distillation.schedule import Schedule
-from jitnet_tf.labels import LabelMaker, class_groups
-from teacher.detections import from_box_masks
-
-SIZE = (10, 20)
-# Ten pixels of person. A prediction of k of them has IoU k / 10 with the labels.
-PERSON = from_box_masks([[0.2, 0.25, 0.3, 0.75]], [1], [0.9], np.ones((1, 4, 4)), SIZE)
-NOBODY = PERSON.above(1.0)
-MAKER = LabelMaker(class_groups("lvs"))
-
-
-def prediction(k):
-    """The map of a student that finds k of the ten pixels."""
-    labels = np.zeros(SIZE, np.uint8)
-    labels[2, 5 : 5 + k] = 1
-    return labels
+from tests.distillation.scripted import (
+    MAKER,
+    NOBODY,
+    PERSON,
+    SIZE,
+    ScriptedStudent,
+    frame,
+    prediction,
+)
 
 
-class Stage:
-    """A student and a teacher that write down what they are asked, in order.
-
-    script: tenths of IoU that the student reaches, one an inference. losses: one an update.
-    """
-
-    def __init__(self, script, losses=None, seen=PERSON):
-        self.script = iter(script)
-        self.losses = losses
-        self.seen = seen
-        self.log = []
-        self.updated_with = []
-        self.teacher_saw = []
-
-    def infer(self, frame):
-        self.log.append("I")
-        return prediction(next(self.script))
-
-    def update(self, frame, labels, weights):
-        self.log.append("U")
-        self.updated_with.append((frame, labels, weights))
-        return next(self.losses) if self.losses else 1 / len(self.updated_with)
-
-    def attempt(self, frame, labels, weights, wants_update):
-        return self.update(frame, labels, weights) if wants_update(self.infer(frame)) else None
-
-    def teacher(self, frame, index):
-        self.log.append(f"T{index}")
-        self.teacher_saw.append(frame)
-        return self.seen
-
-
-def frame(t):
-    return np.full((*SIZE, 3), t, np.uint8)
-
-
-def distill(stage, frames, **options):
-    """Runs so many frames; checks that the script was used up."""
+def distiller_of(student, policy=None, **options):
     schedule = Schedule(**{"min_stride": 2, "max_stride": 8, "max_updates": 2, **options})
-    distiller = Distiller(stage, stage.teacher, MAKER, schedule)
+    return Distiller(student, student.teacher, MAKER, schedule, policy)
+
+
+def distill(student, frames, **options):
+    """Runs so many frames; checks that the script was used up."""
+    distiller = distiller_of(student, **options)
     results = [distiller.step(frame(t)) for t in range(frames)]
-    assert next(stage.script, None) is None, "fewer inferences than worked out"
+    assert next(student.script, None) is None, "fewer predictions than worked out"
     return results
 
 
-def test_the_stage_itself():
-    labels = MAKER.labels(PERSON, SIZE)
-    np.testing.assert_array_equal(labels, prediction(10))
+def teacher_frames(results):
+    return [result.teacher for result in results if result.teacher]
+
+
+def test_scripted_labels():
+    np.testing.assert_array_equal(MAKER.labels(PERSON, SIZE), prediction(10))
 
 
 def test_a_stream_worked_out():
@@ -95,144 +61,169 @@ def test_a_stream_worked_out():
         7,              # 29
     ]
     # fmt: on
-    stage = Stage(script)
-    results = distill(stage, 30)
+    student = ScriptedStudent(script)
+    results = distill(student, 30)
 
-    assert "".join(stage.log) == (
-        "T0IUIUI" + "III" + "T4I" + "I" + "T6IUI" + "I" + "T8I" + "III" + "T12I" + "III"
-        "T16I" + "IIIIIII" + "T24IUIUI" + "III" + "T28IUI" + "I"
+    assert " ".join(student.log) == (
+        "T0 A0 U0 A0 U0 A0 I1 I2 I3 T4 A4 I5 T6 A6 U6 A6 I7 T8 A8 I9 I10 I11 T12 A12 I13 I14 "
+        "I15 T16 A16 I17 I18 I19 I20 I21 I22 I23 T24 A24 U24 A24 U24 A24 I25 I26 I27 T28 A28 U28 "
+        "A28 I29"
     )
-    asked = [result.index for result in results if result.is_teacher_frame]
-    assert asked == [0, 4, 6, 8, 12, 16, 24, 28]
-    assert [result.updates for result in results if result.is_teacher_frame] == [
-        *(2, 0, 1, 0, 0, 0, 2, 1)
-    ]
+    assert [r.index for r in results if r.is_teacher_frame] == [0, 4, 6, 8, 12, 16, 24, 28]
+    assert [r.updates for r in results if r.teacher] == [2, 0, 1, 0, 0, 0, 2, 1]
     # fmt: off
     assert [result.stride for result in results] == [
         4, 4, 4, 4, 2, 2, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 4, 4, 4, 4, 8, 8,
     ]
     # fmt: on
-    before = [result.accuracy_before for result in results if result.is_teacher_frame]
-    after = [result.accuracy_after for result in results if result.is_teacher_frame]
-    assert before == [0.3, 0.8, 0.2, 1.0, 0.9, 1.0, 0.0, 0.0]
-    assert after == [0.9, 0.8, 0.8, 1.0, 0.9, 1.0, 0.2, 0.9]
+    trained = teacher_frames(results)
+    assert [t.accuracy_before for t in trained] == [0.3, 0.8, 0.2, 1.0, 0.9, 1.0, 0.0, 0.0]
+    assert [t.accuracy_after for t in trained] == [0.9, 0.8, 0.8, 1.0, 0.9, 1.0, 0.2, 0.9]
 
 
 def test_the_papers_defaults_worked_out():
     # A student that is bad on the first frame whatever is done, then good:
-    # 9 checks and 8 updates at 0, δ stays 8; good at 8 → 16, at 16 → 32, at 32 → 64, at 64.
+    # 9 attempts and 8 updates at 0, δ stays 8; good at 8 → 16, at 16 → 32, at 32 → 64, at 64.
     script = [5] * 9 + [0] * 7 + [9] + [0] * 7 + [9] + [0] * 15 + [9] + [0] * 31 + [9]
-    stage = Stage(script)
-    schedule = Schedule()
-    distiller = Distiller(stage, stage.teacher, MAKER, schedule)
+    student = ScriptedStudent(script)
+    distiller = Distiller(student, student.teacher, MAKER, Schedule())
     results = [distiller.step(frame(t)) for t in range(65)]
-    assert [(r.index, r.updates, r.stride) for r in results if r.is_teacher_frame] == [
+    assert [(r.index, r.updates, r.stride) for r in results if r.teacher] == [
         *((0, 8, 8), (8, 0, 16), (16, 0, 32), (32, 0, 64), (64, 0, 64))
     ]
-    assert stage.log[:18] == ["T0", *["I", "U"] * 8, "I"]
+    assert student.log[:18] == ["T0", *["A0", "U0"] * 8, "A0"]
 
 
-def test_the_prediction_on_a_teacher_frame_is_the_students_after_the_updates():
-    results = distill(Stage([3, 5, 9, 4]), 2)
+def test_a_teacher_frame_shows_the_prediction_after_the_updates():
+    results = distill(ScriptedStudent([3, 5, 9, 4]), 2)
     np.testing.assert_array_equal(results[0].prediction, prediction(9))
     np.testing.assert_array_equal(results[1].prediction, prediction(4))
 
 
-def test_confusion_is_that_of_the_prediction_before_the_updates():
-    (result,) = distill(Stage([3, 5, 9]), 1)
-    assert result.confusion[1, 1] == 3
-    assert result.confusion[1, 0] == 7
-    assert result.confusion[0, 0] == 190
-    assert result.confusion.sum() == 200
-    assert result.confusion.shape == (9, 9)
+def test_confusion_is_of_the_prediction_before_the_updates():
+    [trained] = teacher_frames(distill(ScriptedStudent([3, 5, 9]), 1))
+    assert trained.confusion[1, 1] == 3
+    assert trained.confusion[1, 0] == 7
+    assert trained.confusion[0, 0] == 190
+    assert trained.confusion.sum() == 200
+    assert trained.confusion.shape == (9, 9)
 
 
-def test_what_a_frame_without_teacher_says():
-    result = distill(Stage([9, 4]), 2)[1]
+def test_a_frame_without_a_teacher():
+    result = distill(ScriptedStudent([9, 4]), 2)[1]
+    assert (result.teacher, result.reference) == (None, None)
     assert not result.is_teacher_frame
-    assert result.updates == 0
-    for name in ("labels", "confusion", "accuracy_before", "accuracy_after"):
-        assert getattr(result, name) is None
-    assert result.index == 1
+    assert (result.index, result.updates) == (1, 0)
     np.testing.assert_array_equal(result.frame, frame(1))
 
 
 def test_updates_get_the_frame_and_the_teachers_labels_and_weights():
-    stage = Stage([3, 5, 9, 0, 3, 10])
-    results = distill(stage, 3, max_stride=2)
-    assert len(stage.updated_with) == 3
-    for at, (seen, labels, weights) in zip((0, 0, 2), stage.updated_with, strict=True):
+    student = ScriptedStudent([3, 5, 9, 0, 3, 10])
+    trained = teacher_frames(distill(student, 3, max_stride=2))
+    assert len(student.updated_with) == 3
+    for at, (seen, labels, weights) in zip((0, 0, 2), student.updated_with, strict=True):
         np.testing.assert_array_equal(seen, frame(at))
         np.testing.assert_array_equal(labels, prediction(10))
         np.testing.assert_array_equal(weights, MAKER.weights(PERSON, SIZE))
         assert weights.max() == 5
-    assert [float(seen[0, 0, 0]) for seen in stage.teacher_saw] == [0, 2]
-    np.testing.assert_array_equal(results[2].labels, prediction(10))
-    assert results[0].losses == [1, 1 / 2]
-    assert results[1].losses == []
-    assert results[2].losses == [1 / 3]
+    assert [float(seen[0, 0, 0]) for seen in student.teacher_saw] == [0, 2]
+    np.testing.assert_array_equal(trained[1].labels, prediction(10))
+    assert [t.losses for t in trained] == [(1, 1 / 2), (1 / 3,)]
 
 
-def test_nobody_there_and_nobody_seen_is_right():
-    stage = Stage([0], seen=NOBODY)
-    (result,) = distill(stage, 1)
-    assert (result.accuracy_before, result.updates, result.stride) == (1.0, 0, 4)
-    assert result.is_teacher_frame
-    assert stage.log == ["T0", "I"]
+def test_an_empty_frame_predicted_empty_is_right():
+    student = ScriptedStudent([0], seen=NOBODY)
+    [result] = distill(student, 1)
+    assert (result.teacher.accuracy_before, result.updates, result.stride) == (1.0, 0, 4)
+    assert student.log == ["T0", "A0"]
 
 
-def test_nobody_there_and_somebody_seen_is_wrong():
-    stage = Stage([1, 1, 0], seen=NOBODY)
-    (result,) = distill(stage, 1)
-    assert (result.accuracy_before, result.accuracy_after, result.updates) == (0.0, 1.0, 2)
+def test_an_object_predicted_on_an_empty_frame_is_wrong():
+    [trained] = teacher_frames(distill(ScriptedStudent([1, 1, 0], seen=NOBODY), 1))
+    assert (trained.accuracy_before, trained.accuracy_after) == (0.0, 1.0)
+    assert len(trained.losses) == 2
 
 
-def test_without_updates_the_stride_still_follows():
+def test_without_updates_the_stride_still_adapts():
     # 0: bad, δ = 2; 2: good, δ = 4; 4: bad, δ = 2; 6: good, δ = 4
-    stage = Stage([5, 5, 9, 5, 5, 5, 9])
-    results = distill(stage, 7, max_updates=0, max_stride=4)
-    assert "U" not in stage.log
-    assert [r.index for r in results if r.is_teacher_frame] == [0, 2, 4, 6]
+    student = ScriptedStudent([5, 5, 9, 5, 5, 5, 9])
+    results = distill(student, 7, max_updates=0, max_stride=4)
+    assert not student.updated_with
+    assert [r.index for r in results if r.teacher] == [0, 2, 4, 6]
     assert [r.stride for r in results] == [2, 2, 4, 4, 2, 2, 4]
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), -float("inf")])
-def test_divergence_is_an_error_the_user_can_mend(loss):
-    stage = Stage([9, 9, 3, 3], losses=iter([0.5, loss, 0.5]))
-    distiller = Distiller(stage, stage.teacher, MAKER, Schedule(min_stride=2, max_stride=2))
+def test_divergence_names_frame_and_flag(loss):
+    student = ScriptedStudent([9, 9, 3, 3], losses=iter([0.5, loss, 0.5]))
+    distiller = distiller_of(student, max_stride=2, max_updates=8)
     for t in range(2):
         distiller.step(frame(t))
-    with pytest.raises(DivergedError, match=r"diverged at frame 2 \(loss .*lower --learning_rate"):
+    with pytest.raises(DivergedError, match=r"frame 2 .*--learning_rate"):
         distiller.step(frame(2))
     assert issubclass(DivergedError, UserError)
-    assert stage.log[-4:] == ["I", "U", "I", "U"]  # and nothing after the bad one
+    assert student.log[-4:] == ["A2", "U2", "A2", "U2"]  # and nothing after the bad one
 
 
-def test_goes_on_from_a_saved_place():
+def test_continues_from_saved_state():
     script = [3, 5, 9, 1, 2, 3, 8, 4, 2, 8, 4, 10]
-    whole = [(r.stride, r.updates) for r in distill(Stage(script), 9)]
-    stage = Stage(script[5:])
-    schedule = Schedule(min_stride=2, max_stride=8, max_updates=2, stride=whole[2][0])
-    distiller = Distiller(stage, stage.teacher, MAKER, schedule)
-    distiller.index = 3
-    results = [distiller.step(frame(t)) for t in range(3, 9)]
+    whole = [(r.stride, r.updates) for r in distill(ScriptedStudent(script), 9)]
+    first = distiller_of(ScriptedStudent(script))
+    for t in range(3):
+        first.step(frame(t))
+    student = ScriptedStudent(script[5:])
+    second = distiller_of(student)
+    second.set_state(first.get_state())
+    assert len(student.updated_with) == 2  # the student's own state is a part of it
+    results = [second.step(frame(t)) for t in range(3, 9)]
     assert [(r.stride, r.updates) for r in results] == whole[3:]
     assert [r.index for r in results] == [3, 4, 5, 6, 7, 8]
-    assert [entry for entry in stage.log if entry[0] == "T"] == ["T4", "T6", "T8"]
+    assert [entry for entry in student.log if entry[0] == "T"] == ["T4", "T6", "T8"]
 
 
-def test_time_is_told_by_stage():
-    results = distill(Stage([3, 9, 4]), 2)
-    assert set(results[0].seconds) == {"teacher", "labels", "infer", "score", "update"}
+class TwicePolicy(UpdatePolicy):
+    """Attempts twice whatever the accuracy, and counts the frames."""
+
+    def __init__(self):
+        self.frames = 0
+
+    def train(self, student, example, schedule):
+        self.frames += 1
+        for threshold in (1.1, 0.0):
+            yield student.attempt(example.frame, example.labels, example.weights, threshold)
+
+    def get_state(self):
+        return {"frames": np.array(self.frames)}
+
+    def set_state(self, state):
+        self.frames = int(state["frames"])
+
+
+def test_a_policy_of_ones_own_and_its_state():
+    student = ScriptedStudent([9, 10, 5, 10, 10])
+    distiller = distiller_of(student, TwicePolicy(), max_stride=2)
+    results = [distiller.step(frame(t)) for t in range(3)]
+    assert [r.updates for r in results] == [1, 0, 1]
+    state = distiller.get_state()
+    assert sorted(state) == sorted(
+        ["index", "stride", "since_request", "student/updates", "policy/frames"]
+    )
+    resumed = distiller_of(ScriptedStudent([]), TwicePolicy())
+    resumed.set_state(state)
+    assert (resumed.policy.frames, resumed.index) == (2, 3)
+
+
+def test_stages_are_timed():
+    results = distill(ScriptedStudent([3, 9, 4]), 2)
+    assert set(results[0].seconds) == {"teacher", "labels", "trial", "update"}
     assert set(results[1].seconds) == {"infer"}
-    assert all(seconds >= 0 for result in results for seconds in result.seconds.values())
-
-
-def test_what_is_told_is_of_the_frame_itself():
-    results = distill(Stage([3, 9, 4]), 2)
-    assert results[0].teacher_frame is results[0].frame
-    assert (results[0].teacher_index, results[0].staleness) == (0, 0)
-    np.testing.assert_array_equal(results[0].teacher_prediction, results[0].prediction)
-    assert results[1].teacher_frame is results[1].teacher_index is None
     for result in results:  # the frame waits for all of it
         assert result.latency == sum(result.seconds.values())
+        assert all(seconds >= 0 for seconds in result.seconds.values())
+
+
+def test_the_teacher_part_is_of_the_frame_itself():
+    [first, _] = distill(ScriptedStudent([3, 9, 4]), 2)
+    assert first.teacher.frame is first.frame
+    assert (first.teacher.index, first.teacher.staleness) == (0, 0)
+    np.testing.assert_array_equal(first.teacher.prediction, first.prediction)

@@ -24,7 +24,7 @@ def teacher_frames(schedule, frames, accuracies):
 def updates(schedule, accuracies):
     """Lines 5–13 alone: how often the student is trained if it scores these accuracies in turn."""
     for count, accuracy in enumerate(accuracies):
-        if not schedule.update_due(count, accuracy):
+        if accuracy >= schedule.update_threshold(count):
             return count
     raise AssertionError("training did not stop where worked out")
 
@@ -138,7 +138,7 @@ def test_no_updates_allowed():
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 def test_accuracy_at_a_threshold_on_the_edge_neither_trains_nor_lengthens(threshold):
     schedule = Schedule(accuracy_threshold=threshold, stride=32)
-    assert not schedule.update_due(0, threshold)
+    assert threshold >= schedule.update_threshold(0)
     schedule.adapt_stride(threshold)
     assert schedule.stride == 16
 

@@ -1,4 +1,4 @@
-"""jitnet_tf.distillation.stream: every frame once, scored against a reference that nothing else sees."""
+"""Every frame is segmented once and scored against a reference that the segmenter never sees."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from jitnet_tf import video
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.distillation import metrics
-from jitnet_tf.distillation.distiller import FrameResult
+from jitnet_tf.distillation.result import FrameResult
 from jitnet_tf.distillation.stream import ScoredStream
 from jitnet_tf.labels import LabelMaker, class_groups
 from teacher.recorded import Recording
@@ -48,9 +48,9 @@ def test_every_frame_is_scored(stream):
         results = list(ScoredStream(source, segmenter, MAKER, reference))
     assert [result.index for result in results] == list(range(COUNT))
     for result, label in zip(results, labels, strict=True):
-        np.testing.assert_array_equal(result.reference_labels, label)
+        np.testing.assert_array_equal(result.reference.labels, label)
         expected = metrics.confusion(label, result.prediction, 9)
-        np.testing.assert_array_equal(result.reference_confusion, expected)
+        np.testing.assert_array_equal(result.reference.confusion, expected)
         assert set(result.seconds) == {"infer", "decode", "reference"}
         assert result.seconds["infer"] == 1
         assert not result.is_teacher_frame
@@ -63,7 +63,7 @@ def test_without_a_reference_there_is_no_score():
     assert len(results) == COUNT
     for result, frame, seen in zip(results, frames, segmenter.frames, strict=True):
         assert result.frame is frame is seen
-        assert (result.reference_labels, result.reference_confusion) == (None, None)
+        assert result.reference is None
         assert set(result.seconds) == {"infer", "decode"}
 
 
