@@ -26,7 +26,7 @@ from experiments.protocol import jobs
 from experiments.reports import command, figures, markdown
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.student import initial_weights
+from jitnet_tf.config import RANDOM
 
 FLAGS = flags.FLAGS
 SEEDS = (0, 1, 2)
@@ -57,7 +57,7 @@ def _values(title, field, values, default, init=None):
     return Study(title, names, f"{default}", init)
 
 
-RANDOM = initial_weights.RANDOM
+RANDOM = RANDOM
 STUDIES = {
     "max_updates": _values(
         "Updates on a teacher frame, at most", "max_updates", (1, 2, 4, 8, 16), 8
@@ -92,8 +92,8 @@ STUDIES = {
     "input_normalization": _values(
         "Pixels of the first layer",
         "input_normalization",
-        ("centred", "raw", "standardised"),
-        "centred",
+        ("centered", "raw", "standardized"),
+        "centered",
         RANDOM,
     ),
     "input_scale": _values("Scale of the student's input", "input_scale", (0.25, 0.5, 1.0), 1.0),
@@ -111,7 +111,7 @@ def folder(results, study, seed):
 def settings(study, seed, init):
     """The Settings of a study's results with a seed; init: of studies that name none."""
     init = study.init or init
-    noise = NOISE if seed and init != initial_weights.RANDOM else 0.0
+    noise = NOISE if seed and init != RANDOM else 0.0
     return methods.Settings(init=init, seed=seed, noise=noise)
 
 

@@ -88,7 +88,7 @@ def define_flags():
     flags.DEFINE_integer("seed", d.seed, "Of initial weights.", lower_bound=0)
     flags.DEFINE_integer(
         "max_staleness",
-        RunConfig("", "", "").max_staleness,
+        RunConfig().max_staleness,
         "Frames after which asynchronous labels are waited for.",
         lower_bound=1,
     )
@@ -142,7 +142,7 @@ def evaluate(stream, frames, mode, settings, max_staleness):
         # One-time costs stay out of the times.
         if teacher:
             teacher(first, 0)
-        segmenter.student.warm_up(first)
+        segmenter.warm_up(first)
         shown = itertools.islice(itertools.chain([first], source), frames)
         prefetch = stack.enter_context(contextlib.closing(threads.prefetch(shown)))
         pace = Pace(prefetch, source.fps)

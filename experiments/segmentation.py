@@ -8,7 +8,8 @@
 
 The student is the one that the weights were made for, computed in float32; each photograph is
 segmented at its own size. `jitnet_tf.pretraining.datasets.label_folder` says how labels in a
-folder are read. Interrupted, the same command goes on; `--print` makes the table from the file alone.
+folder are read. Interrupted, the same command goes on; `--print` makes the table from the file
+alone.
 """
 
 import dataclasses
@@ -26,7 +27,7 @@ from experiments.protocol import provenance
 from experiments.reports import markdown, measurement
 from jitnet_tf.base import checkpoint, command_line
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import StudentConfig
+from jitnet_tf.config import PRETRAINED, StudentConfig
 from jitnet_tf.distillation import metrics
 from jitnet_tf.labels import BACKGROUND, ClassGroups, LabelMaker
 from jitnet_tf.student import initial_weights, weights
@@ -93,7 +94,7 @@ class Weights:
 
     def build(self):
         """The student as a Keras model, for frames of any size."""
-        from jitnet_tf.student.student import build_network
+        from jitnet_tf.student.architectures import build_network
 
         model = build_network(len(self.groups.names), self.student)
         initial_weights.start(weights.named(model), self.init, self.groups, self.student)
@@ -107,11 +108,7 @@ def open_weights(init):
       UserError: there are none, or they do not say of which student.
     """
     _, said = initial_weights.load(init)
-    path = (
-        initial_weights.PRETRAINED_FILE
-        if init == initial_weights.PRETRAINED
-        else pathlib.Path(init)
-    )
+    path = initial_weights.PRETRAINED_FILE if init == PRETRAINED else pathlib.Path(init)
     path = path / checkpoint.NAME if path.is_dir() else path
     try:
         groups = ClassGroups({name: tuple(said["groups"][name]) for name in said["classes"][1:]})
@@ -194,7 +191,7 @@ def evaluate(weights, labelled, described_set, output, earlier=None):
     from jitnet_tf.base.interrupt import StopRequest
     from jitnet_tf.pretraining import validation
     from jitnet_tf.runs.run import versions
-    from jitnet_tf.student.student import make_repeatable
+    from jitnet_tf.student.devices import make_repeatable
 
     names = weights.groups.names
     score = metrics.StreamScore(names)

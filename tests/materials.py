@@ -164,7 +164,7 @@ def write_photographs(folder, count):
 
 def augmentation(crop, **changes):
     """The default Augmentation, but for these fields."""
-    default = Augmentation.of(PretrainConfig(""))
+    default = Augmentation.of(PretrainConfig())
     return dataclasses.replace(default, crop=crop, **changes)
 
 

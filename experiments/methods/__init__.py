@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.methods import first_annotation, flow, oracle
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import MOBILENETV2, RunConfig, StudentConfig
+from jitnet_tf.config import MOBILENETV2, PRETRAINED, RANDOM, RunConfig, StudentConfig
 from jitnet_tf.distillation.distiller import Distiller
 from jitnet_tf.student import initial_weights, weights
 from teacher import saved_model_folder
@@ -47,8 +47,8 @@ class Settings:
     """
 
     teacher: str | None = None
-    init: str = initial_weights.PRETRAINED
-    mobilenetv2_init: str = initial_weights.RANDOM
+    init: str = PRETRAINED
+    mobilenetv2_init: str = RANDOM
     seed: int = 0
     noise: float = 0.0
     oracle_steps: int = 500
@@ -111,7 +111,7 @@ def distiller(context, **changes):
     from jitnet_tf.runs.run import make_distiller  # imports TensorFlow
 
     settings = context.settings
-    config = RunConfig("", "", "", **{"init": settings.init, "seed": settings.seed, **changes})
+    config = RunConfig(**{"init": settings.init, "seed": settings.seed, **changes})
     label_maker = dataclasses.replace(
         context.label_maker, box_weight=config.box_weight, box_dilation=config.box_dilation
     )
@@ -157,7 +157,7 @@ def _oracle(context):
             student,
             frames,
             oracle_steps(settings, context.frames),
-            RunConfig("", "", "").learning_rate,
+            RunConfig().learning_rate,
             settings.seed,
             context.on_step,
         )
@@ -309,7 +309,7 @@ def variant(name):
         if field not in changes | student:
             raise ValueError(f"{field!r} is no setting of a student")
     changes["student"] = StudentConfig(**student)
-    RunConfig("", "", "", **changes)  # or it makes no sense
+    RunConfig(**changes)  # or it makes no sense
 
     def make(context):
         made, settings = distiller(context, **changes), context.settings
@@ -357,7 +357,7 @@ def check(settings, names):
     """UserError where the methods `names` cannot run: no checkpoint in init, no weights of flow."""
     used = {setting for name in names for setting in named(name).settings}
     for name in {"init", "mobilenetv2_init"} & used:
-        if getattr(settings, name) != initial_weights.RANDOM:
+        if getattr(settings, name) != RANDOM:
             initial_weights.load(getattr(settings, name))
     if settings.teacher and "teacher" in used:
         saved_model_folder(settings.teacher)

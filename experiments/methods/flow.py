@@ -3,7 +3,9 @@
 import cv2
 import numpy as np
 
-from jitnet_tf.distillation.distiller import FrameResult, Stopwatch
+from jitnet_tf.distillation.result import FrameResult, TeacherFrame
+from jitnet_tf.distillation.segmenter import Segmenter
+from jitnet_tf.distillation.stopwatch import Stopwatch
 
 
 class DIS:
@@ -41,7 +43,7 @@ def warp(values, flow):
     return cv2.remap(values, targets(flow), None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
 
 
-class FlowPropagation:
+class FlowPropagation(Segmenter):
     """Asks the teacher on every `stride`-th frame and warps its label to those between.
 
     Labels, not features, are moved, since that is as effective (§5.4), in one step from the teacher
@@ -64,13 +66,14 @@ class FlowPropagation:
     def step(self, frame):
         """Segments the next frame, uint8 RGB [H, W, 3]; a teacher frame as the teacher does."""
         watch = Stopwatch()
-        labels = None
+        ended = None
         if self.index % self._stride == 0:
             with watch("teacher"):
                 detections = self._teacher(frame, self.index)
             with watch("labels"):
-                prediction = labels = self._label_maker.labels(detections, frame.shape[:2])
-            self._key_frame = (frame, labels)
+                prediction = self._label_maker.labels(detections, frame.shape[:2])
+            self._key_frame = (frame, prediction)
+            ended = TeacherFrame(self.index, frame, prediction, prediction)
         else:
             key_frame, key_labels = self._key_frame
             with watch("flow"):
@@ -78,7 +81,7 @@ class FlowPropagation:
             with watch("warp"):
                 prediction = warp(key_labels, flow)
         result = FrameResult(
-            self.index, frame, prediction, self._stride, labels=labels, seconds=watch.seconds
+            self.index, frame, prediction, self._stride, watch.seconds, teacher=ended
         )
         self.index += 1
         return result

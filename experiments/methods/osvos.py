@@ -22,8 +22,11 @@ import tensorflow as tf
 from tensorflow import keras
 
 from experiments.methods.osvos_network import build_osvos, load_weights, published_names
-from jitnet_tf.distillation.distiller import DivergedError, FrameResult, Stopwatch
-from jitnet_tf.student.student import make_repeatable
+from jitnet_tf.distillation.distiller import DivergedError
+from jitnet_tf.distillation.result import FrameResult, TeacherFrame
+from jitnet_tf.distillation.segmenter import Segmenter
+from jitnet_tf.distillation.stopwatch import Stopwatch
+from jitnet_tf.student.devices import make_repeatable
 
 AUGMENTATION_SCALES = (0.5, 0.8, 1.0)  # each also mirrored
 THRESHOLD = 162 / 255  # the probability from which a pixel is foreground
@@ -217,7 +220,7 @@ def _resized(frame, size):
     return cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA)
 
 
-class OneShotSegmentation:
+class OneShotSegmentation(Segmenter):
     """Asks the teacher now and then, and has OSVOS find one class of its label until next time.
 
     A teacher frame, too, shows what the network makes of it, after it has learned the label, as a
@@ -262,18 +265,22 @@ class OneShotSegmentation:
 
     def step(self, frame):
         """Segments the next frame, uint8 RGB [H, W, 3], after learning where the teacher is due."""
-        watch = Stopwatch()
-        result = FrameResult(self.index, frame, None, self._stride, seconds=watch.seconds)
+        watch, labels = Stopwatch(), None
         if self.index % self._stride == 0:
             with watch("teacher"):
                 detections = self._teacher(frame, self.index)
             with watch("labels"):
-                result.labels = self._label_maker.labels(detections, frame.shape[:2])
+                labels = self._label_maker.labels(detections, frame.shape[:2])
             with watch("update"):
-                result.losses = self._learn(frame, result.labels == self._class_id)
+                losses = self._learn(frame, labels == self._class_id)
         with watch("infer"):
             foreground = self._network.segment(frame)
-        result.prediction = foreground.astype(np.uint8) * self._class_id
+        prediction = foreground.astype(np.uint8) * self._class_id
+        result = FrameResult(self.index, frame, prediction, self._stride, watch.seconds)
+        if labels is not None:
+            result.teacher = TeacherFrame(
+                self.index, frame, labels, prediction, losses=tuple(losses)
+            )
         self.index += 1
         return result
 

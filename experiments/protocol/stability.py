@@ -53,7 +53,7 @@ class Flicker:
             known = consistent(back, self._estimator(previous.frame, result.frame))
             for counts, before, now in (
                 (self.prediction, previous.prediction, result.prediction),
-                (self.reference, previous.reference_labels, result.reference_labels),
+                (self.reference, previous.reference.labels, result.reference.labels),
             ):
                 warped = flow.warp(before, back)
                 counts += metrics.confusion(warped[known], now[known], len(counts))

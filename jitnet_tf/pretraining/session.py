@@ -19,7 +19,7 @@ from jitnet_tf.runs import directory
 from jitnet_tf.runs.run import versions
 from jitnet_tf.runs.summary import percent
 from jitnet_tf.student import initial_weights
-from jitnet_tf.student.student import make_repeatable, use_xla
+from jitnet_tf.student.devices import make_repeatable, use_xla
 
 LOGGED_EVERY = 20  # steps; a curve a person can read, and no waiting for each step
 
@@ -42,7 +42,10 @@ class Pretraining:
     def __init__(self, config, *, resume=False, overwrite=False):
         self.config = config
         directory.check_paths_distinct(
-            {name: getattr(config, name) for name in ("init", "images", "labels", "photographs")},
+            {
+                name: getattr(config, name)
+                for name in ("init", "images", "labels", "unlabeled_images")
+            },
             {"logdir": config.logdir},
         )
         saved = directory.find_checkpoint(config, resume, overwrite)
@@ -84,7 +87,7 @@ class Pretraining:
             directory.start(config, versions())
         self._samples = Samples(
             self.photographs.training,
-            config.photographs_rate,
+            config.unlabeled_rate,
             Augmentation.of(config),
             config.seed,
         )

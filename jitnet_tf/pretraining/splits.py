@@ -74,9 +74,9 @@ def open_sets(config, label_maker):
                 config.images, config.annotations, config.labels, config.label_classes, label_maker
             )
         )
-    if config.photographs:
+    if config.unlabeled_images:
         training.append(
-            CocoDataset(_labels_of_photographs(config), config.photographs, label_maker)
+            CocoDataset(_labels_of_photographs(config), config.unlabeled_images, label_maker)
         )
     validation = []
     if config.validation_images:
@@ -126,11 +126,11 @@ def _labels_of_photographs(config):
     labels = pathlib.Path(config.logdir) / LABELS
     described = describe_live(config.teacher)
     if labels.exists():  # made before the training was interrupted, or by the run it replaces
-        annotate.check_same(labels, config.photographs, described)
+        annotate.check_same(labels, config.unlabeled_images, described)
     else:
         try:
             teacher = open_teacher(config.teacher)
-            annotate.annotate(config.photographs, teacher, described, labels)
+            annotate.annotate(config.unlabeled_images, teacher, described, labels)
         except KeyboardInterrupt:
             print("labelling stopped: the same command, without --resume, goes on with it")
             raise

@@ -7,9 +7,8 @@ import tensorflow as tf
 from tensorflow import keras
 
 from jitnet_tf.student import initial_weights, weights
-from jitnet_tf.student.jitnet import at_half_size
+from jitnet_tf.student.architectures import build_network, half_resolution
 from jitnet_tf.student.loss import weighted_cross_entropy
-from jitnet_tf.student.student import build_network
 
 TRAINED, AVERAGED = "trained/", "averaged/"  # prefixes of names in checkpoints
 OPTIMIZER = "optimizer/"
@@ -67,7 +66,7 @@ class Trainer:
         with strategy.scope():
             self._model = build_network(num_classes, config.student, size, xla)
             self.averaged = build_network(num_classes, config.student)
-            half = at_half_size(self._model) if config.half_size_loss else None
+            half = half_resolution(self._model) if config.half_size_loss else None
             self._learner = half or self._model
             self._optimizer = keras.optimizers.AdamW(
                 config.learning_rate, weight_decay=config.weight_decay, epsilon=config.epsilon

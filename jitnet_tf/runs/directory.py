@@ -14,7 +14,6 @@ VERSIONS = "versions.json"
 SUMMARY = "summary.json"
 # The checkpoint first: killed while they are deleted, no run is left that lacks its logs.
 REPLACED = (checkpoint.NAME, checkpoint.WEIGHTS, SUMMARY)
-VIDEO_PARTS = "video_parts"
 
 
 def load_config(logdir, kind=RunConfig):

@@ -3,9 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
-import pathlib
 import platform
-import shutil
 import time
 
 import av
@@ -16,57 +14,60 @@ import tensorflow as tf
 from tqdm import tqdm
 
 import jitnet_tf
-from jitnet_tf.base import threads, checkpoint
-from jitnet_tf.student import initial_weights
-from jitnet_tf.distillation import metrics
-from jitnet_tf.runs import directory
-from jitnet_tf.sinks.base import Sink
-from jitnet_tf.sinks.class_masks import ClassMasks
-from jitnet_tf.sinks.frame_log import FrameLog
-from jitnet_tf.sinks.overlay_video import OVERLAY_STATE, OverlayVideo
 from jitnet_tf import video
-from jitnet_tf.distillation.asynchronous import AsynchronousDistiller
-from jitnet_tf.config import ASYNC
-from jitnet_tf.distillation.distiller import Distiller, DivergedError, Stopwatch
+from jitnet_tf.base import checkpoint, registry, threads
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.labels import LabelMaker, class_groups
-from jitnet_tf.sinks.overlay import Overlay
-from jitnet_tf.distillation.schedule import Schedule
-from jitnet_tf.distillation.stream import ScoredStream
-from jitnet_tf.runs.summary import Statistics
 from jitnet_tf.base.interrupt import StopRequest
-from jitnet_tf.student.student import make_student
-from jitnet_tf.sinks.tensorboard import TensorBoard
-from jitnet_tf.sinks.writers import MaskWriter, VideoWriter
+from jitnet_tf.base.state import prefixed, with_prefix
+from jitnet_tf.config import ASYNC, RANDOM, UPDATE_POLICIES
+from jitnet_tf.distillation import metrics
+from jitnet_tf.distillation.distiller import Distiller, DivergedError
+from jitnet_tf.distillation.schedule import Schedule
+from jitnet_tf.distillation.stopwatch import Stopwatch
+from jitnet_tf.distillation.stream import ScoredStream
+from jitnet_tf.labels import LabelMaker, class_groups
+from jitnet_tf.runs import directory
+from jitnet_tf.runs.summary import Statistics
+from jitnet_tf.sinks.base import StreamInfo
+from jitnet_tf.sinks.registry import check_sinks, open_sinks
+from jitnet_tf.student import initial_weights
+from jitnet_tf.student.build import build_student
 from teacher import open_teacher, split_spec
 from teacher.process import ProcessTeacher
 from teacher.recorded import Recording, is_like, thumbnail
 
 PACKAGES = (jitnet_tf, tf, keras, np, cv2, av)
+DISTILLER = "distiller/"  # prefixes of arrays in a checkpoint
+SINKS = "sinks/"
 
 
 def versions():
-    """What a run is computed with."""
+    """Returns the versions that a run is computed with, name → text."""
     found = {package.__name__: package.__version__ for package in PACKAGES}
     return {**found, "python": platform.python_version(), "machine": platform.machine()}
 
 
 def make_distiller(config, label_maker, teacher, frame_size):
-    """Student, teacher and schedule as a RunConfig describes them; see `Distiller`.
+    """Makes student, schedule and update policy as a RunConfig describes them; see `Distiller`.
 
-    teacher: a `ProcessTeacher` where config.teacher_mode is ASYNC.
+    teacher: a `ProcessTeacher` if config.teacher_mode is ASYNC.
     """
     schedule = Schedule(
         config.accuracy_threshold, config.max_updates, config.min_stride, config.max_stride
     )
-    student = make_student(config, label_maker.groups, frame_size)
-    if config.teacher_mode == ASYNC:
-        return AsynchronousDistiller(student, teacher, label_maker, schedule, config.max_staleness)
-    return Distiller(student, teacher, label_maker, schedule)
+    return Distiller(
+        build_student(config, label_maker.groups, frame_size),
+        teacher,
+        label_maker,
+        schedule,
+        registry.load(UPDATE_POLICIES, config.update_policy)(),
+        asynchronous=config.teacher_mode == ASYNC,
+        max_staleness=config.max_staleness,
+    )
 
 
 def check_paths_distinct(config):
-    """UserError where a RunConfig writes over what it reads."""
+    """Raises UserError if a RunConfig would write over its input."""
     directory.check_paths_distinct(
         {
             "video": config.video,
@@ -79,7 +80,7 @@ def check_paths_distinct(config):
 
 
 def check_classes(config, groups, progress):
-    """UserError where classes to evaluate are none, or a checkpoint's progress tells of others."""
+    """Raises UserError for unknown classes to evaluate, or classes other than a checkpoint's."""
     for name in config.evaluated_classes:
         if name not in groups.names[1:]:
             raise UserError(
@@ -88,23 +89,13 @@ def check_classes(config, groups, progress):
     now = initial_weights.describe(groups, config.student)["groups"]
     if progress.get("groups", now) != now:
         raise UserError(
-            f"--resume: the class groups in {config.class_groups!r} are not those of the "
-            "run any more; start another run"
+            f"--resume: the class groups in {config.class_groups!r} are no longer those of the run: "
+            "start another run"
         )
 
 
-def check_outputs(config, resume, overwrite):
-    """UserError where overlay or masks cannot be written, or would replace what they must not."""
-    if config.overlay_path:
-        VideoWriter.check(config.overlay_path, resumed=resume, overwrite=overwrite)
-    if config.masks:
-        MaskWriter.check(config.masks, resumed=resume, overwrite=overwrite)
-
-
 def seek_to_checkpoint(source, progress):
-    """Takes a source to the frame that a checkpoint was taken before.
-
-    A live one is there: what it showed meanwhile is gone.
+    """Seeks a source to its frame at a checkpoint. Live sources cannot seek: frames are lost.
 
     Raises:
       UserError: it is not the video that the checkpoint was taken on.
@@ -125,30 +116,39 @@ def seek_to_checkpoint(source, progress):
         )
 
 
-def student_arrays(arrays):
-    """A checkpoint's arrays without those of the sinks."""
-    return {name: a for name, a in arrays.items() if not name.startswith(OVERLAY_STATE)}
-
-
 class Run:
-    """A run, opened.
+    """A run, opened; use it as a context manager.
 
-    What a user can have got wrong is found on construction, before anything is written. What
-    happens later (Ctrl-C, a stream that breaks off, a frame of another size, a recording too short)
-    ends the run in order: outputs are closed and a checkpoint is written, from which `resume` goes
-    on. All but Ctrl-C is then raised.
+    All user errors are raised by the constructor, before anything is written. Later events (Ctrl-C,
+    a stream that breaks off, a frame of another size, a recording that is too short) end the run in
+    order: outputs are closed and a checkpoint is written, from which `resume` continues.
+
+    `execute` processes all frames. A caller who owns the loop calls `advance` for each frame, and
+    `finish` at the end:
+
+        with Run(config) as run:
+            while (result := run.advance()) is not None:
+                ...
+            summary = run.finish()
 
     Args:
       config: a RunConfig.
-      resume: go on with the run in config.logdir.
+      sinks: Sinks beside those that the configuration asks for. A resumed run restores them.
+      resume: continue the run in config.logdir.
       overwrite: replace the run in config.logdir, and existing outputs.
+
+    Attributes:
+      distiller: the Distiller; its `index` is the next frame's.
+      source: the frame source.
+      statistics: the Statistics so far; up to date after `advance` but for the frames that the
+        sinks have not taken yet.
 
     Raises:
       UserError: whatever the user can mend.
     """
 
-    def __init__(self, config, *, resume=False, overwrite=False):
-        # What is written down has no credentials.
+    def __init__(self, config, sinks=(), *, resume=False, overwrite=False):
+        # Never write credentials to disk.
         self.config = dataclasses.replace(config, video=video.without_credentials(config.video))
         check_paths_distinct(config)
         saved = directory.find_checkpoint(config, resume, overwrite)
@@ -159,61 +159,55 @@ class Run:
             groups, config.score_threshold, config.box_weight, config.box_dilation
         )
         with contextlib.ExitStack() as stack:
-            teacher, read_teacher = self._open_inputs(config, stack)
+            teacher = self._open_inputs(config, stack)
             first = self._first_frame(teacher, progress)
-            check_outputs(config, resume, overwrite)
+            check_sinks(config, resumed=resume, overwrite=overwrite)
             self._make_distiller(config, teacher, bool(saved))
             if saved:
                 self._restore(arrays, progress)
             # From here on files are written.
             self._claim_directory(progress if saved else None)
-            self._overlay = Overlay(groups.names, self.source.size)
             resume_at = progress["frames"] if resume else None
-            self._sinks = [
-                *self._open_outputs(groups.names, arrays, resume_at, overwrite),
-                *self._open_logs(groups.names, bool(saved)),
-            ]
+            self._open_sinks(sinks, arrays, resume_at, overwrite)
             for frame in first:
-                self.distiller.student.warm_up(frame)
+                self.distiller.warm_up(frame)
             self._thumbnail = progress.get("thumbnail")
-            self._latest = None
-            self._start_stream(first, stack)
+            self._latest = self._failure = None
+            self._wall_seconds = self.statistics.wall_seconds
+            self._start_threads(first, stack)
             self._stack = stack.pop_all()
 
     def _open_inputs(self, config, stack):
-        """Opens source, teacher and reference, to be closed by the stack.
-
-        Returns the teacher, and the one in this process that can be read and checked, or None:
-        mostly the same.
-        """
+        """Opens source, teacher and reference, to be closed by the stack; returns the teacher."""
         self.source = stack.enter_context(video.open_source(config.video, config.frame_size))
         if config.teacher_mode == ASYNC:
-            teacher = stack.enter_context(ProcessTeacher(config.teacher))
-            read_teacher = teacher.local
+            teacher = ProcessTeacher(config.teacher)
+            local = teacher.local
         else:
-            teacher = read_teacher = open_teacher(config.teacher)
+            teacher = local = open_teacher(config.teacher)
+        stack.callback(teacher.close)
         self._reference = Recording(config.reference) if config.reference else None
-        recordings = [r for r in (read_teacher, self._reference) if isinstance(r, Recording)]
+        recordings = [r for r in (local, self._reference) if isinstance(r, Recording)]
         for recording in recordings:
             stack.callback(recording.close)
             recording.check_score_threshold(config.score_threshold)
-        return teacher, read_teacher
+        return teacher
 
     def _first_frame(self, teacher, progress):
-        """The frame to begin with, tried on teacher and reference; in a list, empty at the end."""
+        """Returns the first frame in a list, tried on teacher and reference; none at the end."""
         seek_to_checkpoint(self.source, progress)
         wanted = 1 if progress["frames"] != self.config.max_frames else 0
         first = list(itertools.islice(self.source, wanted))
         for frame in first:
-            # What does not fit shows now, and one-time costs stay out of the times measured.
+            # Fail early, and keep warm-up out of the timings.
             for source_of_labels in filter(None, (teacher, self._reference)):
                 source_of_labels(frame, progress["frames"])
         return first
 
     def _make_distiller(self, config, teacher, resumed):
-        """Makes the distiller, and the statistics that go with it, as yet of no frame."""
+        """Makes the distiller, and its statistics, as yet of no frame."""
         if resumed:
-            config = dataclasses.replace(config, init=initial_weights.RANDOM)  # the checkpoint has it all
+            config = dataclasses.replace(config, init=RANDOM)  # the checkpoint has all weights
         self.distiller = make_distiller(config, self._label_maker, teacher, self.source.size)
         score = None
         if self._reference:
@@ -222,64 +216,45 @@ class Run:
         self.statistics = Statistics.of(teacher, score, config.teacher_mode)
 
     def _restore(self, arrays, progress):
-        """Puts distiller and statistics where a checkpoint was taken."""
-        self.distiller.set_state(student_arrays(arrays), progress)
+        """Restores distiller and statistics from a checkpoint."""
         try:
+            self.distiller.set_state(with_prefix(DISTILLER, arrays))
             self.statistics.set_state(progress["statistics"])
         except KeyError as error:
             raise UserError(
                 f"--resume: the run in {self.config.logdir!r} was made by another version of "
-                f"jitnet_tf, which counted no {error}: start it again with --overwrite"
+                f"jitnet_tf, whose checkpoints have no {error}: start it again with --overwrite"
             ) from None
 
     def _claim_directory(self, progress):
-        """Begins the run directory anew, or cuts it back to what a checkpoint's progress says."""
-        config = self.config
+        """Starts the run directory anew, or cuts it back to a checkpoint."""
         if progress:
-            checkpoint.cut_back(config.logdir, progress["file_sizes"])
-            return
-        directory.start(config, versions())
-        if not config.overlay_path:  # an earlier run's, which nothing else replaces
-            parts = pathlib.Path(config.logdir) / directory.VIDEO_PARTS
-            shutil.rmtree(parts, ignore_errors=True)
+            checkpoint.cut_back(self.config.logdir, progress["file_sizes"])
+        else:
+            directory.start(self.config, versions())
 
-    def _open_outputs(self, class_names, arrays, resume_at, overwrite) -> list[Sink]:
-        """The sinks that write where the user said."""
-        config, outputs = self.config, []
-        if config.overlay_path:
-            parts = pathlib.Path(config.logdir) / directory.VIDEO_PARTS
-            writer = VideoWriter(
-                config.overlay_path,
-                self.source.fps,
-                parts,
-                resume_at=resume_at,
-                overwrite=overwrite,
-            )
-            outputs.append(OverlayVideo(writer, self._overlay, self.statistics, arrays))
-        if config.masks:
-            writer = MaskWriter(config.masks, class_names, resume_at=resume_at, overwrite=overwrite)
-            outputs.append(ClassMasks(writer))
-        return outputs
+    def _open_sinks(self, further, arrays, resume_at, overwrite):
+        """Opens the configuration's sinks, adds further ones, and restores all."""
+        stream = StreamInfo(
+            self._label_maker.groups.names,
+            self.source.size,
+            self.source.fps,
+            self.statistics,
+            resume_at,
+            overwrite,
+        )
+        self._sinks = [*open_sinks(self.config, stream), *further]
+        names = [sink.name for sink in self._sinks]
+        if len(set(names)) < len(names):
+            raise ValueError(f"sinks need names of their own: {names}")
+        for sink in self._sinks:
+            if resume_at is not None:
+                sink.set_state(with_prefix(f"{SINKS}{sink.name}/", arrays))
 
-    def _open_logs(self, class_names, resumed) -> list[Sink]:
-        """The sinks that write to the run directory."""
-        return [
-            FrameLog(self.config.logdir),
-            TensorBoard(
-                self.config.logdir,
-                class_names,
-                self.statistics,
-                self.config.flat(),
-                self._overlay,
-                self.config.image_every,
-                resumed,
-            ),
-        ]
-
-    def _start_stream(self, first, stack):
-        """Puts the frames on their way: decoded ahead of the distiller, put out behind it."""
+    def _start_threads(self, first, stack):
+        """Starts the decoding and output threads."""
         frames = itertools.chain(first, self.source)
-        if not self.source.live:  # of which only the latest frame is worth having
+        if not self.source.live:  # of which only the newest frame is of use
             frames = stack.enter_context(contextlib.closing(threads.prefetch(frames)))
         self._outputs = threads.Worker(self._put_out)
         stack.callback(self._outputs.close)
@@ -292,76 +267,92 @@ class Run:
         self._stack.close()
 
     def execute(self):
-        """Processes the frames to the end, showing progress; returns the summary."""
+        """Processes the frames to the end or Ctrl-C, showing progress; returns the summary."""
         total = min(
             filter(None, (self.source.announced_frames, self.config.max_frames)), default=None
         )
         progress = tqdm(total=total, initial=self.distiller.index, unit="frame", dynamic_ncols=True)
         with StopRequest() as stop, progress:
-            failure = self._loop(stop, progress)
+            while not stop.made and self.advance() is not None:
+                progress.set_postfix_str(self.statistics.progress(), refresh=False)
+                progress.update()
             # A live stream has no end but the user's.
-            complete = not failure and (self.source.live or not stop.made)
-            self._save()
-            for sink in self._sinks:
-                sink.finish(complete)
-            summary = {
-                "complete": complete,
-                **self.statistics.summary(),
-                "problems": list(self.source.problems),
-            }
-            directory.write_summary(self.config.logdir, summary)
-        if failure:
-            raise failure
+            return self.finish(complete=self.source.live or not stop.made)
+
+    def advance(self):
+        """Processes the next frame.
+
+        Returns:
+          Its FrameResult; None at the end of the stream, and when it broke off: then `finish`
+          raises the reason.
+
+        Raises:
+          DivergedError: see there.
+          UserError, OSError: an output cannot be written; the last checkpoint stays valid.
+        """
+        if self._failure or self.distiller.index == self.config.max_frames:
+            return None
+        start = time.perf_counter()
+        try:
+            result = self._stream.next_result()
+        except DivergedError:
+            raise
+        except video.BrokenOffError as error:
+            self._failure = UserError(
+                f"{error}; the frames so far are kept: --resume --logdir={self.config.logdir} "
+                "continues"
+            )
+            return None
+        except UserError as error:
+            self._failure = error
+            return None
+        if result is None:
+            return None
+        self._latest = result.frame
+        self._outputs(result)
+        if self.distiller.index % self.config.checkpoint_every == 0:
+            self.save()
+        self._wall_seconds += time.perf_counter() - start
+        return result
+
+    def finish(self, complete=True):
+        """Ends the run: writes a checkpoint and summary.json and closes the outputs.
+
+        complete: whether all that was wanted is done; a run that is not complete can be resumed.
+
+        Returns:
+          The summary, as in summary.json.
+
+        Raises:
+          UserError: the stream broke off, or the teacher failed.
+        """
+        complete = complete and not self._failure
+        self.save()
+        for sink in self._sinks:
+            sink.finish(complete)
+        summary = {
+            "complete": complete,
+            **self.statistics.summary(),
+            "problems": list(self.source.problems),
+        }
+        directory.write_summary(self.config.logdir, summary)
+        if self._failure:
+            raise self._failure
         return summary
 
-    def _loop(self, stop, progress):
-        """Takes frames to the end; returns the UserError that ended them early, or None.
-
-        An error of the outputs is none of these: it passes through, and the last checkpoint holds.
-        """
-        start = time.perf_counter()
-        while not stop.made and self.distiller.index != self.config.max_frames:
-            try:
-                result = self._stream.next_result()
-            except DivergedError:
-                raise
-            except video.BrokenOffError as error:
-                return UserError(
-                    f"{error}; what came is kept: --resume --logdir={self.config.logdir} goes on"
-                )
-            except UserError as error:
-                return error
-            if result is None:
-                return None
-            self._latest = result.frame
-            self._outputs(result)
-            if self.distiller.index % self.config.checkpoint_every == 0:
-                self._save()
-            now = time.perf_counter()
-            self.statistics.wall_seconds += now - start
-            start = now
-            progress.set_postfix_str(self.statistics.progress(), refresh=False)
-            progress.update()
-        return None
-
-    def _put_out(self, result):
-        self.statistics.add(result)
-        watch = Stopwatch()
-        with watch("output"):
-            for sink in self._sinks:
-                sink.add(result)
-        self.statistics.seconds["output"] += watch.seconds["output"]
-
-    def _save(self):
+    def save(self):
+        """Writes a checkpoint, once the outputs have taken all frames so far."""
         self._outputs.wait()
-        arrays = self.distiller.student.get_state()
+        self.statistics.wall_seconds = self._wall_seconds
+        arrays = prefixed(DISTILLER, self.distiller.get_state())
         for sink in self._sinks:
             sink.flush()
-            arrays.update(sink.get_state())
+            arrays.update(prefixed(f"{SINKS}{sink.name}/", sink.get_state()))
         if self._latest is not None:
             self._thumbnail = thumbnail(self._latest).tolist()
         progress = {
-            **self.distiller.progress(),
+            "frames": self.distiller.index,
+            "stride": self.distiller.schedule.stride,
             "frame_size": self.source.size,
             "thumbnail": self._thumbnail,
             **initial_weights.describe(self._label_maker.groups, self.config.student),
@@ -370,13 +361,23 @@ class Run:
         }
         checkpoint.save(self.config.logdir, arrays, progress)
 
+    def _put_out(self, result):
+        """Hands a result to the sinks, in the output thread."""
+        self.statistics.add(result)
+        watch = Stopwatch()
+        with watch("output"):
+            for sink in self._sinks:
+                sink.add(result)
+        self.statistics.seconds["output"] += watch.seconds["output"]
+
 
 def run(config, *, resume=False, overwrite=False):
-    """Distils a student from a video; see `Run`. Returns the summary as in summary.json."""
+    """Distills a student from a video; see `Run`. Returns the summary as in summary.json."""
     try:
         with Run(config, resume=resume, overwrite=overwrite) as opened:
             return opened.execute()
-    except (OSError, tf.errors.OpError) as error:  # a full disk, say
+    except (OSError, tf.errors.OpError) as error:  # a full disk, for example
         raise UserError(
-            f"the run stopped ({error}): mend that, then --resume goes on from the last checkpoint"
+            f"the run stopped ({error}): mend that, then --resume continues from the last "
+            "checkpoint"
         ) from error

@@ -10,7 +10,8 @@ from jitnet_tf.base import checkpoint, compat
 from jitnet_tf.distillation import metrics
 from jitnet_tf.runs import directory
 from jitnet_tf.labels import ClassGroups
-from jitnet_tf.student.student import make_student, use_xla
+from jitnet_tf.student.build import build_student
+from jitnet_tf.student.devices import use_xla
 
 
 def load_student(directory):
@@ -22,7 +23,7 @@ def load_student(directory):
     groups = ClassGroups({name: tuple(members) for name, members in progress["groups"].items()})
     xla = "off" if use_xla(config.xla) else config.xla  # nor for XLA
     config = dataclasses.replace(config, init=str(directory), student=network, xla=xla)
-    student = make_student(config, groups, tuple(progress["frame_size"]))
+    student = build_student(config, groups, tuple(progress["frame_size"]))
     return student, progress
 
 

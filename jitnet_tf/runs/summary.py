@@ -1,15 +1,14 @@
-"""What a run has done so far, and the report at its end."""
+"""The figures of a run, and the report at its end."""
 
 import collections
 import dataclasses
 
 import numpy as np
 
-from jitnet_tf.distillation import metrics
 from jitnet_tf.config import ASYNC, SYNC
+from jitnet_tf.distillation import metrics
 
-# Stages that are no part of what a method costs: they serve the user or the score, or, for the
-# teacher, which is also what is waited for, are counted apart.
+# Stages excluded from a method's cost: I/O and scoring. The teacher is counted separately.
 UNCOUNTED_STAGES = ("decode", "reference", "output", "teacher", "wait")
 COUNTS = (
     "frames",
@@ -22,9 +21,27 @@ COUNTS = (
 ASYNCHRONOUS_COUNTS = ("staleness_sum", "staleness_max")
 
 
+def stage_counts(summary):
+    """Returns how often each stage ran, stage → count; other stages run once a frame.
+
+    A trial is an attempt on a teacher frame that needed no update, an update one that did. A
+    synchronous teacher's frame is shown as its last trial predicts it, and is not inferred again.
+
+    summary: with frames, teacher_frames, updates and teacher_mode, as in summary.json.
+    """
+    frames, teacher_frames = summary["frames"], summary["teacher_frames"]
+    return {
+        "teacher": teacher_frames,
+        "labels": teacher_frames,
+        "infer": frames if summary["teacher_mode"] == ASYNC else frames - teacher_frames,
+        "trial": teacher_frames,
+        "update": summary["updates"],
+    }
+
+
 @dataclasses.dataclass
 class Statistics:
-    """Counts of a run; `add` every frame's result.
+    """Counts of a run.
 
     Attributes:
       score: accuracy against a reference, None without one.
@@ -32,8 +49,8 @@ class Statistics:
         where that is unknown, or the teacher is live.
       replayed: whether the teacher is a recording; a live one's time is measured.
       teacher_mode: SYNC or ASYNC, as in RunConfig.
-      wall_seconds: what all frames took from decoding to the last output, checkpoints included.
-      staleness_sum, staleness_max: over the lessons, in frames; see `FrameResult`.
+      wall_seconds: of all frames, from decoding to output, checkpoints included.
+      staleness_sum, staleness_max: over the teacher frames; see `TeacherFrame`.
     """
 
     score: metrics.StreamScore | None = None
@@ -52,10 +69,9 @@ class Statistics:
 
     @classmethod
     def of(cls, teacher, score=None, teacher_mode=SYNC):
-        """Statistics of a run of a teacher, by what that knows of its own time.
+        """Returns Statistics for a run with this teacher.
 
-        teacher: a precomputed one tells what it once took (`mean_seconds`, which may be None); a
-        live one is timed.
+        A precomputed teacher reports the time that it once took, a live one is timed.
         """
         return cls(score, teacher.mean_seconds, teacher.precomputed, teacher_mode)
 
@@ -65,34 +81,31 @@ class Statistics:
         return self.teacher_mode == ASYNC
 
     def add(self, result):
-        """Counts one FrameResult."""
+        """Counts the result of one frame."""
         self.frames += 1
         self.updates += result.updates
-        if result.is_teacher_frame:
+        if teacher := result.teacher:
             self.teacher_frames += 1
-        if result.accuracy_before is not None:
-            self.scored_teacher_frames += 1
-            self.accuracy_sum += result.accuracy_before
-        if result.reference_confusion is not None:
-            # Asynchronous labels come after the prediction: all are the student's alone.
-            helped = result.is_teacher_frame and not self.asynchronous
-            self.score.add(result.reference_confusion, helped)
-        if result.is_teacher_frame and self.asynchronous:
-            self.staleness_sum += result.staleness
-            self.staleness_max = max(self.staleness_max, result.staleness)
+            self.staleness_sum += teacher.staleness
+            self.staleness_max = max(self.staleness_max, teacher.staleness)
+            if teacher.accuracy_before is not None:
+                self.scored_teacher_frames += 1
+                self.accuracy_sum += teacher.accuracy_before
+        if result.reference:
+            self.score.add(result.reference.confusion, result.is_teacher_frame)
         for stage, seconds in result.seconds.items():
             self.seconds[stage] += seconds
 
     @property
     def teacher_fraction(self):
-        """Part of the frames that the teacher saw and the student was taught on, 0…1."""
+        """Share of teacher frames among the frames, 0…1."""
         return self.teacher_frames / max(self.frames, 1)
 
     @property
     def accuracy(self):
-        """Mean accuracy on teacher frames before updating: the student on frames new to it.
+        """Mean accuracy on teacher frames before updates: the student on frames new to it.
 
-        None where no student was scored.
+        None if there is no such frame.
         """
         if not self.scored_teacher_frames:
             return None
@@ -100,7 +113,7 @@ class Statistics:
 
     @property
     def teacher_seconds(self):
-        """Seconds that the teacher takes a frame, None where nobody knows."""
+        """Seconds that the teacher takes a frame, None if unknown."""
         if self.replayed:
             return self.recorded_teacher_seconds
         if not self.teacher_frames:
@@ -109,7 +122,7 @@ class Statistics:
 
     @property
     def speedup(self):
-        """Time of the teacher on every frame over that of teacher, student and its training.
+        """The time of the teacher on every frame, divided by that of teacher, student and updates.
 
         As in the paper's §5.2, decoding and output are left out. A replayed teacher counts with
         the time it took when recorded; None where that is unknown.
@@ -121,7 +134,7 @@ class Statistics:
         return self.frames * self.teacher_seconds / spent if spent else 0.0
 
     def summary(self):
-        """The run's figures, as written to summary.json."""
+        """Returns the run's figures, as written to summary.json."""
         values = {
             "frames": self.frames,
             "teacher_frames": self.teacher_frames,
@@ -136,8 +149,8 @@ class Statistics:
             "seconds": dict(self.seconds),
         }
         if self.asynchronous:
-            lessons = self.teacher_frames
-            mean = self.staleness_sum / lessons if lessons else None
+            count = self.teacher_frames
+            mean = self.staleness_sum / count if count else None
             values["staleness"] = {"mean": mean, "max": self.staleness_max}
         if self.score:
             values["mean_iou"] = self.score.mean()
@@ -150,7 +163,7 @@ class Statistics:
         return values
 
     def progress(self):
-        """The running figures in one short line."""
+        """Returns the running figures in one short line."""
         if self.score:
             accuracy = f"mean IoU {percent(self.score.mean())}"
         else:
@@ -162,7 +175,7 @@ class Statistics:
         return (*COUNTS, *ASYNCHRONOUS_COUNTS) if self.asynchronous else COUNTS
 
     def get_state(self):
-        """JSON of all counts: see `set_state`."""
+        """Returns all counts, as JSON values."""
         state = {name: getattr(self, name) for name in self._counts}
         state["seconds"] = dict(self.seconds)
         if self.score:
@@ -184,12 +197,12 @@ class Statistics:
 
 
 def percent(value):
-    """'61.3 %', or '–' for None."""
+    """Formats a fraction as '61.3 %', None as '–'."""
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def table(summary):
-    """The report at a run's end, as text. summary: as in summary.json."""
+    """Returns the report at a run's end. summary: as in summary.json."""
     rows = [
         ("frames", f"{summary['frames']}"),
         (
@@ -205,21 +218,14 @@ def table(summary):
         for name, iou in summary["per_class_iou"].items():
             frames = summary["reference_frames_with"][name]
             rows.append((f"  IoU {name}", f"{percent(iou)}, on {frames} frames"))
-    per_frame = {
-        "teacher": summary["teacher_frames"],
-        "labels": summary["teacher_frames"],
-        "infer": summary["frames"] + summary["updates"],
-        "update": summary["updates"],
-    }
+    counts = stage_counts(summary)
     if summary["teacher_mode"] == ASYNC:
-        per_frame["infer"] = summary["frames"]
-        per_frame["rehearse"] = summary["teacher_frames"] + summary["updates"]
         staleness = summary["staleness"]
         if staleness["mean"] is not None:
             late = f"{staleness['mean']:.1f} frames in the mean, at most {staleness['max']}"
             rows.append(("labels came after", late))
     for stage, seconds in summary["seconds"].items():
-        count = per_frame.get(stage, summary["frames"])
+        count = counts.get(stage, summary["frames"])
         each = f", {count} × {1000 * seconds / count:.1f} ms" if count else ""
         rows.append((f"  seconds in {stage}", f"{seconds:.1f}{each}"))
     rows.append(("frames a second", f"{summary['fps']:.1f}"))

@@ -1,23 +1,68 @@
-"""The protocol of sinks."""
+"""The seam for a run's results."""
 
-from typing import Protocol
+import dataclasses
+from typing import Any, Protocol
 
 import numpy as np
 
-from jitnet_tf.distillation.distiller import FrameResult
+from jitnet_tf.distillation.result import FrameResult
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamInfo:
+    """Facts about a run that its sinks are opened with.
+
+    Attributes:
+      class_names: by class id, background first.
+      frame_size: (H, W) in pixels.
+      fps: frames a second of the source.
+      statistics: the run's running figures, a `runs.summary.Statistics`; up to date with the result
+        that a sink is given.
+      resume_at: frames before the checkpoint that the run continues from; None for a new run.
+      overwrite: replace existing outputs.
+    """
+
+    class_names: tuple[str, ...]
+    frame_size: tuple[int, int]
+    fps: float
+    statistics: Any
+    resume_at: int | None = None
+    overwrite: bool = False
 
 
 class Sink(Protocol):
-    """Anything that a run's results go to, in the order of the frames."""
+    """Takes the results of a run, in the order of the frames, in a thread of its own.
+
+    Derive from it: every method has a default that does nothing. An error that a method raises ends
+    the run, which keeps its last checkpoint.
+
+    Attributes:
+      name: prefix of its arrays in a checkpoint; sinks of one run have different names.
+    """
+
+    name: str = "sink"
+
+    @classmethod
+    def open(cls, config: Any, stream: StreamInfo) -> "Sink | None":
+        """Opens the sink of a RunConfig; None if the run has none. For sinks in `SINKS`."""
+        return cls()
+
+    @staticmethod
+    def check(config: Any, *, resumed: bool, overwrite: bool) -> None:
+        """Raises UserError if its outputs cannot be written; called before anything is."""
 
     def add(self, result: FrameResult) -> None:
-        """Takes the next frame's result."""
+        """Takes the result of the next frame."""
 
     def flush(self) -> None:
-        """Makes what came so far durable: a checkpoint is about to be written."""
+        """Makes everything so far durable: a checkpoint is about to be written."""
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """What that checkpoint has to hold for it, besides what is in its own files."""
+        """Returns the arrays that the checkpoint has to hold for it, by name."""
+        return {}
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Restores `get_state`'s arrays, after `open`, when a run is resumed."""
 
     def finish(self, complete: bool) -> None:
-        """Ends it, after the last result. complete: whether the run came to its end."""
+        """Closes it after the last result. complete: whether the run came to its end."""

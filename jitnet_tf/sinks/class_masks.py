@@ -1,22 +1,33 @@
-"""Class masks: a PNG of class ids for each frame."""
+"""Class masks: a PNG of class ids a frame."""
+
+from jitnet_tf.sinks.base import Sink
+from jitnet_tf.sinks.writers import MaskWriter
 
 
-class ClassMasks:
-    """Writes each prediction as a PNG of class ids. writer: a MaskWriter."""
+class ClassMasks(Sink):
+    """Writes every prediction. writer: a MaskWriter."""
+
+    name = "masks"
 
     def __init__(self, writer):
         self._writer = writer
 
+    @classmethod
+    def open(cls, config, stream):
+        """Opens the folder --masks; None without one."""
+        if not config.masks:
+            return None
+        resume_at, overwrite = stream.resume_at, stream.overwrite
+        return cls(
+            MaskWriter(config.masks, stream.class_names, resume_at=resume_at, overwrite=overwrite)
+        )
+
+    @staticmethod
+    def check(config, *, resumed, overwrite):
+        """Raises UserError if the folder cannot be written, or holds other files."""
+        if config.masks:
+            MaskWriter.check(config.masks, resumed=resumed, overwrite=overwrite)
+
     def add(self, result):
-        """Writes one FrameResult's prediction."""
+        """Writes one prediction."""
         self._writer.write(result.index, result.prediction)
-
-    def flush(self):
-        """Nothing: each mask is a file of its own."""
-
-    def get_state(self):
-        """Nothing."""
-        return {}
-
-    def finish(self, complete):
-        """Nothing."""

@@ -1,40 +1,63 @@
 """The overlay video: frame | student | latest teacher label."""
 
+import pathlib
+import shutil
+
 import numpy as np
 
-from jitnet_tf.sinks.overlay import Status
+from jitnet_tf.sinks.base import Sink
+from jitnet_tf.sinks.overlay import Overlay, Status
+from jitnet_tf.sinks.writers import VideoWriter
 
-# Its arrays in a checkpoint: the latest teacher frame, its labels, its index and accuracies.
-OVERLAY_STATE = "overlay/"
-STATE_NAMES = ("frame", "labels", "status")
+VIDEO_PARTS = "video_parts"  # in the run directory, until the run ends
 
 
-class OverlayVideo:
-    """Writes frame | student | latest teacher label as an H.264 video.
+class OverlayVideo(Sink):
+    """Writes an H.264 video, in parts that begin at checkpoints.
 
     Args:
       writer: a VideoWriter.
       overlay: an Overlay.
       statistics: the run's Statistics, for the status line.
-      latest: arrays of `get_state` of an earlier part of the run, or none.
     """
 
-    def __init__(self, writer, overlay, statistics, latest):
+    name = "overlay"
+
+    def __init__(self, writer, overlay, statistics):
         self._writer = writer
         self._overlay = overlay
         self._statistics = statistics
+        # The latest teacher frame: (frame, labels, index), and its accuracies.
         self._teacher = self._accuracy = None
-        frame, labels, status = (latest.get(OVERLAY_STATE + name) for name in STATE_NAMES)
-        if frame is not None:
-            index, *accuracy = status.tolist()
-            self._teacher = (frame, labels, int(index))
-            self._accuracy = tuple(accuracy)
+
+    @classmethod
+    def open(cls, config, stream):
+        """Opens the video --output; None for 'none'."""
+        parts = pathlib.Path(config.logdir) / VIDEO_PARTS
+        if not config.overlay_path:
+            if not stream.resume_at:  # an earlier run's, which nothing else replaces
+                shutil.rmtree(parts, ignore_errors=True)
+            return None
+        writer = VideoWriter(
+            config.overlay_path,
+            stream.fps,
+            parts,
+            resume_at=stream.resume_at,
+            overwrite=stream.overwrite,
+        )
+        return cls(writer, Overlay(stream.class_names, stream.frame_size), stream.statistics)
+
+    @staticmethod
+    def check(config, *, resumed, overwrite):
+        """Raises UserError if the video cannot be written, or would replace another."""
+        if config.overlay_path:
+            VideoWriter.check(config.overlay_path, resumed=resumed, overwrite=overwrite)
 
     def add(self, result):
-        """Draws and writes one FrameResult."""
-        if result.is_teacher_frame:
-            self._teacher = (result.teacher_frame, result.labels, result.teacher_index)
-            self._accuracy = (result.accuracy_before, result.accuracy_after)
+        """Draws and writes one frame."""
+        if teacher := result.teacher:
+            self._teacher = (teacher.frame, teacher.labels, teacher.index)
+            self._accuracy = (teacher.accuracy_before, teacher.accuracy_after)
         status = Status(
             result.index,
             result.stride,
@@ -46,16 +69,23 @@ class OverlayVideo:
         self._writer.write(picture)
 
     def flush(self):
-        """Ends a part of the video, which then outlives a crash."""
+        """Ends a part of the video, which then survives a crash."""
         self._writer.cut()
 
     def get_state(self):
-        """The latest teacher frame, as named arrays."""
+        """Returns the latest teacher frame."""
         if self._teacher is None:
             return {}
         frame, labels, index = self._teacher
-        arrays = (frame, labels, np.array([index, *self._accuracy], np.float64))
-        return {OVERLAY_STATE + name: a for name, a in zip(STATE_NAMES, arrays, strict=True)}
+        status = np.array([index, *self._accuracy], np.float64)
+        return {"frame": frame, "labels": labels, "status": status}
+
+    def set_state(self, state):
+        """Restores the latest teacher frame."""
+        if state:
+            index, *accuracy = state["status"].tolist()
+            self._teacher = (state["frame"], state["labels"], int(index))
+            self._accuracy = tuple(accuracy)
 
     def finish(self, complete):
         """Joins the parts to the video; a resumed run takes it apart again."""

@@ -52,7 +52,7 @@ def flat(config):
 def test_a_study_varies_what_it_is_named_for_and_nothing_else(configured, name):
     study = STUDIES[name]
     assert len(study.variants) >= 2
-    default = flat(RunConfig("", "", ""))
+    default = flat(RunConfig())
     fields = FIELDS.get(name, {name})
     found = []
     for label, method in study.variants.items():

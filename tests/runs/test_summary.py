@@ -1,4 +1,4 @@
-"""jitnet_tf.runs.summary: the figures of a run worked out by hand, its state and its report."""
+"""The figures of a run worked out by hand, their state and the report."""
 
 import json
 import types
@@ -7,36 +7,51 @@ import numpy as np
 import pytest
 
 from jitnet_tf.distillation.metrics import StreamScore
+from jitnet_tf.distillation.result import FrameResult, Score, TeacherFrame
 from jitnet_tf.runs.summary import Statistics, table
 
 NAMES = ("background", "person", "car")
 
 
-def result(updates=None, accuracy=None, reference=None, **seconds):
-    """What Statistics reads of a FrameResult. updates: None on frames that no teacher saw."""
-    return types.SimpleNamespace(
-        is_teacher_frame=updates is not None,
-        updates=updates or 0,
-        accuracy_before=accuracy,
-        reference_confusion=None if reference is None else np.array(reference),
-        seconds=seconds,
-    )
+FRAME = np.zeros((2, 2, 3), np.uint8)
+MAP = np.zeros((2, 2), np.uint8)
 
 
-def saturated(infer_on_teacher_frames, **options):
-    """The paper's saturated row: 30 000 frames, every 8th a teacher frame with 8 updates."""
+def result(updates=None, accuracy=None, reference=None, staleness=0, **seconds):
+    """A frame's result; of a teacher frame that came so late if it has updates."""
+    made = FrameResult(9, FRAME, MAP, 8, seconds)
+    if updates is not None:
+        made.teacher = TeacherFrame(
+            9 - staleness,
+            FRAME,
+            MAP,
+            MAP,
+            accuracy_before=accuracy,
+            losses=(0.5,) * updates,
+            staleness=staleness,
+        )
+    if reference is not None:
+        made.reference = Score(MAP, np.array(reference))
+    return made
+
+
+def saturated(inferences, **options):
+    """The paper's saturated row: 30 000 frames, every 8th a teacher frame with 8 updates.
+
+    inferences: their cost on a teacher frame, in inferences.
+    """
     statistics = Statistics(**options)
     for i in range(30_000):
         if i % 8:
             statistics.add(result(infer=0.007, decode=0.004))
         else:
-            infer = 0.007 * infer_on_teacher_frames
-            statistics.add(result(8, 0.75, teacher=0.3, infer=infer, update=8 * 0.03, decode=0.004))
+            trial = 0.007 * inferences
+            statistics.add(result(8, 0.75, teacher=0.3, trial=trial, update=8 * 0.03, decode=0.004))
     return statistics
 
 
 @pytest.mark.parametrize(
-    ("infer_on_teacher_frames", "speedup"),
+    ("inferences", "speedup"),
     [
         # The paper's model: 300·30000 / (26250·7 + 3750·300 + 30000·30) = 9000 / 2208.75
         (0, 4.0747),
@@ -46,8 +61,8 @@ def saturated(infer_on_teacher_frames, **options):
         (9, 3.6810),
     ],
 )
-def test_speedup_of_the_papers_saturated_row(infer_on_teacher_frames, speedup):
-    statistics = saturated(infer_on_teacher_frames)
+def test_speedup_of_the_papers_saturated_row(inferences, speedup):
+    statistics = saturated(inferences)
     assert statistics.speedup == pytest.approx(speedup, abs=1e-4)
     assert statistics.teacher_seconds == pytest.approx(0.3)
     assert statistics.teacher_fraction == 0.125
@@ -55,11 +70,11 @@ def test_speedup_of_the_papers_saturated_row(infer_on_teacher_frames, speedup):
     assert statistics.accuracy == 0.75
 
 
-def test_speedup_counts_labels_and_scores_and_no_more():
+def test_speedup_counts_computation_alone():
     statistics = Statistics()
-    statistics.add(result(1, 0.5, teacher=4.0, labels=1.0, infer=1.0, score=0.5, update=1.5))
+    statistics.add(result(1, 0.5, teacher=4.0, labels=1.0, trial=1.5, update=1.5))
     statistics.add(result(infer=2.0, decode=9.0, output=9.0))
-    assert statistics.speedup == pytest.approx(2 * 4 / (4 + 1 + 1 + 0.5 + 1.5 + 2))
+    assert statistics.speedup == pytest.approx(2 * 4 / (4 + 1 + 1.5 + 1.5 + 2))
 
 
 def test_replayed_teacher_counts_with_its_recorded_time():
@@ -78,7 +93,7 @@ def test_a_teacher_knows_its_time_or_is_timed():
     live = types.SimpleNamespace(precomputed=False, mean_seconds=None)
     for teacher, seconds in ((recording, 0.5), (unknown, None), (live, 2)):
         statistics = Statistics.of(teacher, teacher_mode="async")
-        statistics.add(types.SimpleNamespace(**vars(result(0, 1.0, teacher=2)), staleness=1))
+        statistics.add(result(0, 1.0, staleness=1, teacher=2))
         assert (statistics.teacher_seconds, statistics.asynchronous) == (seconds, True)
         assert statistics.replayed == (seconds != 2)
 
@@ -110,12 +125,12 @@ def test_accuracy_is_over_the_teacher_frames_on_which_a_student_was_scored():
 
 
 def scored():
-    """Three frames against a reference; cars are on two, and on one that no teacher saw."""
+    """Three frames against a reference; cars are on two, and on one that is no teacher frame."""
     statistics = Statistics(StreamScore(NAMES))
     first = [[50, 0, 0], [0, 40, 0], [0, 0, 10]]
     second = [[80, 0, 0], [10, 10, 0], [0, 0, 0]]
     third = [[90, 0, 0], [0, 0, 0], [5, 0, 5]]
-    statistics.add(result(3, 0.25, first, teacher=0.75, infer=0.4, update=0.6, labels=0.05))
+    statistics.add(result(3, 0.25, first, teacher=0.75, trial=0.1, update=0.9, labels=0.05))
     statistics.add(result(reference=second, infer=0.1))
     statistics.add(result(reference=third, infer=0.1))
     statistics.wall_seconds = 6.0
@@ -178,20 +193,18 @@ def test_goes_on_from_its_state(with_reference):
 
 
 def asynchronous():
-    """Ten frames of .1 s, two lessons, one of them with three updates; both late."""
+    """Ten frames of .1 s and two teacher frames, one with three updates; both late."""
     statistics = Statistics(StreamScore(NAMES), teacher_mode="async")
     right, wrong = [[9, 0, 0], [0, 1, 0], [0, 0, 0]], [[9, 0, 0], [1, 0, 0], [0, 0, 0]]
     for i in range(10):
-        seconds = {"rehearse": 0.2} if i in (2, 3, 4, 5, 8) else {}
-        seconds |= {"update": 0.4} if i in (2, 3, 4) else {}
-        lesson = {5: (3, 0.5), 8: (0, 1.0)}.get(i, ())
-        if lesson:
-            seconds["teacher"] = 2.0
+        seconds = {"update": 0.6} if i in (2, 3, 4) else {}
+        ended = {5: (3, 0.5), 8: (0, 1.0)}.get(i, (None, None))
+        if i in (5, 8):
+            seconds |= {"trial": 0.2, "teacher": 2.0}
         if i == 8:
             seconds["wait"] = 1.5
-        each = result(*(lesson or (None, None)), right if i < 6 else wrong, infer=0.1, **seconds)
-        each.staleness = {5: 2, 8: 7}.get(i, 0)
-        statistics.add(each)
+        reference, staleness = right if i < 6 else wrong, {5: 2, 8: 7}.get(i, 0)
+        statistics.add(result(*ended, reference, staleness, infer=0.1, **seconds))
     return statistics
 
 
@@ -202,12 +215,12 @@ def test_summary_of_an_asynchronous_teacher():
     # No frame's prediction had its labels.
     assert summary["mean_iou"] == summary["mean_iou_student_only"] == 0.6
     # All the work, whatever of it was at the same time; what is waited for is the teacher's.
-    assert summary["speedup"] == pytest.approx(10 * 2 / (2 * 2 + 10 * 0.1 + 5 * 0.2 + 3 * 0.4))
+    assert summary["speedup"] == pytest.approx(10 * 2 / (2 * 2 + 10 * 0.1 + 2 * 0.2 + 3 * 0.6))
     found = rows(table({**summary, "problems": []}))
     assert found["labels came after"] == "4.5 frames in the mean, at most 7"
     assert found["seconds in infer"] == "1.0, 10 × 100.0 ms"
-    assert found["seconds in rehearse"] == "1.0, 5 × 200.0 ms"
-    assert found["seconds in update"] == "1.2, 3 × 400.0 ms"
+    assert found["seconds in trial"] == "0.4, 2 × 200.0 ms"
+    assert found["seconds in update"] == "1.8, 3 × 600.0 ms"
     assert found["seconds in teacher"] == "4.0, 2 × 2000.0 ms"
 
 
@@ -259,13 +272,14 @@ def test_table_with_reference():
         "IoU person": "83.3 %, on 2 frames",
         "IoU car": "75.0 %, on 2 frames",
         "frames a second": "0.5",
-        "speedup over the teacher": "1.1×",  # 3·.75 / (.75 + .05 + .6 + .6)
+        "speedup over the teacher": "1.1×",  # 3·.75 / (.75 + .05 + .1 + .9 + .2)
     }
     assert {name: found[name] for name in expected} == expected
     assert "750.0 ms" in found["seconds in teacher"]
     assert "50.0 ms" in found["seconds in labels"]
-    assert "100.0 ms" in found["seconds in infer"]  # each frame, and again after each update
-    assert "200.0 ms" in found["seconds in update"]
+    assert "2 × 100.0 ms" in found["seconds in infer"]  # each frame without a teacher
+    assert "1 × 100.0 ms" in found["seconds in trial"]  # each teacher frame
+    assert "3 × 300.0 ms" in found["seconds in update"]
     starts = {len(line) - len(line[26:].lstrip()) for line in lines}
     assert len(starts) == 1  # one column
 
@@ -274,9 +288,8 @@ def test_table_without_reference():
     found = rows(table({**saturated(9).summary(), "problems": []}))
     assert found["teacher frames"] == "3750 (12.5 %)"
     assert found["accuracy before update"] == "75.0 %"
-    for stage, each in (("infer", (420, 7)), ("update", (900, 30)), ("decode", (120, 4))):
-        seconds, milliseconds = each
-        assert found[f"seconds in {stage}"].startswith(f"{seconds}.0, ")
-        assert f" {milliseconds}.0 ms" in found[f"seconds in {stage}"]
+    expected = {"infer": "183.8, 26250 × 7.0 ms", "trial": "236.2, 3750 × 63.0 ms"}
+    expected |= {"update": "900.0, 30000 × 30.0 ms", "decode": "120.0, 30000 × 4.0 ms"}
+    assert {stage: found[f"seconds in {stage}"] for stage in expected} == expected
     assert found["speedup over the teacher"] == "3.7×"
     assert not any("IoU" in name for name in found)

@@ -98,7 +98,8 @@ def make_student(frame_size, precision, seed, xla):
     from tensorflow import keras
 
     from jitnet_tf.student.jitnet import build_jitnet
-    from jitnet_tf.student.student import Student, dtype_policy
+    from jitnet_tf.student.devices import dtype_policy
+    from jitnet_tf.student.student import Student
 
     keras.utils.set_random_seed(seed)
     model = build_jitnet(NUM_CLASSES, dtype=dtype_policy(precision), frame_size=frame_size, xla=xla)

@@ -14,7 +14,7 @@ from jitnet_tf.base.errors import UserError
 def tensorflow_sees_gpu():
     """Whether TensorFlow is installed and has a GPU."""
     try:
-        from jitnet_tf.student.student import has_gpu
+        from jitnet_tf.student.devices import has_gpu
     except ImportError:
         return False
     return has_gpu()

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from experiments.speed.peers import FLOAT32, LOGITS_FIRST
 from experiments.speed.peers.ours import make_student
-from jitnet_tf.student.jitnet import at_half_size
+from jitnet_tf.student.architectures import half_resolution
 
 
 def classes_function(network, graph):
@@ -13,7 +13,7 @@ def classes_function(network, graph):
     network: a `peers.Network`. graph: a name of `peers.GRAPHS`.
     """
     model = make_student(network, FLOAT32).model
-    half_size = at_half_size(model)
+    half_size = half_resolution(model)
 
     @tf.function(input_signature=[tf.TensorSpec((1, *network.frame_size, 3), tf.uint8, "frame")])
     def classes(frame):

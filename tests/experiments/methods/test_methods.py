@@ -141,7 +141,7 @@ def test_flow(made, monkeypatch, name, preset, stride):
 def test_mobilenetv2_is_the_product_with_another_student(made):
     config, segmenter = made("mobilenetv2_0.8", init="some", mobilenetv2_init="another", seed=7)
     student = StudentConfig(student="mobilenetv2")
-    assert config == RunConfig("", "", "", init="another", seed=7, student=student)
+    assert config == RunConfig(init="another", seed=7, student=student)
     assert segmenter.schedule == Schedule(accuracy_threshold=0.8)
 
 
@@ -150,7 +150,7 @@ def test_mobilenetv2_is_the_product_with_another_student(made):
 
 def test_a_variant_without_changes_is_the_product(made):
     config, segmenter = made("defaults", init="some", seed=7)
-    assert config == RunConfig("", "", "", init="some", seed=7)
+    assert config == RunConfig(init="some", seed=7)
     assert segmenter.schedule == Schedule()
 
 
@@ -159,7 +159,7 @@ def test_a_variant_changes_what_its_name_says(made):
     config, segmenter = made(name, init="some", seed=7)
     student = StudentConfig(skip=False, width=1.0)
     changes = {"max_updates": 4, "learning_rate": 0.5, "optimizer": "adam", "init": "random"}
-    assert config == RunConfig("", "", "", seed=7, student=student, **changes)
+    assert config == RunConfig(seed=7, student=student, **changes)
     assert segmenter.schedule == Schedule(max_updates=4)
 
 
@@ -256,7 +256,7 @@ def test_noise_of_a_variant(made, monkeypatch):
 
 def test_a_real_students_state_takes_noise():
     """It has kernels and they change; get_state and set_state know each other's arrays."""
-    config = RunConfig("", "", "", init="random", student=StudentConfig(width=0.25))
+    config = RunConfig(init="random", student=StudentConfig(width=0.25))
     student = run.make_student(config, MAKER.groups, (64, 64))
     before = student.get_state()
     student.set_state(methods.perturbed(before, 0.1, 0))

@@ -213,7 +213,7 @@ def test_the_start_is_scored_on_its_own(moving, tmp_path, monkeypatch):
 
 def test_never_adapted_is_the_initial_student(moving, tmp_path):
     result, kept = evaluated(moving, "never_adapted", tmp_path, seed=3)
-    student = make_student(RunConfig("", "", "", seed=3), class_groups("lvs"), (64, 96))
+    student = make_student(RunConfig(seed=3), class_groups("lvs"), (64, 96))
     labels = square_scene(COUNT)[1]
     flicker = stability.Flicker(9)
     hits = union = 0
