@@ -26,8 +26,8 @@ authors and EastGit0 (dataloaders/maskrcnn_stream.py), agree:
 Plain pickles of the same under a chunk's name (driving1000.pkl) and masks as one array are accepted
 too. The authors' reader leaves out each chunk's last frame; here all frames count.
 
-A pickle is a program. `load` runs none: the few names that numpy's pickles use stand for functions
-of this module, and all others are refused.
+A pickle can name any function to call. `load` knows the few names that arrays need and refuses all
+others.
 """
 
 import hashlib
@@ -35,7 +35,6 @@ import math
 import pathlib
 import pickle
 import re
-from typing import ClassVar
 
 import numpy as np
 
@@ -50,162 +49,71 @@ PREFIX = "detectron_large_mask_rcnn_1_"
 MAX_OBJECTS = 1000
 MAX_MASK_SIDE = 1024
 MAX_COORDINATE = 2.0
-NUMBER_TYPES = re.compile("b1|[iu][1248]|f[248]")
-OBJECT_TYPE = re.compile("O[48]?")
+DTYPES = re.compile("b1|[iu][1248]|f[248]|O[48]?")
 
 
-class _Type:
-    """Stands in for numpy.dtype: of plain numbers, or "object"."""
+class _Dtype:
+    """Stands in for numpy.dtype, whose state can be forged so that arrays reach foreign memory."""
 
     def __init__(self, name, *_):
-        self.is_object = OBJECT_TYPE.fullmatch(name) is not None
-        if not self.is_object and not NUMBER_TYPES.fullmatch(name):
+        if not DTYPES.fullmatch(name):
             raise ValueError(f"an array of type {name[:20]!r}")
-        self._name, self._order = name, "<"
+        self.dtype = np.dtype(name)
 
     def __setstate__(self, state):
-        _, self._order, *structure = state[:5]
-        if self._order not in ("<", ">", "|") or any(part is not None for part in structure):
-            raise ValueError("an array of structures")
-
-    def decode(self, data):
-        """Bytes → their numbers, [n]."""
-        # Python 2 has one type for both text and bytes.
-        data = data.encode("latin1") if isinstance(data, str) else data
-        return np.frombuffer(data, np.dtype(self._order + self._name))
+        self.dtype = self.dtype.newbyteorder(state[1])
 
 
-class _Array:
-    """Stands in for numpy.ndarray.
-
-    Attributes:
-      numbers: the array, where it is one of numbers.
-      objects: list of its elements, where it is one of objects.
-    """
-
-    __slots__ = ("numbers", "objects")
-
-    def __init__(self):
-        self.numbers = self.objects = None
+class _Array(np.ndarray):
+    """An array whose dtype comes as a `_Dtype`."""
 
     def __setstate__(self, state):
-        _, shape, kind, is_fortran, data = state
-        if type(kind) is not _Type:
-            raise ValueError("an array of another class of numbers")
-        if any(type(side) is not int or side < 0 for side in shape) or len(shape) > 4:
-            raise ValueError("an array of a shape that cannot be")
-        found = data if kind.is_object else kind.decode(data)
-        if len(found) != math.prod(shape):
-            raise ValueError(f"an array of shape {tuple(shape)} with {len(found)} elements")
-        if kind.is_object:
-            self.objects = list(data)
-        else:
-            self.numbers = found.reshape(shape, order="F" if is_fortran else "C")
-
-
-class _Callable:
-    """What a name in the pickle stands for. Nothing in a pickle can change it."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function):
-        self._function = function
-
-    def __call__(self, *arguments):
-        return self._function(*arguments)
-
-    def __setstate__(self, _):
-        raise ValueError("a function that is changed")
-
-
-def _new_array(kind, *_):
-    if kind is not _NDARRAY:
-        raise ValueError("an array of another class")
-    return _Array()
-
-
-def _scalar(kind, data):
-    if type(kind) is not _Type:
-        raise ValueError("a number of another class")
-    (number,) = kind.decode(data)
-    return number.item()
-
-
-def _encode(text, encoding):
-    if type(text) is not str or encoding != "latin1":
-        raise ValueError("bytes in another encoding")
-    return text.encode("latin1")
-
-
-_NDARRAY = object()
-_RECONSTRUCT, _SCALAR = _Callable(_new_array), _Callable(_scalar)
-_STAND_INS = {
-    ("numpy", "ndarray"): _NDARRAY,
-    ("numpy", "dtype"): _Callable(_Type),
-    # numpy 1 and 2
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy.core.multiarray", "scalar"): _SCALAR,
-    ("numpy._core.multiarray", "scalar"): _SCALAR,
-    # how Python 3 writes bytes for Python 2
-    ("_codecs", "encode"): _Callable(_encode),
-    ("__builtin__", "bytes"): _Callable(lambda: b""),
-}
+        version, shape, kind, is_fortran, data = state
+        if kind.dtype == object and math.prod(shape) != len(data):  # numpy reserves it all first
+            raise ValueError(f"an array of shape {shape} with {len(data)} elements")
+        super().__setstate__((version, shape, kind.dtype, is_fortran, data))
 
 
 class _RefusedError(Exception):
     """The pickle names something that is not numpy's."""
 
 
-# The one in Python, since the faster one in C reserves as much memory as a pickle tells it to.
-class _Unpickler(pickle._Unpickler):
-    """Gives plain containers, numbers, text and `_Array`; calls nothing but `_STAND_INS`."""
+class _Unpickler(pickle.Unpickler):
+    """Makes plain containers, numbers, text and arrays, and refuses any other class.
 
-    # A bytearray, too, is reserved as long as a pickle tells. What else is missing here has keys
-    # that are hashed, and a tuple of tuples of tuples … is hashed until the stack is full.
-    dispatch: ClassVar = {
-        code: load
-        for code, load in pickle._Unpickler.dispatch.items()
-        if code not in b"".join((pickle.BYTEARRAY8, pickle.EMPTY_SET, pickle.FROZENSET))
-    }
-
-    def load_setitem(self):
-        self._check_keys(self.stack[-2:-1])
-        super().load_setitem()
-
-    def load_setitems(self):
-        self._check_keys(self.stack[::2])
-        super().load_setitems()
-
-    def load_dict(self):
-        self._check_keys(self.stack[::2])
-        super().load_dict()
-
-    dispatch[pickle.SETITEM[0]] = load_setitem
-    dispatch[pickle.SETITEMS[0]] = load_setitems
-    dispatch[pickle.DICT[0]] = load_dict
-
-    @staticmethod
-    def _check_keys(keys):
-        if any(type(key) not in (int, float, str) for key in keys):
-            raise ValueError("a dictionary by other keys than numbers or text")
+    A hostile pickle can waste memory or end the process, but not run a program: it gets nothing of
+    numpy's to call, only the methods below, which its BUILD opcodes cannot redefine.
+    """
 
     def find_class(self, module, name):
-        if (module, name) not in _STAND_INS:
-            raise _RefusedError(f"{module}.{name}")
-        return _STAND_INS[module, name]
+        known = {
+            "numpy.ndarray": (),  # only ever an argument of _reconstruct
+            "numpy.dtype": _Dtype,
+            "numpy.core.multiarray._reconstruct": self._empty_array,
+            "numpy.core.multiarray.scalar": self._number,
+            "_codecs.encode": str.encode,  # how Python 3 writes bytes for Python 2
+            "__builtin__.bytes": bytes,
+        }
+        full_name = f"{module}.{name}"
+        try:
+            return known[full_name.replace("numpy._core.", "numpy.core.")]  # numpy 2, numpy 1
+        except KeyError:
+            raise _RefusedError(full_name) from None
 
-    def get_extension(self, code):
-        raise _RefusedError(f"extension {code}")
+    def _empty_array(self, *_):
+        return np.ndarray.__new__(_Array, 0)
+
+    def _number(self, kind, data):
+        data = data.encode("latin1") if isinstance(data, str) else data  # Python 2's bytes
+        (number,) = np.frombuffer(data, kind.dtype)
+        return number.item()
 
 
 def load(path):
     """Reads a chunk's predictions: frame number → entry, to be given to `instances_of`.
 
-    Takes about as much memory as the file is large.
-
     Raises:
-      UserError: no such file, damaged, none of LVS, or one that would run a program.
+      UserError: no such file, damaged, not of LVS, or one that could run a program.
     """
     try:
         with open(path, "rb") as file:
@@ -216,7 +124,7 @@ def load(path):
                 np.lib.format.read_array_header_1_0(file)
             found = _Unpickler(file, encoding="latin1").load()
         if is_npy:
-            (found,) = found.objects
+            found = found.item()
         if type(found) is not dict or any(int(frame) != frame for frame in found):
             raise ValueError("no dictionary by frame number")
         return {int(frame): entry for frame, entry in found.items()}
@@ -266,8 +174,6 @@ def _items(found):
     """The elements of a list, a tuple, an array, or of None, which has none."""
     if found is None:
         return ()
-    if type(found) is _Array:
-        found = found.objects if found.numbers is None else found.numbers
     if not isinstance(found, list | tuple | np.ndarray):
         raise TypeError(f"something ({type(found).__name__}) in place of a list or an array")
     return found
@@ -275,8 +181,6 @@ def _items(found):
 
 def _numbers(found, shape):
     """An array of numbers of this shape, where None is a side of any length."""
-    if type(found) is _Array:
-        found = found.numbers
     if isinstance(found, list | tuple) and any(type(n) not in (int, float) for n in found):
         raise TypeError("a list of other things than numbers")
     found = np.asarray(found)
