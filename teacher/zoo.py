@@ -9,7 +9,6 @@ folder holds of a teacher:
     NAME.unpacking/, NAME.lock  used while fetching
 """
 
-import contextlib
 import dataclasses
 import gzip
 import os
@@ -19,17 +18,12 @@ import sys
 import tarfile
 import zlib
 
+import filelock
 import platformdirs
 from absl import flags
 
 from jitnet_tf.base.errors import UserError
 from teacher import download
-
-try:
-    import fcntl
-except ImportError:  # Windows: unlocked, one fetch at a time is the user's to see to
-    fcntl = None
-
 
 @dataclasses.dataclass(frozen=True)
 class ZooModel:
@@ -84,7 +78,7 @@ def fetch(name: str, cache: str | os.PathLike | None = None) -> pathlib.Path:
         if saved_model.is_dir():
             return saved_model
         cache.mkdir(parents=True, exist_ok=True)
-        with _locked(cache / f"{name}.lock"):
+        with _acquire(cache / f"{name}.lock"):
             if not saved_model.is_dir():  # else another process brought it while we waited
                 _bring(ZOO[name], cache)
     except OSError as error:  # `download` makes UserErrors of the network's: this is the disk
@@ -100,20 +94,17 @@ def _cache_folder(cache: str | os.PathLike | None = None) -> pathlib.Path:
     return pathlib.Path(cache or os.environ.get("JITNET_TF_CACHE") or default).expanduser()
 
 
-@contextlib.contextmanager
-def _locked(path: pathlib.Path):
-    """Holds the lock file `path`, which a killed process lets go of; waits for it if need be.
+def _acquire(path: pathlib.Path):
+    """Returns the lock of the file `path`, held until its block ends; waits for it if need be.
 
     Two downloads at once would mix their bytes in one file.
     """
-    with open(path, "w") as file:
-        if fcntl:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f"waiting for another process, which holds {path}", file=sys.stderr)
-                fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    lock = filelock.FileLock(path)
+    try:
+        return lock.acquire(blocking=False)
+    except filelock.Timeout:
+        print(f"waiting for another process, which holds {path}", file=sys.stderr)
+        return lock.acquire()
 
 
 def _bring(model: ZooModel, cache: pathlib.Path) -> None:

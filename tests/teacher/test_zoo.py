@@ -64,7 +64,8 @@ def assert_good(saved_model, cache):
     assert saved_model == cache / NAME / "saved_model"
     assert (saved_model / "saved_model.pb").read_bytes() == b"graph"
     assert (saved_model / "variables" / "variables.data").read_bytes() == WEIGHTS
-    assert {path.name for path in cache.iterdir()} == {NAME, f"{NAME}.sha256", f"{NAME}.lock"}
+    kept = {path.name for path in cache.iterdir()}
+    assert kept - {f"{NAME}.lock"} == {NAME, f"{NAME}.sha256"}
 
 
 def message(call, *arguments):
@@ -161,7 +162,7 @@ def test_tarball_that_reaches_outside_is_refused(server, tmp_path, members):
     server.body = tarball({f"{NAME}/saved_model/saved_model.pb": b"graph", **members})
     assert "outside" in message(zoo.fetch, NAME, cache)
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
-    assert [path.name for path in cache.iterdir()] == [f"{NAME}.lock"]
+    assert {path.name for path in cache.iterdir()} <= {f"{NAME}.lock"}
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
@@ -223,7 +224,6 @@ def test_kill_while_unpacking_leaves_no_model(server, tmp_path, monkeypatch):
     assert server.asked() == [None, f"bytes={len(server.body)}-"]
 
 
-@pytest.mark.skipif(zoo.fcntl is None, reason="no file locks on this system")
 def test_two_at_once_download_once(server, tmp_path, monkeypatch):
     waiting = threading.Event()
     monkeypatch.setattr(zoo, "print", lambda *_, **__: waiting.set(), raising=False)
