@@ -260,9 +260,8 @@ def define_flags():
     )
 
 
-def main(argv):
+def main():
     """See the module."""
-    del argv
     study = STUDIES[FLAGS.study]
     command.check_plot()
     names = None if FLAGS.print else evaluate(study)

@@ -252,9 +252,8 @@ def select(names, listed):
     return [stream for stream in listed if not names or stream.name in names]
 
 
-def main(argv):
+def main():
     """See the module."""
-    del argv
     if (FLAGS.output is None) == (FLAGS.print is None):
         raise UserError("give either --output=FILE.json, to measure, or --print=FILE.json")
     if FLAGS.print is not None:

@@ -246,9 +246,8 @@ def _describe():
     return provenance.describe(), versions()
 
 
-def main(argv):
+def main():
     """See the module."""
-    del argv
     if (FLAGS.json is None) == (FLAGS.print is None):
         raise UserError("give either --json=FILE, to measure, or --print=FILE")
     if FLAGS.print is not None:

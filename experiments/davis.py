@@ -103,9 +103,8 @@ def define_flags():
     )
 
 
-def main(argv):
+def main():
     """See the module."""
-    del argv
     if FLAGS.print:
         print(davis.report(jobs.load_all(FLAGS.print)))
         return

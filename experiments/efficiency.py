@@ -179,9 +179,8 @@ def define_flags():
     flags.DEFINE_float("teacher_ms", None, "What the teacher takes. Default: as recorded.", 0.001)
 
 
-def main(argv):
+def main():
     """See the module."""
-    del argv
     command.check_plot()
     if FLAGS.print:
         found = jobs.load_all(FLAGS.print)

@@ -44,9 +44,8 @@ def define_flags():
     flags.DEFINE_string("method", "jitnet_0.9", "Whose predictions to show.")
 
 
-def main(argv):
+def main():
     """See the module."""
-    del argv
     figures.check_output(FLAGS.output)
     results = figures.results_of(jobs.load_all(FLAGS.results), [FLAGS.method], FLAGS.streams)
     figures.save(draw(results, FLAGS.results, FLAGS.method), FLAGS.output)

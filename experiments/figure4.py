@@ -119,9 +119,8 @@ def define_flags():
     flags.DEFINE_string("logdir", None, "Folder for TensorBoard events of the same. Default: none.")
 
 
-def main(argv):
+def main():
     """See the module."""
-    del argv
     figures.check_output(FLAGS.output)
     if len(FLAGS.methods) > len(figures.COLORS):
         raise UserError(f"--methods: {len(figures.COLORS)} at most fit into one diagram")

@@ -212,9 +212,8 @@ def render(values):
     )
 
 
-def main(argv):
+def main():
     """See the module."""
-    del argv
     if (FLAGS.export is None) == (FLAGS.run is None):
         raise UserError("give either --export=FOLDER, to write modules, or --run=FOLDER")
     if FLAGS.export is not None:

@@ -100,9 +100,8 @@ def _number(value, sign=""):
     return format(value, f"{sign}d" if isinstance(value, int) else f"{sign}.1f")
 
 
-def main(argv):
+def main():
     """See the module."""
-    del argv
     print(report(jobs.load_all(FLAGS.random), jobs.load_all(FLAGS.pretrained)))
 
 

@@ -61,9 +61,8 @@ def measure(session, seconds):
     return found
 
 
-def main(argv):
+def main():
     """See the module."""
-    del argv
     with tempfile.TemporaryDirectory() as logdir:
         config = pretrain.new_config(logdir)
         command_line.import_tensorflow()

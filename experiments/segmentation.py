@@ -320,9 +320,8 @@ def render(values):
     return "\n\n".join([*paragraphs, NOTES])
 
 
-def main(argv):
+def main():
     """See the module."""
-    del argv
     if (FLAGS.output is None) == (FLAGS.print is None):
         raise UserError("give either --output=FILE.json, to evaluate, or --print=FILE.json")
     if FLAGS.print is not None:

@@ -287,9 +287,8 @@ def render(table):
     return "\n\n".join(parts)
 
 
-def main(argv):
+def main():
     """See the module."""
-    del argv
     if (FLAGS.output is None) == (FLAGS.print is None):
         raise UserError("give either --output=FILE.json, to measure, or --print=FILE.json")
     if FLAGS.print is not None:

@@ -47,9 +47,8 @@ def define_flags():
     flags.DEFINE_string("pwcnet_small", None, "Converted weights of small PWC-Net, flow fast.")
 
 
-def main(argv):
+def main():
     """See the module."""
-    del argv
     if FLAGS.print:
         print(table2.report(jobs.load_all(FLAGS.print)))
         return

@@ -87,9 +87,8 @@ def define_flags():
     flags.DEFINE_float("osvos_scale", d.osvos_scale, "Scale of frames on their way into OSVOS.")
 
 
-def main(argv):
+def main():
     """See the module."""
-    del argv
     if FLAGS.print:
         print(table3.report(jobs.load_all(FLAGS.print)))
         return

@@ -72,9 +72,8 @@ def config_to_resume():
     return config
 
 
-def main(argv):
+def main():
     """Runs or resumes a distillation and prints its report."""
-    del argv
     config = config_to_resume() if FLAGS.resume else new_config()
     if config.teacher_mode == ASYNC:
         process.share_gpus()

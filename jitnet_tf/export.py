@@ -82,9 +82,8 @@ def put_in_place(new, output, aside):
             os.replace(aside, output)
 
 
-def main(argv):
+def main():
     """See the module."""
-    del argv
     output = pathlib.Path(FLAGS.output)
     if FLAGS.quantize != "none" and FLAGS.format != "tflite":
         raise UserError("--quantize is for --format=tflite: a SavedModel keeps its float32 weights")

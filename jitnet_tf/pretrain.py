@@ -55,9 +55,8 @@ def new_config():
     return PretrainConfig(**given)
 
 
-def main(argv):
+def main():
     """Runs or resumes a pretraining and prints its report."""
-    del argv
     config = resumed_config(PretrainConfig) if FLAGS.resume else new_config()
     # Only now: TensorFlow takes seconds to import, and flag errors should not.
     command_line.import_tensorflow()

@@ -188,9 +188,8 @@ def check_takes_photographs(spec):
         )
 
 
-def main(argv):
+def main():
     """See the module."""
-    del argv
     # Before TensorFlow, which takes seconds.
     check_takes_photographs(FLAGS.teacher)
     images.names(FLAGS.images)

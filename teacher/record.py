@@ -110,9 +110,8 @@ def record(source, teacher, header):
     return recorder.count
 
 
-def main(argv):
+def main():
     """See the module."""
-    del argv
     from jitnet_tf import video
 
     size = video.parse_size(FLAGS.frame_size) if FLAGS.frame_size else None

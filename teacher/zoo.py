@@ -25,6 +25,7 @@ from absl import flags
 from jitnet_tf.base.errors import UserError
 from teacher import download
 
+
 @dataclasses.dataclass(frozen=True)
 class ZooModel:
     """A published teacher; `ms` and the mAPs are what its publisher states, not ours."""
@@ -161,7 +162,7 @@ def define_flags() -> None:
     flags.DEFINE_string("fetch", None, "Name of the teacher to bring to disk.")
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Prints the folder of the teacher that --fetch names, or the list of all teachers."""
     if flags.FLAGS.fetch:
         print(fetch(flags.FLAGS.fetch))

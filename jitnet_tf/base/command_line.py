@@ -50,15 +50,15 @@ def _parse(argv):
 
 
 def main(function, argv=None):
-    """Parses the flags and runs `function(argv)`, turning UserError into one line and status 2.
+    """Parses the flags and runs `function()`; a UserError becomes one line and exit status 2.
 
-    argv: program name and arguments; default, the process's.
+    argv: program name and arguments; by default the process's.
     """
 
-    def guarded(argv):
+    def guarded(_):
         logging.set_verbosity(logging.ERROR)
         try:
-            function(argv)
+            function()
         except UserError as error:
             _fail(error)
         except KeyboardInterrupt:

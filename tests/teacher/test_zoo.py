@@ -297,7 +297,7 @@ def test_main_lists_and_fetches(server, tmp_path, monkeypatch, capsys):
 
     def run(fetch=None):
         monkeypatch.setattr(zoo.flags, "FLAGS", types.SimpleNamespace(fetch=fetch))
-        zoo.main(["zoo"])
+        zoo.main()
         return capsys.readouterr().out
 
     def row():

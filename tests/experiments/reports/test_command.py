@@ -26,8 +26,7 @@ class Example:
     def __init__(self, settings=None):
         self.settings = settings or methods.Settings()
 
-    def main(self, argv):
-        del argv
+    def main(self):
         listed = command.listed_streams()
         place = flags.FLAGS.results
         command.make_results(listed, NAMES, self.settings, place, evaluate="its own")
@@ -148,8 +147,7 @@ def test_settings_are_those_that_there_are_flags_for():
             flags.DEFINE_integer("oracle_steps", 7, "")
 
         @staticmethod
-        def main(argv):
-            del argv
+        def main():
             assert command.settings() == methods.Settings(init="random", oracle_steps=7)
 
     assert run_command(Settings(), "--init=random") == 0
@@ -168,8 +166,7 @@ class Shown:
         command.define_flags()
         command.define_plot_flag("x")
 
-    def main(self, argv):
-        del argv
+    def main(self):
         command.check_plot()
         command.show("a table", self._draw, "x")
 
