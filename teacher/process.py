@@ -13,7 +13,7 @@ from absl import logging
 
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.base.interrupt import kept_from_children
+from jitnet_tf.base.interrupt import blocked_in_children
 from teacher import PRECOMPUTED, Teacher, open_teacher, saved_model_folder
 
 LOWEST_PRIORITY = 19
@@ -133,7 +133,7 @@ class ProcessTeacher(Teacher):
         """A Future of a call in the teacher's process."""
         answer = concurrent.futures.Future()
         try:
-            with kept_from_children():
+            with blocked_in_children():
                 asked = self._pool.submit(function, *arguments)
         except BrokenProcessPool:
             answer.set_exception(_died())

@@ -14,7 +14,7 @@ from experiments import methods
 from experiments.protocol import evaluation, streams
 from jitnet_tf.base import files
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.base.interrupt import StopRequest, kept_from_children
+from jitnet_tf.base.interrupt import StopRequest, blocked_in_children
 
 RESULT = "result.json"
 MASKS = "masks"
@@ -201,5 +201,5 @@ def run(pairs, settings, results, jobs, evaluate=evaluation.evaluate):
 
 def _submit(pool, *arguments):
     """Hands a pair to a pool, which may start a worker for it."""
-    with kept_from_children():
+    with blocked_in_children():
         return pool.submit(_work, *arguments)

@@ -1,1 +1,1 @@
-"""The ground under all packages: errors, commands, files, threads; imports nothing above."""
+"""Foundations: errors, the command line, files, checkpoints, threads. Imports no other package."""

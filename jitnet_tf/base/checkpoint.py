@@ -1,4 +1,4 @@
-"""A run's whole state in one file, replaced atomically."""
+"""Checkpoints: named arrays and JSON values in one .npz file, replaced atomically."""
 
 import json
 import os
@@ -10,16 +10,23 @@ from jitnet_tf.base import files
 from jitnet_tf.base.errors import UserError
 
 NAME = "checkpoint.npz"
-WEIGHTS = "weights.npz"  # a pretrained student alone, without what training goes on with
-# Files of a run that only ever grow; a checkpoint remembers how far.
+WEIGHTS = "weights.npz"  # of a pretrained student, without the state of its training
+# Files of a run that only grow; a checkpoint keeps their sizes.
 GROWING = ("frames.jsonl", "events.out.tfevents.*")
 _PROGRESS = "progress.json"
 
 
 def save(directory, arrays, progress, name=NAME):
-    """Saves a student's state and where the run stands.
+    """Writes a checkpoint.
 
-    arrays: name → numpy array. progress: anything that JSON holds.
+    Args:
+      directory: its folder, which exists.
+      arrays: name → numpy array.
+      progress: any JSON value.
+      name: of the file.
+
+    Raises:
+      OSError: it cannot be written; an earlier checkpoint stays.
     """
     packed = np.frombuffer(json.dumps(progress).encode(), np.uint8)
     files.write_atomically(
@@ -29,10 +36,10 @@ def save(directory, arrays, progress, name=NAME):
 
 
 def load(path):
-    """Reads a checkpoint file, or that of a run directory: (arrays, progress).
+    """Reads a checkpoint file, or the one of a run directory; returns (arrays, progress).
 
     Raises:
-      UserError: there is none, or the file is something else or damaged.
+      UserError: it is missing, damaged or another kind of file.
     """
     path = pathlib.Path(path)
     if path.is_dir():
@@ -43,29 +50,33 @@ def load(path):
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return arrays, json.loads(arrays.pop(_PROGRESS).tobytes())
-    except Exception as error:  # numpy and zipfile raise many kinds, for one user-visible fact
+    except Exception as error:  # numpy and zipfile raise many kinds, for one mistake of the user
         raise UserError(f"{str(path)!r} is not a checkpoint of jitnet_tf ({error})") from error
 
 
 def growing_files(directory):
-    """The run's growing files: name → size in bytes. Take it when they are flushed."""
+    """Returns the sizes in bytes of a run's growing files, by name. Flush them first."""
     directory = pathlib.Path(directory)
     paths = [path for pattern in GROWING for path in directory.glob(pattern)]
     return {path.name: path.stat().st_size for path in paths}
 
 
 def cut_back(directory, sizes):
-    """Takes the growing files back to sizes once told by `growing_files`; drops later ones.
+    """Truncates the growing files to earlier sizes, and deletes those without one.
+
+    Args:
+      directory: the run's.
+      sizes: a result of `growing_files`.
 
     Raises:
-      UserError: one is missing or shorter, which only other programs and power cuts do.
+      UserError: a file is missing or too short: another program or a power cut changed it.
     """
     found = growing_files(directory)
     for name, size in sizes.items():
         if found.get(name, -1) < size:
             raise UserError(
-                f"{name} in {str(directory)!r} is not what it was at the checkpoint: the run "
-                "cannot go on; give --overwrite to start it again"
+                f"{name} in {str(directory)!r} is missing or shorter than at the checkpoint: the "
+                "run cannot be resumed; start it again with --overwrite"
             )
     for name in found:
         path = pathlib.Path(directory) / name

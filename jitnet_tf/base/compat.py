@@ -1,4 +1,4 @@
-"""What differs between the two TensorFlow versions that the project runs on, and nothing else."""
+"""The differences between TensorFlow 2.15 (Keras 2) and later versions (Keras 3)."""
 
 import os
 
@@ -7,12 +7,12 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 
 def weight_name(variable):
-    """A weight's own name: of 'conv/kernel:0' in Keras 2 and of 'kernel' in Keras 3, 'kernel'."""
+    """Returns a weight's own name: 'kernel' of 'conv/kernel:0' (Keras 2) and 'kernel' (Keras 3)."""
     return variable.name.split("/")[-1].split(":")[0]
 
 
 def tflite_interpreter(content):
-    """An interpreter of a TFLite model's bytes: TensorFlow's own up to 2.15, then LiteRT's."""
+    """Returns an interpreter of a TFLite model: LiteRT's if installed, else TensorFlow's."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
@@ -21,9 +21,9 @@ def tflite_interpreter(content):
 
 
 def tflite_converter(function):
-    """A TFLite converter of a tf.function of one argument that returns a dictionary.
+    """Returns a TFLite converter for a tf.function of one argument that returns a dictionary.
 
-    Its variables are made constants first: of Keras 3's, the converter would keep the names alone.
+    Variables become constants first: of Keras 3's variables the converter loses the values.
     """
     concrete = function.get_concrete_function()
     frozen = convert_variables_to_constants_v2(concrete)

@@ -1,9 +1,9 @@
-"""The one exception that a user is meant to read."""
+"""The exception whose message is for the user."""
 
 
 class UserError(Exception):
-    """Input, flags or files that cannot be worked with.
+    """Invalid input, flags or files.
 
-    The message is one line: what is wrong, then what to do. Entry points print it and exit with
-    status 2 (see `cli.main`); anything else that escapes is a bug and keeps its traceback.
+    The message is one line: what is wrong, then what to do. Commands print it and exit with status
+    2 (see `command_line.main`); any other exception that escapes is a bug and keeps its traceback.
     """

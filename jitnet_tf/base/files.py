@@ -1,13 +1,18 @@
-"""Files that are replaced atomically."""
+"""Atomic writes."""
 
 import os
 import pathlib
 
 
 def write_atomically(path, write):
-    """Calls write(binary file) on a temporary neighbour and moves that to `path`.
+    """Writes a file so that it holds the old content or the new one, even after a kill.
 
-    Killed at any moment, `path` holds the old content or the new one. OSError passes through.
+    Args:
+      path: the file.
+      write: called with a temporary binary file beside it, which then replaces it.
+
+    Raises:
+      OSError: the disk is full, the folder is missing, or the like.
     """
     path = pathlib.Path(path)
     temporary = path.with_name(path.name + ".tmp")
@@ -22,5 +27,5 @@ def write_atomically(path, write):
 
 
 def write_text(path, text):
-    """Writes a text file atomically."""
+    """Writes a text file atomically, as UTF-8."""
     write_atomically(path, lambda file: file.write(text.encode("utf-8")))

@@ -8,6 +8,7 @@ WIDTH = 100
 COLUMN = 32  # where the explanations begin
 GROUPS = {}  # flag's name → heading; for whoever defines flags to fill
 FLAGS_OF_ALL = "Flags"  # the heading of those without one
+FOREIGN = ("absl", "tensorflow")  # packages that define flags of their own
 FLAGFILE = (
     "--flagfile=FILE",
     "Read flags from a file, one --name=value a line. Flags after it on the command line win.",
@@ -18,11 +19,11 @@ def text(about, flag_values=flags.FLAGS):
     """Returns the help: the command's docstring, and its flags by group.
 
     Flags are listed in the order of their definition, with default, choices and bounds. Those that
-    absl defines for every program are left out, except --flagfile.
+    absl and TensorFlow define for every program are left out, except --flagfile.
     """
     groups = {}
     for module, defined in flag_values.flags_by_module_dict().items():
-        if module.partition(".")[0] == "absl":
+        if module.partition(".")[0] in FOREIGN:
             continue
         for flag in defined:
             group = groups.setdefault(GROUPS.get(flag.name, FLAGS_OF_ALL), {})

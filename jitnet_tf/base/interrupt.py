@@ -1,4 +1,4 @@
-"""Ctrl-C between frames."""
+"""Ctrl-C and SIGTERM: stop between frames, and never in a child process."""
 
 import contextlib
 import signal
@@ -6,10 +6,11 @@ import threading
 
 
 @contextlib.contextmanager
-def kept_from_children():
-    """Ctrl-C never reaches processes begun in the block: their parent says when to stop.
+def blocked_in_children():
+    """Blocks Ctrl-C in processes started in the block: their parent ends them.
 
-    They inherit that it is blocked, also while they start. Not on platforms without such masks.
+    They inherit the signal mask, so it holds while they start, too. Does nothing on platforms
+    without signal masks.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -22,10 +23,13 @@ def kept_from_children():
 
 
 class StopRequest:
-    """Turns the first Ctrl-C or SIGTERM into a request to stop between frames.
+    """Turns the first Ctrl-C or SIGTERM into a request to stop, for a loop to check.
 
-    A frame is never left half-learned; a second signal interrupts at once. Outside the main thread,
-    where Python allows no handlers, nothing is changed.
+    Frames are thus completed; a second signal raises KeyboardInterrupt. Does nothing outside the
+    main thread, where Python allows no signal handlers.
+
+    Attributes:
+      made: whether to stop.
     """
 
     def __init__(self):

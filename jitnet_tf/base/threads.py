@@ -1,19 +1,19 @@
-"""Work beside the loop over frames, each kind in one thread, in order and bounded."""
+"""Decoding and output in threads beside the loop over frames, in order and bounded."""
 
 import collections
 from concurrent.futures import ThreadPoolExecutor
 
-# Frames that wait at most. More would only smooth longer stalls, at megabytes each.
+# Most frames that wait. More would only smooth longer stalls, at megabytes each.
 DEPTH = 4
 
 
 def prefetch(iterator):
-    """Yields an iterator's items, taken from it up to DEPTH items ahead in a thread.
+    """Yields an iterator's items, which a thread takes up to DEPTH items ahead.
 
-    What the iterator raises is raised in its place. Close the generator before the iterator's
-    resources.
+    An exception of the iterator is raised after the items before it. Close the generator before the
+    resources of the iterator.
     """
-    with ThreadPoolExecutor(1, "ahead") as executor:
+    with ThreadPoolExecutor(1, "prefetch") as executor:
         coming = collections.deque()
         try:
             end = object()
@@ -29,19 +29,19 @@ def prefetch(iterator):
 
 
 class Worker:
-    """Calls a function on items in a thread, in their order, at most DEPTH behind.
+    """Calls a function on items in a thread, in their order, at most DEPTH items behind.
 
-    Once it has raised, the function is called no more: every later call and `wait` raises that.
+    After an exception the function is not called again: `__call__` and `wait` raise the exception.
     """
 
     def __init__(self, function):
         self._function = function
-        self._executor = ThreadPoolExecutor(1, "behind")
+        self._executor = ThreadPoolExecutor(1, "worker")
         self._waiting = collections.deque()
         self._error = None
 
     def __call__(self, item):
-        """Hands an item over, waiting for an earlier one while too many wait."""
+        """Hands over an item; blocks while DEPTH items wait."""
         if self._error:
             raise self._error
         self._waiting.append(self._executor.submit(self._work, item))
@@ -49,14 +49,14 @@ class Worker:
             self._waiting.popleft().result()
 
     def wait(self):
-        """Waits for all items handed over."""
+        """Waits until all items are done."""
         while self._waiting:
             self._waiting.popleft().result()
         if self._error:
             raise self._error
 
     def close(self):
-        """Ends the thread after the items handed over."""
+        """Finishes the items handed over and ends the thread."""
         self._executor.shutdown()
 
     def _work(self, item):

@@ -15,19 +15,19 @@ def counting(taken, end):
     raise OSError("gone")
 
 
-def test_ahead_yields_all_in_order_and_then_what_was_raised():
+def test_prefetch_yields_all_in_order_and_then_raises():
     items = prefetch(counting([], 10))
     assert [next(items) for _ in range(10)] == list(range(10))
     with pytest.raises(OSError, match="gone"):
         next(items)
 
 
-def test_ahead_ends_as_its_iterator_does():
+def test_prefetch_ends_with_its_iterator():
     assert list(prefetch(iter(range(3)))) == [0, 1, 2]
     assert list(prefetch(iter([]))) == []
 
 
-def test_ahead_takes_from_another_thread_and_no_more_than_its_depth():
+def test_prefetch_takes_at_most_its_depth_ahead_in_one_other_thread():
     taken, threads = [], set()
 
     def noting():
@@ -63,29 +63,30 @@ def test_closing_waits_for_the_item_being_taken():
     assert ended == [True]
 
 
-def test_behind_works_in_order_in_one_other_thread():
+def test_worker_works_in_order_in_one_other_thread():
     done, threads = [], set()
 
     def work(item):
         threads.add(threading.get_ident())
         done.append(item)
 
-    behind = Worker(work)
+    worker = Worker(work)
     for i in range(50):
-        behind(i)
-    behind.wait()
+        worker(i)
+    worker.wait()
     assert done == list(range(50))
-    assert len(threads - {threading.get_ident()}) == len(threads) == 1
-    behind.close()
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+    worker.close()
 
 
-def test_behind_holds_no_more_than_its_depth():
+def test_worker_holds_at_most_its_depth():
     let_go, handed_over = threading.Event(), []
-    behind = Worker(lambda item: let_go.wait(10))
+    worker = Worker(lambda item: let_go.wait(10))
 
     def hand_over():
         for i in range(DEPTH + 3):
-            behind(i)
+            worker(i)
             handed_over.append(i)
 
     thread = threading.Thread(target=hand_over)
@@ -96,10 +97,10 @@ def test_behind_holds_no_more_than_its_depth():
     let_go.set()
     thread.join(10)
     assert len(handed_over) == DEPTH + 3
-    behind.close()
+    worker.close()
 
 
-def test_what_behind_raises_reaches_the_caller_and_ends_its_work():
+def test_an_exception_reaches_the_caller_and_ends_the_work():
     done = []
 
     def work(item):
@@ -107,32 +108,28 @@ def test_what_behind_raises_reaches_the_caller_and_ends_its_work():
             raise OSError("disk full")
         done.append(item)
 
-    behind = Worker(work)
+    worker = Worker(work)
     for i in range(3):
-        behind(i)
-    behind._executor.submit(int).result()  # after them
-    with pytest.raises(OSError, match="disk full"):
-        behind(3)
-    with pytest.raises(OSError, match="disk full"):
-        behind.wait()
-    with pytest.raises(OSError, match="disk full"):
-        behind(101)
-    with pytest.raises(OSError, match="disk full"):
-        behind.wait()
-    behind.close()
+        worker(i)
+    for _ in range(2):
+        with pytest.raises(OSError, match="disk full"):
+            worker.wait()
+        with pytest.raises(OSError, match="disk full"):
+            worker(3)
+    worker.close()
     assert done == [0, 1]
 
 
-def test_behind_finishes_what_was_handed_over_when_closed():
+def test_worker_finishes_its_items_when_closed():
     done, begin = [], threading.Event()
 
     def work(item):
         begin.wait(10)
         done.append(item)
 
-    behind = Worker(work)
+    worker = Worker(work)
     for i in range(DEPTH):
-        behind(i)
+        worker(i)
     begin.set()
-    behind.close()
+    worker.close()
     assert done == list(range(DEPTH))
