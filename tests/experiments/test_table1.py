@@ -168,7 +168,7 @@ def refused(tmp_path, monkeypatch, capsys):
         ([], "either --output=FILE.json, to measure, or --print"),
         (["--output=a.json", "--print=b.json"], "either"),
         (["--output=/proc/none/a.json"], "cannot be written"),
-        (["--output=a.json", "--frame_size=big"], "'big' is no frame size"),
+        (["--output=a.json", "--frame_size=big"], "'big'"),
         (["--output=a.json", "--rounds=0"], "rounds"),
         (["--output=a.json", "--num_classes=1"], "num_classes"),
         (["--output=a.json", "--mask_rcnn=nowhere"], "'nowhere' is not a folder"),

@@ -100,7 +100,7 @@ def distil_arguments(material, **changes):
         ({"max_updates": -1}, "--max_updates=-1 is negative"),
         ({"max_updates": "many"}, "max_updates"),
         ({"learning_rate": -1}, "--learning_rate"),
-        ({"frame_size": "720p"}, "'720p' is no frame size"),
+        ({"frame_size": "720p"}, "'720p'"),
         ({"frame_size": "96x64"}, "give --frame_size=48x64"),
         ({"init": "nowhere"}, "'nowhere' does not exist"),
         ({"normalization": "batch"}, "frame"),

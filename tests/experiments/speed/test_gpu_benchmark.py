@@ -285,7 +285,7 @@ def test_flags_that_do_not_fit(folder, tmp_path, capsys):
         ((), "give either --export=FOLDER, to write modules, or --run=FOLDER"),
         ((f"--export={new}", f"--run={folder}"), "give either --export=FOLDER"),
         ((f"--export={there}",), f"--export={there} exists"),
-        ((f"--export={new}", "--frame_size=big"), "'big' is no frame size"),
+        ((f"--export={new}", "--frame_size=big"), "'big'"),
         ((f"--export={new}", "--json=x.json"), "--json is for --run"),
         ((f"--export={new}", "--mask_rcnn=x"), "--mask_rcnn is for --run"),
         ((f"--export={folder}/inputs.npz/new",), "cannot be written"),

@@ -64,7 +64,7 @@ def test_the_requirements_file_is_where_the_message_says():
     ("arguments", "said"),
     [
         ([], "--output=taken exists"),
-        (["--frame_size=720p"], "'720p' is no frame size"),
+        (["--frame_size=720p"], "'720p'"),
         (["--seed=-1"], "seed"),
     ],
 )
