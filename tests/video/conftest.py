@@ -1,0 +1,26 @@
+"""A video and a folder of images."""
+
+import cv2
+import pytest
+
+from tests.video.clips import encoded, numbered_frame
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A sound MP4 of 20 frames."""
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(encoded([numbered_frame(i) for i in range(20)], "mp4"))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Images 1 to 12, without leading zeros, and files that are none."""
+    path = tmp_path / "frames"
+    path.mkdir()
+    for index in range(12):
+        cv2.imwrite(str(path / f"f{index + 1}.png"), numbered_frame(index)[..., ::-1])
+    (path / "notes.txt").write_text("no image")
+    (path / "._f3.png").write_bytes(b"what macOS leaves beside a file")
+    return path

@@ -1,0 +1,248 @@
+"""jitnet_tf.video on URLs and cameras, and where they break off."""
+
+import functools
+import http.server
+import re
+import threading
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from jitnet_tf import video
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.video import decoders
+from jitnet_tf.video.decoders import BrokenOffError
+from tests import misbehaving_server, rtsp_camera
+from tests.video.clips import encoded, index_of, mjpeg, numbered_frame, read_all
+
+COUNT, RATE = 40, 10  # frames, and frames a second
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+class PersistentHandler(QuietHandler):
+    protocol_version = "HTTP/1.1"  # FFmpeg waits for the next part's answer on the same connection
+
+
+class FakeCamera:
+    """What `video` needs of cv2.VideoCapture."""
+
+    def __init__(self, frames, fps):
+        self.frames = iter(frames)
+        self.fps = fps
+        self.released = False
+
+    def isOpened(self):  # noqa: N802
+        return True
+
+    def get(self, _):
+        return self.fps
+
+    def read(self):
+        frame = next(self.frames, None)
+        return frame is not None, frame
+
+    def release(self):
+        self.released = True
+
+
+def read_to_the_break(spec):
+    """A source's frames up to where it breaks off, the source, and the one line it says."""
+    frames = []
+    with video.open_source(spec) as source:
+        with pytest.raises(BrokenOffError) as caught:
+            frames.extend(source)
+        assert list(source) == []
+    assert source.decoded == len(frames)
+    assert source.problems[-1] in str(caught.value)
+    assert str(caught.value).startswith(f"{spec}: the stream broke off after {len(frames)} frames")
+    return frames, source, str(caught.value)
+
+
+def equal(some, others):
+    return all(np.array_equal(one, other) for one, other in zip(some, others, strict=True))
+
+
+@pytest.fixture(scope="module")
+def bodies():
+    """The same pictures in several formats: the header announces a length, or nothing."""
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 255, (64, 96, 3), np.uint8) for _ in range(COUNT)]
+    formats = {"matroska": encoded, "mpegts": encoded, "h264": encoded, "avi": mjpeg}
+    return {name: make(noise, name, rate=RATE) for name, make in formats.items()}
+
+
+# URLs and cameras
+
+
+@pytest.fixture
+def served(clip):
+    handler = functools.partial(QuietHandler, directory=str(clip.parent))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_url(served, clip):
+    frames, source = read_all(f"http://u:p@{served}/clip.mp4?key=1")
+    assert not source.live  # it states its length, and can be read again
+    assert source.spec == f"http://{served}/clip.mp4?key=***"
+    assert [index_of(frame) for frame in frames] == list(range(20))
+
+
+def test_url_without_a_length_is_live(served, clip):
+    with av.open(str(clip)) as mp4, av.open(str(clip.parent / "raw.h264"), "w") as raw:
+        picture = mp4.streams.video[0]
+        stream = raw.add_stream("libx264", rate=25)
+        stream.height, stream.width = picture.height, picture.width
+        for frame in mp4.decode(picture):
+            raw.mux(stream.encode(frame.reformat(format="yuv420p")))
+        raw.mux(stream.encode(None))
+    frames, source = read_all(f"http://{served}/raw.h264")
+    assert (source.live, source.announced_frames) == (True, None)
+    assert len(frames) == 20
+
+
+def test_url_that_does_not_exist(served):
+    with pytest.raises(UserError, match=r"nix\.mp4 cannot be opened as video .*404"):
+        video.open_source(f"http://{served}/nix.mp4")
+
+
+def test_camera(monkeypatch):
+    camera = FakeCamera([numbered_frame(i)[..., ::-1] for i in range(5)], fps=0.0)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda index: camera)
+    frames, source, message = read_to_the_break("3")
+    assert [index_of(frame) for frame in frames] == list(range(5))
+    assert (source.live, source.fps, source.announced_frames) == (True, 25.0, None)
+    assert "no usable frame rate" in source.problems[0]
+    assert "broke off after 5 frames (the camera stopped delivering frames)" in message
+    assert camera.released
+
+
+def test_camera_without_a_frame(monkeypatch):
+    camera = FakeCamera([], fps=30.0)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda index: camera)
+    message = r"no frame of 3 can be decoded \(the camera stopped delivering frames\)"
+    with pytest.raises(UserError, match=message):
+        video.open_source("3")
+    assert camera.released
+
+
+# Sources that break off
+
+
+@pytest.fixture
+def server():
+    with misbehaving_server.running() as server:
+        yield server
+
+
+@pytest.mark.parametrize("file_format", ["matroska", "avi", "mpegts", "h264"])
+def test_connection_closed_before_the_announced_byte(server, bodies, file_format):
+    """At any byte: what came is what an unbroken stream begins with, frame by frame."""
+    body = server.body = bodies[file_format]
+    whole, _ = read_all(server.url())
+    assert len(whole) == COUNT
+    for cut in range(len(body) // 2, len(body) // 2 + 4000, 700):
+        server.cuts = [cut]
+        frames, source, message = read_to_the_break(server.url())
+        assert COUNT // 3 < len(frames) < 2 * COUNT // 3
+        assert equal(frames, whole[: len(frames)])
+        has_length = file_format in ("matroska", "avi")
+        assert source.live == (not has_length)
+        assert "(Input/output error" in message
+        assert ("of 4.0 s)" in message) == has_length
+
+
+@pytest.mark.parametrize("file_format", ["matroska", "avi"])
+def test_end_before_the_announced_second(server, bodies, file_format):
+    """The server never said how many bytes there are: to FFmpeg this is an end."""
+    server.body, server.chunked = bodies[file_format], True
+    whole, _ = read_all(server.url())
+    server.cuts = [len(server.body) // 3]
+    frames, _, message = read_to_the_break(server.url())
+    assert re.search(r"\(no more data came after [01]\.\d of 4\.0 s\)", message)
+    assert equal(frames, whole[: len(frames)])
+
+
+def test_nearly_the_announced_length_is_a_normal_end(server, bodies):
+    server.body, server.chunked = bodies["avi"], True
+    server.cuts = [len(server.body) * 3 // 4]
+    frames, source = read_all(server.url())
+    assert f"the header announces {COUNT} frames, {len(frames)} were decoded" in source.problems
+
+
+@pytest.mark.parametrize("file_format", ["matroska", "avi"])
+def test_whole_stream_without_an_announced_length(server, bodies, file_format):
+    """FFmpeg takes the closed connection for an error, but nothing is missing."""
+    server.body, server.lengths = bodies[file_format], False
+    frames, source = read_all(server.url())
+    assert (len(frames), source.problems) == (COUNT, [])
+
+
+def test_server_that_falls_silent(server, bodies, monkeypatch):
+    monkeypatch.setattr(decoders, "URL_TIMEOUT", (10.0, 0.5))
+    server.body, server.cuts = bodies["matroska"], [len(bodies["matroska"]) // 2]
+    read = threading.Event()
+    server.after = read.wait
+    _, _, message = read_to_the_break(server.url())
+    read.set()
+    assert re.search(r"\(timed out after (1\.9|2\.0) of 4\.0 s\)", message)
+
+
+def test_rtsp(bodies):
+    """The end of a live stream is a break, though FFmpeg reports a normal end."""
+    with rtsp_camera.running(bodies["h264"]) as url:
+        frames, source, message = read_to_the_break(url)
+    assert COUNT - 5 < len(frames) <= COUNT
+    assert (source.live, source.announced_frames, source.size) == (True, None, (64, 96))
+    assert "(no more data came): if that was not its end, check camera, server" in message
+
+
+@pytest.fixture
+def playlist(tmp_path):
+    """A folder of HLS: p.m3u8 of six parts of a second each; and its server's address."""
+    picture = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    options = {"hls_time": "1", "hls_list_size": "0"}
+    with av.open(str(tmp_path / "p.m3u8"), "w", options=options) as container:
+        stream = container.add_stream("libx264", rate=RATE)
+        stream.height, stream.width, stream.pix_fmt, stream.gop_size = 64, 96, "yuv420p", 5
+        for _ in range(6 * RATE):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    handler = functools.partial(PersistentHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield tmp_path, f"http://127.0.0.1:{server.server_port}/p.m3u8"
+        server.shutdown()
+
+
+def test_missing_parts_of_a_playlist(playlist):
+    folder, url = playlist
+    whole, source = read_all(url)
+    assert (len(whole), source.announced_frames, source.live) == (60, 60, False)
+    for part in (3, 4, 5):
+        (folder / f"p{part}.ts").unlink()
+    frames, _, message = read_to_the_break(url)
+    assert 25 < len(frames) < 40
+    assert equal(frames, whole[: len(frames)])
+    assert re.search(r"\(no more data came after 3\.\d of 6\.0 s\)", message)
+
+
+def test_missing_live_playlist(playlist):
+    folder, url = playlist
+    text = (folder / "p.m3u8").read_text()
+    (folder / "p.m3u8").write_text(text.replace("#EXT-X-ENDLIST\n", ""))
+    with video.open_source(url) as source:
+        assert (source.announced_frames, source.live) == (None, True)
+        for file in folder.iterdir():
+            file.unlink()
+        with pytest.raises(BrokenOffError, match=r"\(no more data came\)"):
+            list(source)
