@@ -1,9 +1,9 @@
-"""Labels a folder of photographs by a teacher, in COCO's format.
+"""Labels a folder of images by a teacher, in COCO's format.
 
     python -m teacher.annotate --images=photos --teacher=path/to/saved_model --output=photos.json
 
-The file serves as `--annotations=photos.json --images=photos` of `jitnet_tf.pretrain`, and of
-anything else that reads COCO's instances. Interrupted, the same command goes on where it stopped.
+The file serves as `--annotations=photos.json --images=photos` of `jitnet_tf.pretrain`, and of other
+programs that read COCO's instances. If interrupted, the same command resumes it.
 """
 
 import json
@@ -21,18 +21,18 @@ from jitnet_tf.base.files import write_text
 from teacher import PRECOMPUTED, coco, images
 
 FLAGS = flags.FLAGS
-PARTIAL = ".partial"  # what is known so far, a line of JSON a photograph
+PARTIAL = ".partial"  # the entries so far, a line of JSON for each image
 
 
 def define_flags():
     """Defines this command's flags."""
-    flags.DEFINE_string("images", None, "Folder of photographs, with subfolders.", required=True)
+    flags.DEFINE_string("images", None, "Folder of images, with subfolders.", required=True)
     flags.DEFINE_string("teacher", None, "SavedModel folder, or zoo:NAME.", required=True)
     flags.DEFINE_string("output", None, "The annotation file to write, .json.", required=True)
 
 
 def annotations(detections, frame_size):
-    """Detections as COCO's annotations, without ids: masks as compressed RLE, boxes in pixels."""
+    """Returns COCO annotations without ids: masks as compressed RLE, boxes in pixels."""
     H, W = frame_size
     rows = []
     for box, number, score, mask, (y, x) in zip(
@@ -63,24 +63,24 @@ def annotations(detections, frame_size):
 
 
 def annotate(folder, teacher, described, output):
-    """Writes the annotation file `output`, or goes on with what there is of it.
+    """Writes or resumes an annotation file.
 
     Args:
-      folder: of the photographs.
-      teacher: callable (frame, index) → Detections.
-      described: what tells the teacher from others, plain values; goes into the file's "info".
+      folder: of the images.
+      teacher: a Teacher, or any callable (frame, index) → Detections.
+      described: JSON values that identify the teacher; go into the file's "info".
       output: path of the file.
 
     Returns:
-      The photographs that could not be read, a text each.
+      The images that could not be read, with the problem: a text each.
 
     Raises:
-      UserError: the file exists, or its part is of other photographs or of another teacher; none
-        of the photographs can be read.
+      UserError: the file exists, its part is of other images or of another teacher, it cannot be
+        written, or none of the images can be read.
     """
     output = pathlib.Path(output)
     if output.exists():
-        raise UserError(f"{str(output)!r} exists already: delete it, or choose another --output")
+        raise UserError(f"{str(output)!r} exists: delete it, or choose another --output")
     names = images.names(folder)
     partial = output.with_name(output.name + PARTIAL)
     info = {**described, "photographs": len(names)}
@@ -91,26 +91,26 @@ def annotate(folder, teacher, described, output):
             if not done:
                 file.truncate(0)
                 print(json.dumps(info), file=file)
-            progress = tqdm(names[len(done) :], "labelling", len(names), initial=len(done))
+            progress = tqdm(names[len(done) :], "labeling", len(names), initial=len(done))
             for name in progress:
                 done.append(_annotate_one(pathlib.Path(folder), name, teacher))
                 print(json.dumps(done[-1]), file=file)
                 file.flush()
         write_text(output, json.dumps(_dataset(done, info)))
-    except OSError as error:  # a full disk, say
+    except OSError as error:  # for example a full disk
         raise UserError(
-            f"{str(output)!r} cannot be written ({error}); mend that and repeat"
+            f"{str(output)!r} cannot be written ({error}); fix that and repeat"
         ) from error
     partial.unlink()
     unread = [entry["problem"] for entry in done if "problem" in entry]
     if len(unread) == len(done):
         output.unlink()
-        raise UserError(f"none of the photographs in {str(folder)!r} can be read: {unread[0]}, …")
+        raise UserError(f"none of the images in {str(folder)!r} can be read: {unread[0]}, …")
     return unread
 
 
 def check_same(path, folder, described):
-    """UserError unless an annotation file is of these photographs, by this teacher."""
+    """Raises UserError unless an annotation file is of these images, by this teacher."""
     names = images.names(folder)
     try:
         found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
@@ -120,7 +120,7 @@ def check_same(path, folder, described):
         same = False
     if not same:
         raise UserError(
-            f"{str(path)!r} holds labels of other photographs or of another teacher: delete it, or "
+            f"{str(path)!r} holds labels of other images or of another teacher: delete it, or "
             "choose another folder"
         )
 
@@ -140,7 +140,7 @@ def _annotate_one(folder, name, teacher):
 
 
 def _read_partial(path, info, names):
-    """The entries of an interrupted call, cut back to whole lines."""
+    """Returns the entries of an interrupted call; truncates the file to whole lines."""
     if not path.exists():
         return []
     data = path.read_bytes()
@@ -153,7 +153,7 @@ def _read_partial(path, info, names):
         same = False
     if not same:
         raise UserError(
-            f"{str(path)!r} is part of a file of other photographs or of another teacher: delete "
+            f"{str(path)!r} is part of a file of other images or of another teacher: delete "
             "it, or choose another --output"
         )
     os.truncate(path, len(data) if done else 0)
@@ -161,37 +161,37 @@ def _read_partial(path, info, names):
 
 
 def _dataset(entries, info):
-    images, rows, unread = [], [], {}
+    read, rows, unread = [], [], {}
     for entry in entries:
         if "problem" in entry:
             unread[entry["file_name"]] = entry["problem"]
             continue
         image = {name: entry[name] for name in ("file_name", "height", "width")}
-        images.append({"id": len(images) + 1, **image})
+        read.append({"id": len(read) + 1, **image})
         for row in entry["annotations"]:
-            rows.append({"id": len(rows) + 1, "image_id": images[-1]["id"], **row})
+            rows.append({"id": len(rows) + 1, "image_id": read[-1]["id"], **row})
     categories = [{"id": number, "name": name} for number, name in coco.NAMES.items()]
     return {
         "info": info,
-        "images": images,
+        "images": read,
         "annotations": rows,
         "categories": categories,
         images.UNREAD: unread,
     }
 
 
-def check_takes_photographs(spec):
-    """UserError for a teacher that says what was said of a video."""
+def check_takes_images(spec):
+    """Raises UserError for precomputed teachers: they know one video only."""
     if spec.startswith(PRECOMPUTED):
         raise UserError(
-            f"--teacher={spec} is of a video: photographs take a SavedModel or zoo:NAME"
+            f"--teacher={spec} knows one video only: for images give a SavedModel or zoo:NAME"
         )
 
 
 def main():
     """See the module."""
-    # Before TensorFlow, which takes seconds.
-    check_takes_photographs(FLAGS.teacher)
+    # Checked before TensorFlow is imported, which takes seconds.
+    check_takes_images(FLAGS.teacher)
     images.names(FLAGS.images)
     command_line.import_tensorflow()
     from teacher import open_teacher
@@ -202,7 +202,7 @@ def main():
     for problem in unread[:10]:
         print(f"skipped {problem}")
     if unread:
-        print(f"{len(unread)} photographs skipped, which cannot be read")
+        print(f"{len(unread)} unreadable images skipped")
     print(f"{FLAGS.output}: written")
 
 

@@ -122,7 +122,7 @@ def _labels_of_photographs(config):
     from teacher import annotate, open_teacher
     from teacher.record import describe_live
 
-    annotate.check_takes_photographs(config.teacher)
+    annotate.check_takes_images(config.teacher)
     labels = pathlib.Path(config.logdir) / LABELS
     described = describe_live(config.teacher)
     if labels.exists():  # made before the training was interrupted, or by the run it replaces

@@ -34,7 +34,8 @@ from jitnet_tf.student import initial_weights
 from jitnet_tf.student.build import build_student
 from teacher import open_teacher, split_spec
 from teacher.process import ProcessTeacher
-from teacher.recorded import Recording, is_like, thumbnail
+from teacher.encoding import is_like, thumbnail
+from teacher.recorded import Recording
 
 PACKAGES = (jitnet_tf, tf, keras, np, cv2, av)
 DISTILLER = "distiller/"  # prefixes of arrays in a checkpoint

@@ -487,7 +487,7 @@ def test_damaged_photographs_are_counted_once(tmp_path):
         annotated.path(number).write_bytes(b"")
     for _ in range(3):
         for number in damaged[:2]:
-            with pytest.raises(UnreadableError, match="no picture, or damaged"):
+            with pytest.raises(UnreadableError, match="not an image, or damaged"):
                 annotated.read(number)
             annotated.check_lost()
     assert sorted(annotated.lost) == ["002.png", "more/005.jpg"]

@@ -319,7 +319,7 @@ def test_folders_that_are_none(tmp_path):
         ),
         (tmp_path / "empty", pictures, r"empty' holds no labels \(.png\)"),
         (labels, tmp_path / "nowhere", "nowhere' is not a folder"),
-        (labels, tmp_path / "empty", "empty' holds no photographs"),
+        (labels, tmp_path / "empty", "empty' holds no images"),
         (labels, labels, "labels' holds no photographs but the labels: give each a folder"),
     ):
         with pytest.raises(UserError, match=message):
@@ -365,7 +365,7 @@ PROBLEMS = [
     ),
     (
         lambda _, picture: picture.write_bytes(b"none"),
-        r"03\.jpg \(no picture, or damaged\)",
+        r"03\.jpg \(not an image, or damaged\)",
         False,
     ),
 ]

@@ -258,7 +258,7 @@ def test_all_that_can_be_given(config, annotated, photos, teacher, tmp_path):
     total = sum(map(len, (*opened.training, *opened.validation[1:])))
     assert total == 20 + 19
     assert sorted(opened.problems()) == sorted(
-        [f"{photos}/000.jpg (no picture, or damaged)", f"{judged[1]}/002.png (missing)"]
+        [f"{photos}/000.jpg (not an image, or damaged)", f"{judged[1]}/002.png (missing)"]
     )
     _, found, _ = opened.training[1].read(0)
     assert set(np.unique(found)) <= {0, 1, 3}
@@ -294,7 +294,7 @@ def test_teachers_labels_are_made_once(config, photos, teacher, monkeypatch):
     monkeypatch.setattr(annotate, "annotate", asked)
     again = splits.open_sets(made, LVS)
     assert again.digest == first.digest
-    assert again.problems() == first.problems() == [f"{photos}/000.jpg (no picture, or damaged)"]
+    assert again.problems() == first.problems() == [f"{photos}/000.jpg (not an image, or damaged)"]
     for one, other in zip(again.training[0].read(3), first.training[0].read(3), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -323,7 +323,7 @@ def test_labels_of_another_teacher_or_of_other_photographs(config, photos, teach
     splits.open_sets(made, LVS)
     (tmp_path / "other").mkdir()
     other = another_teacher(teacher.parent, tmp_path / "other")
-    message = rf"{splits.LABELS}' holds labels of other photographs or of another teacher"
+    message = rf"{splits.LABELS}' holds labels of other images or of another teacher"
     with pytest.raises(UserError, match=message):
         splits.open_sets(config(photographs=str(photos), teacher=str(other)), LVS)
     (photos / "000.jpg").rename(photos / "new.jpg")
@@ -348,8 +348,8 @@ def test_labels_made_before(config, photos, teacher, tmp_path):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("recorded:street.rec", "is of a video: photographs take a SavedModel or zoo:NAME"),
-        ("lvs:hockey", "is of a video"),
+        ("recorded:street.rec", "--teacher=recorded:street.rec"),
+        ("lvs:hockey", "--teacher=lvs:hockey"),
         ("annotated:gone.json", "annotation file 'gone.json' does not exist"),
         ("gone", "teacher 'gone' is not a folder"),
     ],

@@ -14,8 +14,9 @@ import pytest
 import tensorflow as tf
 
 from jitnet_tf.base.errors import UserError
+from teacher.encoding import encode
 from teacher.process import LOWEST_PRIORITY, ProcessTeacher
-from teacher.recorded import Recording, encode
+from teacher.recorded import Recording
 from teacher.saved_model import SavedModelTeacher
 from tests.materials import SIZE, square_scene, write_square_stream
 

@@ -13,7 +13,8 @@ from jitnet_tf.base.errors import UserError
 from jitnet_tf.pretraining.datasets.base import LabeledDataset
 from teacher import coco, images
 from teacher.detections import Detections
-from teacher.recorded import decode_mask
+from teacher.encoding import decode_mask
+from teacher.images import UNREAD
 
 MAX_REACH = 10  # times the picture's longer side, of polygons: some do reach outside
 
@@ -55,7 +56,7 @@ class CocoDataset(LabeledDataset):
             image["file_name"] = str(image["file_name"])
         if not images:
             raise ValueError("no images")
-        for name, problem in data.dataset.get(images.UNREAD, {}).items():
+        for name, problem in data.dataset.get(UNREAD, {}).items():
             self.lost[name] = str(problem)
         names = {number: category["name"] for number, category in data.cats.items()}
         self.unknown = sorted(set(names.values()) - set(coco.IDS))
