@@ -1,4 +1,4 @@
-"""Teachers: where the labels that the student learns from come from."""
+"""Teachers: models that detect the objects on frames, and detections that were made before."""
 
 import os
 
@@ -17,12 +17,15 @@ __all__ = [
     "split_spec",
 ]
 
-PRECOMPUTED = ("recorded:", "lvs:")  # teachers that were run before, and now need no TensorFlow
-ANNOTATED = "annotated:"  # one that labelled photographs before: see `teacher.annotate`
+PRECOMPUTED = ("recorded:", "lvs:")  # precomputed teachers; opening one needs no TensorFlow
+ANNOTATED = "annotated:"  # an annotation file of images, made by `teacher.annotate`
 
 
 def split_spec(spec):
-    """A teacher's prefix, such as 'recorded:', or '', and what follows it: a path, for these."""
+    """Splits a teacher's spec into a prefix, such as 'recorded:' or '', and the rest.
+
+    The rest is a path if there is a prefix.
+    """
     for prefix in (*PRECOMPUTED, ANNOTATED):
         if spec.startswith(prefix):
             return prefix, spec.removeprefix(prefix)
@@ -33,7 +36,7 @@ def open_teacher(spec: str) -> Teacher:
     """Opens a teacher: 'recorded:FILE', 'lvs:FOLDER', 'zoo:NAME', or the folder of a SavedModel.
 
     Raises:
-      UserError: it cannot be found, fetched or loaded, or lacks Mask R-CNN's signature.
+      UserError: it cannot be found, fetched or loaded, or has not Mask R-CNN's signature.
     """
     kind, _, rest = spec.partition(":")
     if kind == "recorded":
@@ -50,7 +53,11 @@ def open_teacher(spec: str) -> Teacher:
 
 
 def saved_model_folder(spec):
-    """The folder that 'zoo:NAME', fetched where needed, or a path names. Raises UserError."""
+    """Returns the SavedModel's folder for 'zoo:NAME', which is fetched if needed, or for a path.
+
+    Raises:
+      UserError: unknown or unavailable model, or no such folder.
+    """
     kind, _, rest = spec.partition(":")
     if kind == "zoo":
         from teacher import zoo

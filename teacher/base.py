@@ -14,10 +14,9 @@ class Teacher(Protocol):
     runs when it is called.
 
     Attributes:
-      precomputed: whether the detections were made before and are only looked up: calling it says
-        nothing of the model's time.
-      mean_seconds: mean seconds a frame that the model took, for a precomputed teacher; None where
-        unknown.
+      precomputed: whether the detections were made before and are only read, so that the time of a
+        call is not the model's.
+      mean_seconds: the model's mean seconds a frame, of a precomputed teacher; None if unknown.
     """
 
     precomputed: bool = False
@@ -31,12 +30,12 @@ class Teacher(Protocol):
           index: the frame's number in the stream, from 0.
 
         Raises:
-          UserError: the frame does not fit, or the teacher cannot go on.
+          UserError: the frame does not fit, or the teacher fails.
         """
         ...
 
     def seconds(self, index: int) -> float | None:
-        """Returns the model's seconds on a precomputed frame; None where unknown: time the call."""
+        """Returns the model's seconds on a precomputed frame; None if unknown."""
         return None
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""COCO's categories: the ids 1…90 that Object Detection API models use, by name; Detectron's."""
+"""Names of COCO's categories by id: 1…90 (Object Detection API), and 1…80 (Detectron)."""
 
 NAMES = {
     1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane", 6: "bus", 7: "train",
@@ -17,5 +17,5 @@ NAMES = {
     89: "hair drier", 90: "toothbrush",
 }  # fmt: skip
 IDS = {name: number for number, name in NAMES.items()}
-# Detectron counts the same categories in the same order, but from 1 to 80.
+# Detectron numbers the same categories in the same order without gaps.
 DETECTRON_IDS = dict(enumerate(NAMES, start=1))

@@ -1,16 +1,16 @@
-"""What a teacher says of one frame."""
+"""A teacher's detections on one frame."""
 
 import dataclasses
 
 import cv2
 import numpy as np
 
-# Objects below this score are never kept and no run may set its threshold lower: what detectors
-# say there is padding and noise, a hundred a frame in the TF2 zoo's models.
+# Objects below this score are never kept, and no run may set a lower threshold: they are padding
+# and noise, a hundred a frame for the TF2 zoo's models.
 MIN_SCORE = 0.05
 MASK_THRESHOLD = 0.5
-# Boxes may reach a little outside the frame. Further out is a broken output, not an object, and
-# would only cost memory.
+# Fraction of the frame by which boxes may reach outside; beyond it they are invalid, and would only
+# cost memory.
 BOX_MARGIN = 1.0
 
 
@@ -37,7 +37,7 @@ class Detections:
         return len(self.scores)
 
     def above(self, score):
-        """The instances whose score is at least `score`."""
+        """Returns the objects with at least this score."""
         keep = np.flatnonzero(self.scores >= score)
         return Detections(
             self.boxes[keep],
@@ -49,14 +49,14 @@ class Detections:
 
 
 def paste(mask, box, frame_size):
-    """Places a box-cropped mask on the frame's pixels.
+    """Resizes the mask of a box to the frame's pixels.
 
-    As EastGit0 does it: the box is rounded to whole pixels, the mask resized to it bilinearly and
-    cut at .5.
+    As in EastGit0: the box is rounded to whole pixels, the mask resized bilinearly and thresholded
+    at .5.
 
     Args:
       mask: float32 [h, w] probabilities inside the box, any size.
-      box: (ymin, xmin, ymax, xmax), normalised.
+      box: (ymin, xmin, ymax, xmax), normalized.
       frame_size: (H, W) in pixels.
 
     Returns:
@@ -75,12 +75,18 @@ def paste(mask, box, frame_size):
 
 
 def from_box_masks(boxes, classes, scores, masks, frame_size, min_score=0.0):
-    """Detections from a detector's raw arrays, as the Object Detection API and the LVS state them.
+    """Returns Detections from arrays of the Object Detection API or of LVS.
 
-    Rows with a score under `min_score`, a number that is not finite, an inverted box or a class
-    outside 1…90 are left out: detectors pad their outputs with such rows.
+    Detectors pad their outputs, so rows are left out that have a score below `min_score`, a number
+    that is not finite, an inverted box or a class outside 1…90.
 
-    boxes [N, 4], classes [N], scores [N], masks [N, h, w]; see `Detections` and `paste`.
+    Args:
+      boxes: [N, 4], as in `Detections`.
+      classes: [N], COCO category ids.
+      scores: [N].
+      masks: [N, h, w], probabilities inside the boxes.
+      frame_size: (H, W) in pixels.
+      min_score: the least score.
     """
     boxes, scores = np.asarray(boxes, np.float32), np.asarray(scores, np.float32)
     classes = np.asarray(classes, np.float32)

@@ -1,4 +1,4 @@
-"""Brings a file from the web to disk: continues where it broke off, and checks the sum."""
+"""Downloads a file: resumes interrupted transfers and checks the SHA-256."""
 
 import hashlib
 import http.client
@@ -13,35 +13,35 @@ import tqdm
 
 from jitnet_tf.base.errors import UserError
 
-ATTEMPTS = 4  # requests that one call makes before it gives up
-BACKOFF_S = 2.0  # wait before the second request; grows by as much with each further one
-TIMEOUT_S = 30.0  # silence of the server that counts as a cut
+ATTEMPTS = 4  # requests of one call before it fails
+BACKOFF_SECONDS = 2.0  # wait before the second request; more by as much before each further one
+TIMEOUT_SECONDS = 30.0  # silence of the server that counts as an interruption
 CHUNK = 1 << 16  # bytes
 
 
 class ChecksumError(UserError):
-    """The file came completely, but is not the expected one."""
+    """The downloaded file is complete, but not the expected one."""
 
 
 class _CutError(Exception):
-    """The transfer failed in a way that asking again may mend."""
+    """The transfer failed, and another request may succeed."""
 
 
 def to_file(url: str, path: str | os.PathLike, sha256: str | None = None) -> str:
-    """Downloads `url` to `path`, continuing what is there already; returns its SHA-256 in hex.
+    """Downloads `url` to `path` and returns its SHA-256 in hex.
 
-    What is there is taken for the beginning of the same file, so that only a checksum, `sha256` or
-    the file's own, tells whether the file has changed on the server between two requests.
+    An existing file is taken for the beginning of the same file and continued. Only a checksum,
+    `sha256` or one inside the file, can show that the file has changed on the server meanwhile.
 
     Raises:
-      ChecksumError: the file does not have `sha256`; it is deleted.
-      UserError: the server cannot be reached or refuses; what has come is kept.
-      OSError: the disk, never the network.
+      ChecksumError: the file has another SHA-256 than `sha256`; it is deleted.
+      UserError: the server cannot be reached or refuses; the downloaded part is kept.
+      OSError: an error of the disk, never of the network.
     """
     path = pathlib.Path(path)
     _say(f"downloading {url}")
     for attempt in range(ATTEMPTS):
-        time.sleep(attempt * BACKOFF_S)
+        time.sleep(attempt * BACKOFF_SECONDS)
         try:
             _request(url, path)
             break
@@ -50,8 +50,8 @@ def to_file(url: str, path: str | os.PathLike, sha256: str | None = None) -> str
             _say(f"attempt {attempt + 1} of {ATTEMPTS}: {reason}")
     else:
         raise UserError(
-            f"cannot download {url}: {reason}; check the network and run again: what has come "
-            "so far is kept"
+            f"cannot download {url}: {reason}; check the network and run again: the downloaded "
+            "part is kept"
         )
     digest = _digest(path)
     if sha256 not in (None, digest):
@@ -63,24 +63,24 @@ def to_file(url: str, path: str | os.PathLike, sha256: str | None = None) -> str
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # as the progress bar; never muted as logs are
+    print(text, file=sys.stderr)  # like the progress bar; logs may be muted
 
 
 def _request(url: str, path: pathlib.Path) -> None:
-    """Asks once for what `path` lacks and appends it. Raises _CutError if that is not the end."""
+    """Requests once what `path` lacks and appends it. Raises _CutError if more is missing."""
     have = path.stat().st_size if path.exists() else 0
     with _open(url, have) as response:
-        if response.status == 200:  # all of the file, whatever was asked for
+        if response.status == 200:  # the whole file, even if a part was requested
             start, total = 0, response.headers.get("Content-Length", "")
         else:
             sent, _, total = response.headers.get("Content-Range", "").partition("/")
             start = have if sent.startswith(f"bytes {have}-") else None
         total = int(total) if total.isdigit() else None
-        if response.status == 416 and total == have:  # nothing comes after what we have
+        if response.status == 416 and total == have:  # the file on disk is complete
             return
         if start is None:
             path.unlink(missing_ok=True)
-            raise _CutError("what the server has does not continue what is on disk")
+            raise _CutError("the server's file does not continue the one on disk")
         with (
             open(path, "ab" if start else "wb") as file,
             tqdm.tqdm(initial=start, total=total, unit="B", unit_scale=True) as progress,
@@ -94,15 +94,15 @@ def _request(url: str, path: pathlib.Path) -> None:
 
 
 def _open(url: str, start: int):
-    """Returns the response to a request for the bytes from `start` on: 200, 206 or 416.
+    """Requests the bytes from `start` on; returns the response, of status 200, 206 or 416.
 
-    Raises _CutError where another attempt may help, else UserError.
+    Raises _CutError if another attempt may succeed, else UserError.
     """
     request = urllib.request.Request(url)
     if start:
         request.add_header("Range", f"bytes={start}-")
     try:
-        return urllib.request.urlopen(request, timeout=TIMEOUT_S)
+        return urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         if start and error.code == 416:
             return error
@@ -116,7 +116,7 @@ def _open(url: str, start: int):
 
 
 def _chunks(response):
-    """Yields the body. Raises _CutError for the network's errors; the disk's pass by."""
+    """Yields the body. Raises _CutError for errors of the network."""
     try:
         while chunk := response.read(CHUNK):
             yield chunk

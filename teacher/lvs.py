@@ -1,4 +1,4 @@
-"""The predictions that come with the LVS dataset (Long Video Streams, §4 of the paper), looked up.
+"""The predictions of the LVS dataset (Long Video Streams, §4 of the paper) as a teacher.
 
 A stream of LVS is a folder of video chunks, each with the predictions of Detectron's Mask R-CNN on
 all of its frames:
@@ -8,23 +8,23 @@ all of its frames:
     driving1/driving1001.mp4
     …
 
-These names are those of EastGit0/JITNet_segmentation (dataloaders/lvs_dataset.py) and of the
-authors' own scripts. What a file holds is told by the program that wrote it,
-ravi-teja-mullapudi/Detectron.pytorch (tools/infer_video_stream.py); its readers, those of the
-authors and EastGit0 (dataloaders/maskrcnn_stream.py), agree:
+The names are those of EastGit0/JITNet_segmentation (dataloaders/lvs_dataset.py) and of the authors'
+scripts. The format is that of ravi-teja-mullapudi/Detectron.pytorch (tools/infer_video_stream.py),
+which wrote the files; the readers of the authors and of EastGit0 (dataloaders/maskrcnn_stream.py)
+agree with it:
 
-- numpy.save of one dictionary, so a pickle in a .npy file, not compressed: frame number →
+- numpy.save of one dictionary, so an uncompressed pickle in a .npy file: frame number →
   [boxes, class ids, scores, masks], objects ordered by class;
 - frames are counted from 0 in each chunk, as OpenCV decodes them; each has an entry;
 - boxes float64 [N, 4], (ymin, xmin, ymax, xmax) in units of the frame's height and width; without
-  objects an empty array, or None in the program's first version. That version had boxes in pixels,
-  which is a UserError here;
+  objects an empty array, or None in the program's first version, whose boxes in pixels raise
+  UserError here;
 - class ids are a list of Detectron's 1…80;
 - scores float32 [N], from Detectron's .05 on;
 - masks are a list of N float32 [28, 28], probabilities inside the box.
 
-Plain pickles of the same under a chunk's name (driving1000.pkl) and masks as one array are accepted
-too. The authors' reader leaves out each chunk's last frame; here all frames count.
+Plain pickles under a chunk's name (driving1000.pkl) and masks as one array are accepted, too. The
+authors' reader leaves out each chunk's last frame; here all frames count.
 
 A pickle can name any function to call. `load` knows the few names that arrays need and refuses all
 others.
@@ -45,7 +45,7 @@ from teacher.coco import DETECTRON_IDS
 from teacher.detections import MIN_SCORE, from_box_masks
 
 PREFIX = "detectron_large_mask_rcnn_1_"
-# More than Detectron says of a frame (100 objects, masks of 28×28, boxes inside the frame).
+# More than Detectron finds on a frame (100 objects, masks of 28×28, boxes inside the frame).
 MAX_OBJECTS = 1000
 MAX_MASK_SIDE = 1024
 MAX_COORDINATE = 2.0
@@ -110,7 +110,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load(path):
-    """Reads a chunk's predictions: frame number → entry, to be given to `instances_of`.
+    """Reads a chunk's predictions: frame number → entry, for `detections_of`.
 
     Raises:
       UserError: no such file, damaged, not of LVS, or one that could run a program.
@@ -126,27 +126,27 @@ def load(path):
         if is_npy:
             found = found.item()
         if type(found) is not dict or any(int(frame) != frame for frame in found):
-            raise ValueError("no dictionary by frame number")
+            raise ValueError("not a dictionary by frame number")
         return {int(frame): entry for frame, entry in found.items()}
     except _RefusedError as error:
         raise UserError(
             f"predictions {str(path)!r} ask for {str(error)[:80]!r}, which could run a program and "
-            "is no part of LVS: download them again, from where you trust"
+            "is not part of LVS: download them again, from a source that you trust"
         ) from None
     except OSError as error:
         raise UserError(f"predictions {str(path)!r} cannot be read ({error.strerror})") from None
-    except Exception as error:  # damaged pickles raise of nearly every kind
+    except Exception as error:  # damaged pickles raise errors of nearly every kind
         raise UserError(
-            f"predictions {str(path)!r} are damaged, or none of LVS "
+            f"predictions {str(path)!r} are damaged, or not of LVS "
             f"({repr(error)[:80]}): download them again"
         ) from error
 
 
-def instances_of(entry, frame_size):
-    """The Detections that an entry of `load` tells of, on a frame of frame_size (H, W).
+def detections_of(entry, frame_size):
+    """Returns the Detections of an entry of `load` on a frame of frame_size (H, W).
 
     Raises:
-      ValueError or TypeError: it is no entry of LVS.
+      ValueError or TypeError: the entry is invalid.
     """
     parts = [_items(part) for part in _items(entry)]
     if len(parts) != 4:
@@ -165,24 +165,24 @@ def instances_of(entry, frame_size):
     if (np.abs(boxes) > MAX_COORDINATE).any():
         raise ValueError("boxes in pixels, not in units of the frame")
     if any(not all(1 <= side <= MAX_MASK_SIDE for side in mask.shape) for mask in masks):
-        raise ValueError("masks of a size that cannot be")
+        raise ValueError("masks of an invalid size")
     ids = [DETECTRON_IDS[number] for number in classes]
     return from_box_masks(boxes, ids, scores, masks, frame_size, MIN_SCORE)
 
 
 def _items(found):
-    """The elements of a list, a tuple, an array, or of None, which has none."""
+    """Returns a list, a tuple or an array unchanged, and for None an empty tuple."""
     if found is None:
         return ()
     if not isinstance(found, list | tuple | np.ndarray):
-        raise TypeError(f"something ({type(found).__name__}) in place of a list or an array")
+        raise TypeError(f"a {type(found).__name__} in place of a list or an array")
     return found
 
 
 def _numbers(found, shape):
-    """An array of numbers of this shape, where None is a side of any length."""
+    """Returns an array of numbers of this shape, in which None is any length."""
     if isinstance(found, list | tuple) and any(type(n) not in (int, float) for n in found):
-        raise TypeError("a list of other things than numbers")
+        raise TypeError("a list with other elements than numbers")
     found = np.asarray(found)
     is_like = found.ndim == len(shape) and all(
         wanted in (None, side) for wanted, side in zip(shape, found.shape, strict=True)
@@ -193,13 +193,13 @@ def _numbers(found, shape):
 
 
 class Predictions(Teacher):
-    """A teacher that looks up what LVS tells of a stream; see the module.
+    """The predictions of one stream of LVS as a teacher.
 
-    It holds one chunk's predictions at a time. At the first frame of a chunk it makes sure that
-    the frame given is that of the chunk's file: then frame numbers fit.
+    It holds one chunk's predictions at a time, and compares the first frame of each chunk with the
+    chunk's video, so that frame numbers cannot be off.
 
     Args:
-      folder: of the stream: chunks of video with their predictions.
+      folder: the stream's: chunks of video with their predictions.
 
     Attributes:
       header: teacher and teacher_sha256, for a recording's header.
@@ -214,7 +214,7 @@ class Predictions(Teacher):
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         if not self.folder.is_dir():
-            raise UserError(f"there is no folder {str(folder)!r} with a stream of LVS")
+            raise UserError(f"there is no folder {str(folder)!r}: give one with a stream of LVS")
         self._videos = video.video_files(self.folder)
         if not self._videos:
             raise UserError(f"the folder {str(folder)!r} holds no video: give a stream of LVS")
@@ -223,7 +223,7 @@ class Predictions(Teacher):
             if file not in self._files:
                 name = file.stem.removeprefix(PREFIX)
                 raise UserError(f"there are predictions {str(file)!r}, but no video {name}.mp4")
-        self._starts = [0]  # number of each chunk's first frame, as far as known
+        self._starts = [0]  # number of each chunk's first frame, for the chunks loaded so far
         self._chunk, self._frames = None, None
         self.header = {
             "teacher": f"lvs:{self.folder.resolve().name}",
@@ -238,7 +238,7 @@ class Predictions(Teacher):
         raise UserError(f"the video {str(chunk)!r} has no predictions beside it: no {names[0]}")
 
     def _digest(self):
-        """Tells these files from others without reading gigabytes: by names, sizes and ends."""
+        """Returns a digest of the files' names, sizes, beginnings and ends: they have gigabytes."""
         digest = hashlib.sha256()
         for path in self._files:
             size = path.stat().st_size
@@ -250,7 +250,7 @@ class Predictions(Teacher):
         return digest.hexdigest()[:16]
 
     def __call__(self, frame, index):
-        """What was predicted of frame `index` of the stream, uint8 RGB [H, W, 3]."""
+        """Returns the predictions on frame `index` of the stream, uint8 RGB [H, W, 3]."""
         chunk = self._open_chunk_of(index)
         number = index - self._starts[chunk]
         if number == 0:
@@ -262,14 +262,14 @@ class Predictions(Teacher):
                 f"predictions {str(path)!r} have none for frame {number}: download them again{rest}"
             )
         try:
-            return instances_of(self._frames[number], frame.shape[:2])
+            return detections_of(self._frames[number], frame.shape[:2])
         except (ValueError, TypeError) as error:
             raise UserError(
-                f"predictions {str(path)!r} are none of LVS: frame {number} has {error}"
+                f"predictions {str(path)!r} are not of LVS: frame {number} has {error}"
             ) from error
 
     def _open_chunk_of(self, index):
-        """Loads the chunk that holds frame `index`; returns its place among the chunks."""
+        """Loads the chunk that contains frame `index`; returns its number."""
         while len(self._starts) <= len(self._videos) and self._starts[-1] <= index:
             chunk = len(self._starts) - 1
             self._load(chunk)
@@ -285,12 +285,12 @@ class Predictions(Teacher):
 
     def _load(self, chunk):
         if chunk != self._chunk:
-            self._chunk = self._frames = None  # before the next comes into memory
+            self._chunk = self._frames = None  # free it before the next is loaded
             self._frames = load(self._files[chunk])
             self._chunk = chunk
 
     def _length(self, chunk):
-        """Frames of the loaded chunk's video: as header and predictions agree, or else counted."""
+        """Returns the loaded chunk's number of frames; counts them if the header may be wrong."""
         predicted = 1 + max(self._frames, default=-1)
         with video.open_source(str(self._videos[chunk].resolve())) as source:
             return predicted if source.announced_frames == predicted else source.skip(1 << 62)

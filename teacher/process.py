@@ -1,4 +1,4 @@
-"""A teacher in a process of its own, with low priority: it answers while the student goes on."""
+"""A teacher in its own process with low priority, so that the student runs meanwhile."""
 
 import concurrent.futures
 import contextlib
@@ -17,25 +17,25 @@ from jitnet_tf.base.interrupt import blocked_in_children
 from teacher import PRECOMPUTED, Teacher, open_teacher, saved_model_folder
 
 LOWEST_PRIORITY = 19
-_child = {}  # in the teacher's process: "teacher"
+_child = {}  # "teacher" → the teacher; used in its process only
 
 
 def share_gpus():
-    """Has TensorFlow take GPU memory by need, here and in processes begun from now on.
+    """Lets TensorFlow allocate GPU memory as needed, here and in processes started from now on.
 
-    By default the first process takes all of it. Call this before TensorFlow has found the GPUs.
+    By default the first process takes all of it. Call this before TensorFlow finds the GPUs.
     """
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
 def _end_with(lifeline):
     with contextlib.suppress(EOFError, OSError):
-        lifeline.recv_bytes()  # nothing is ever sent: it ends when the other end is closed
-    os._exit(1)  # at once, whatever the teacher is at
+        lifeline.recv_bytes()  # nothing is ever sent: returns when the other end is closed
+    os._exit(1)  # do not wait for a running inference
 
 
 def _prepare(lifeline):
-    """Sets up the teacher's process, before any thread that would keep another priority."""
+    """Sets up the teacher's process, before threads are started, which inherit the priority."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "nice"):
         os.nice(LOWEST_PRIORITY)
@@ -55,8 +55,8 @@ def _answer(frame, index):
     return detections, time.perf_counter() - start
 
 
-def _pass_on(asked, answer):
-    """Hands the outcome of one Future to another."""
+def _copy_outcome(asked, answer):
+    """Copies the outcome of one Future to another."""
     if asked.cancelled():
         answer.cancel()
     elif error := asked.exception():
@@ -67,24 +67,24 @@ def _pass_on(asked, answer):
 
 def _died():
     return UserError(
-        "the teacher's process has died; where memory is short, give a smaller --frame_size or "
+        "the teacher's process has died; if memory is short, give a smaller --frame_size or "
         "--teacher_mode=sync"
     )
 
 
 class ProcessTeacher(Teacher):
-    """Runs any teacher in another process, which ends with `close`, or with this one.
+    """Runs any teacher in another process, which ends with `close` or with this process.
 
     Args:
       spec: as for `open_teacher`.
 
     Attributes:
-      local: the same teacher in this process, to read and to check, if it is precomputed (a
-        Recording, say); else None.
+      local: the same teacher in this process if it is precomputed, such as a Recording, to read
+        and to check it; else None.
 
     Raises:
-      UserError: as `open_teacher`; and whatever the teacher raises, or that its process has died,
-        from `__call__` and from what `ask` returns.
+      UserError: as `open_teacher`. `__call__` and the result of `ask` raise the teacher's errors,
+        and UserError if its process has died.
     """
 
     def __init__(self, spec):
@@ -92,7 +92,7 @@ class ProcessTeacher(Teacher):
         if self.local:
             self.precomputed, self.mean_seconds = True, self.local.mean_seconds
         else:
-            spec = saved_model_folder(spec)  # a download can be interrupted here
+            spec = saved_model_folder(spec)  # here, where a download can be interrupted
         share_gpus()
         context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
         lifeline, self._lifeline = context.Pipe(duplex=False)
@@ -104,22 +104,27 @@ class ProcessTeacher(Teacher):
             raise
 
     def __call__(self, frame, index):
-        """The instances on `frame`, uint8 RGB [H, W, 3], the stream's `index`-th; waits for it."""
+        """Returns the objects on a frame, uint8 RGB [H, W, 3]; waits for them."""
         return self.ask(frame, index).result()[0]
 
     def ask(self, frame, index):
-        """Returns at once: a Future of (Detections, seconds that the teacher took).
+        """Asks for the objects on a frame without waiting.
 
-        frame: uint8 RGB [H, W, 3], which has to stay as it is; index: its place in the stream.
+        Args:
+          frame: uint8 RGB [H, W, 3]; do not change it before the answer.
+          index: the frame's number in the stream, from 0.
+
+        Returns:
+          A concurrent.futures.Future of (Detections, seconds that the teacher took).
         """
         return self._submit(_answer, frame, index)
 
     def seconds(self, index):
-        """Returns the model's seconds on a precomputed frame; None where unknown."""
+        """Returns the model's seconds on a precomputed frame; None if unknown."""
         return self.local.seconds(index) if self.local else None
 
     def close(self):
-        """Ends the process without waiting for what it was asked."""
+        """Ends the process without waiting for answers."""
         self._lifeline.close()
         self._pool.shutdown(cancel_futures=True)
 
@@ -130,7 +135,7 @@ class ProcessTeacher(Teacher):
         self.close()
 
     def _submit(self, function, *arguments):
-        """A Future of a call in the teacher's process."""
+        """Returns a Future of a call in the teacher's process."""
         answer = concurrent.futures.Future()
         try:
             with blocked_in_children():
@@ -138,5 +143,5 @@ class ProcessTeacher(Teacher):
         except BrokenProcessPool:
             answer.set_exception(_died())
         else:
-            asked.add_done_callback(lambda asked: _pass_on(asked, answer))
+            asked.add_done_callback(lambda asked: _copy_outcome(asked, answer))
         return answer

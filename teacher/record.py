@@ -1,9 +1,9 @@
-"""Runs a teacher over a video once and keeps what it says.
+"""Runs a teacher on a video and records its detections.
 
     python -m teacher.record --video=street.mp4 --teacher=path/to/saved_model --output=street.rec
 
 The recording serves as `--teacher=recorded:street.rec` and as `--reference=street.rec` of
-`jitnet_tf.distill`. Interrupted, the same command goes on where it stopped.
+`jitnet_tf.distill`. If interrupted, the same command resumes it.
 """
 
 import hashlib
@@ -32,15 +32,15 @@ def define_flags():
         required=True,
     )
     flags.DEFINE_string("output", None, "The recording to write.", required=True)
-    flags.DEFINE_string("frame_size", None, "HxW to resize frames to; default: native.")
+    flags.DEFINE_string("frame_size", None, "HxW to resize frames to. Default: the native size.")
     flags.DEFINE_integer("max_frames", None, "Stop after this many frames.", lower_bound=1)
 
 
 def describe_live(spec):
-    """What a header says of a live teacher: a name to read, and a digest to tell it by.
+    """Returns a live teacher's entries in a recording's header: its name and a digest.
 
-    The name alone: a recording outlives the folders it was made from. The digest is of the graph
-    and of the index of the weights, which holds their checksums.
+    The name without its folder, which the recording may outlive. The digest is of the graph and of
+    the index of the weights, which contains their checksums.
     """
     from teacher import saved_model_folder
 
@@ -55,12 +55,12 @@ def describe_live(spec):
 
 
 def describe(spec, teacher):
-    """What a header says of a teacher, which `open_teacher` made of spec."""
+    """Returns a teacher's entries in a recording's header; teacher: opened from spec."""
     from teacher import MIN_SCORE
     from teacher.lvs import Predictions
     from teacher.recorded import Recording
 
-    if isinstance(teacher, Recording):  # what it says is the live teacher's
+    if isinstance(teacher, Recording):  # the detections are those of the live teacher
         wanted = ("teacher", "teacher_sha256", "min_score")
         return {name: teacher.header[name] for name in wanted if name in teacher.header}
     described = teacher.header if isinstance(teacher, Predictions) else describe_live(spec)
@@ -68,10 +68,15 @@ def describe(spec, teacher):
 
 
 def still_to_record(recorder, first, source):
-    """The frames that come after those recorded; `first` has been taken from `source` already.
+    """Returns an iterator over the frames that are not recorded yet.
+
+    Args:
+      recorder: a Recorder.
+      first: the first frame, already taken from the source.
+      source: a FrameSource.
 
     Raises:
-      UserError: those recorded are of another video.
+      UserError: the recorded frames are of another video.
     """
     if not recorder.count:
         return itertools.chain([first], source)
@@ -84,11 +89,11 @@ def still_to_record(recorder, first, source):
 
 
 def record(source, teacher, header):
-    """Writes --output, or goes on with it; returns how many frames it then has."""
+    """Writes or resumes --output; returns its number of frames."""
     from teacher.recorded import Recorder
 
     first = next(source)
-    # What does not fit shows before a file is made; one-time costs stay out of the times kept.
+    # Fail before a file is made, and keep the warm-up out of the recorded times.
     teacher(first, 0)
     recorder = Recorder(FLAGS.output, header)
     try:

@@ -1,4 +1,4 @@
-"""A live teacher: any TF SavedModel with the Object Detection API's Mask R-CNN signature."""
+"""A live teacher: a SavedModel with the signature of the Object Detection API's Mask R-CNN."""
 
 import pathlib
 
@@ -16,15 +16,15 @@ class SavedModelTeacher(Teacher):
     """Runs a SavedModel as exported by the TF1 and TF2 Object Detection API (and both zoos).
 
     Signature `serving_default`: one uint8 input [1, H, W, 3] RGB, of any name; outputs
-    detection_boxes [1, N, 4] (ymin, xmin, ymax, xmax, normalised), detection_scores [1, N],
+    detection_boxes [1, N, 4] (ymin, xmin, ymax, xmax, normalized), detection_scores [1, N],
     detection_classes [1, N] (COCO ids 1…90) and detection_masks [1, N, h, w], cropped to the boxes;
     num_detections [1] where present. Other outputs are ignored.
 
     Args:
-      directory: of the SavedModel, or one that holds it as `saved_model/`.
+      directory: the SavedModel's folder, or one that contains it as `saved_model/`.
 
     Raises:
-      UserError: not a SavedModel, or one without this signature; says what is missing.
+      UserError: not a SavedModel, or without this signature.
     """
 
     def __init__(self, directory):
@@ -38,7 +38,7 @@ class SavedModelTeacher(Teacher):
             )
         try:
             self._model = tf.saved_model.load(str(path))
-        except Exception as error:  # TensorFlow raises many kinds, for one user-visible fact
+        except Exception as error:  # TensorFlow raises many kinds, for one mistake of the user
             reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise UserError(
                 f"teacher {str(directory)!r} cannot be loaded as a SavedModel: {reason}"
@@ -47,7 +47,7 @@ class SavedModelTeacher(Teacher):
         self._input, self._fixed_size = self._check(str(directory))
 
     def _check(self, directory):
-        """Returns the input's name and the frame size (H, W) it is fixed to, None where free."""
+        """Returns the input's name and its fixed (H, W), with None for a free side."""
         if self._function is None:
             known = ", ".join(self._model.signatures) or "none"
             raise UserError(
@@ -78,19 +78,19 @@ class SavedModelTeacher(Teacher):
         return next(iter(inputs)), sides
 
     def __call__(self, frame, index):
-        """The instances on `frame`, uint8 RGB [H, W, 3]; the index plays no part."""
+        """Returns the objects on a frame, uint8 RGB [H, W, 3]; the index is ignored."""
         for have, want in zip(frame.shape[:2], self._fixed_size, strict=True):
             if want is not None and have != want:
                 h, w = self._fixed_size
                 raise UserError(
                     f"the teacher only takes frames of {h}×{w} pixels, these are "
                     f"{frame.shape[0]}×{frame.shape[1]}; give --frame_size={h}x{w}, "
-                    "or for photographs a teacher that takes any size"
+                    "or for images a teacher that takes any size"
                 )
         outputs = self._function(**{self._input: tf.constant(frame[None])})
         boxes, scores, classes, masks = (outputs[name].numpy()[0] for name in OUTPUTS)
         count = len(scores)
-        if "num_detections" in outputs:  # rows past it are padding, whatever they say
+        if "num_detections" in outputs:  # the rows after it are padding
             count = int(outputs["num_detections"].numpy().ravel()[0])
         return detections.from_box_masks(
             boxes[:count],

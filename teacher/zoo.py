@@ -1,12 +1,12 @@
-"""Named teachers: the Mask R-CNN SavedModels of TensorFlow's two detection zoos, brought to disk.
+"""Named teachers: the Mask R-CNN SavedModels of TensorFlow's two detection zoos.
 
-`python -m teacher.zoo` lists them, `python -m teacher.zoo --fetch=NAME` fetches one. What the cache
-folder holds of a teacher:
+`python -m teacher.zoo` lists them, `python -m teacher.zoo --fetch=NAME` downloads one. The cache
+folder contains for each teacher:
 
-    NAME/saved_model/           the unpacked model, complete whenever it is there
+    NAME/saved_model/           the unpacked model, always complete
     NAME.sha256                 digest of the first download, which later ones must match
-    NAME.tar.gz.part            a download under way
-    NAME.unpacking/, NAME.lock  used while fetching
+    NAME.tar.gz.part            an unfinished download
+    NAME.unpacking/, NAME.lock  used while downloading
 """
 
 import dataclasses
@@ -28,30 +28,30 @@ from teacher import download
 
 @dataclasses.dataclass(frozen=True)
 class ZooModel:
-    """A published teacher; `ms` and the mAPs are what its publisher states, not ours."""
+    """A published teacher; `ms` and the mAPs are its publisher's."""
 
     url: str  # of the .tar.gz
     name: str  # also that of the folder in the tarball that holds saved_model/
-    what: str
+    title: str
     ms: int  # per image
     box_map: float  # COCO mAP in percent
     mask_map: float | None = None
 
 
-# TF1 speeds are for 600x600 on a GTX TITAN X and its mAPs of boxes only; TF2 names no GPU.
-# Neither zoo states checksums: the first download is trusted.
+# TF1 times are for 600x600 on a GTX TITAN X, and its mAPs for boxes only; TF2 names no GPU.
+# Neither zoo publishes checksums: the first download is trusted.
 _ROOT = "https://download.tensorflow.org/models/object_detection"
 
 
-def _tf1(name: str, what: str, ms: int, box_map: float) -> ZooModel:
-    return ZooModel(f"{_ROOT}/{name}.tar.gz", name, f"TF1, {what}", ms, box_map)
+def _tf1(name: str, title: str, ms: int, box_map: float) -> ZooModel:
+    return ZooModel(f"{_ROOT}/{name}.tar.gz", name, f"TF1, {title}", ms, box_map)
 
 
 _MODELS = [
     ZooModel(
         url=f"{_ROOT}/tf2/20200711/mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8.tar.gz",
         name="mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8",
-        what="TF2, Inception-ResNet-v2, 1024x1024",
+        title="TF2, Inception-ResNet-v2, 1024x1024",
         ms=301,
         box_map=39.0,
         mask_map=34.6,
@@ -67,9 +67,13 @@ ZOO: dict[str, ZooModel] = {model.name: model for model in _MODELS}
 def fetch(name: str, cache: str | os.PathLike | None = None) -> pathlib.Path:
     """Returns the `saved_model` folder of the teacher `name`, downloading it on first use.
 
-    `cache` is the folder that keeps it; by default $JITNET_TF_CACHE, or else the user's cache
-    folder. Raises UserError for an unknown name, a failing download or disk, and a tarball that is
-    unsafe, damaged or not the one that is trusted.
+    Args:
+      name: a key of ZOO.
+      cache: folder for the models; by default $JITNET_TF_CACHE, or else the user's cache folder.
+
+    Raises:
+      UserError: unknown name, a failing download or disk, or a tarball that is unsafe, damaged or
+        not the trusted one.
     """
     if name not in ZOO:
         raise UserError(f"no teacher is named {name!r}; the zoo has {', '.join(ZOO)}")
@@ -80,9 +84,9 @@ def fetch(name: str, cache: str | os.PathLike | None = None) -> pathlib.Path:
             return saved_model
         cache.mkdir(parents=True, exist_ok=True)
         with _acquire(cache / f"{name}.lock"):
-            if not saved_model.is_dir():  # else another process brought it while we waited
-                _bring(ZOO[name], cache)
-    except OSError as error:  # `download` makes UserErrors of the network's: this is the disk
+            if not saved_model.is_dir():  # else another process has downloaded it
+                _install(ZOO[name], cache)
+    except OSError as error:  # of the disk; `download` raises UserError for the network
         raise UserError(
             f"cannot keep {name} in {cache}: {error.strerror or error}; make room there or allow "
             "writing, or set JITNET_TF_CACHE to another folder"
@@ -108,8 +112,8 @@ def _acquire(path: pathlib.Path):
         return lock.acquire()
 
 
-def _bring(model: ZooModel, cache: pathlib.Path) -> None:
-    """Downloads, verifies and unpacks; the model appears in one step, at the end."""
+def _install(model: ZooModel, cache: pathlib.Path) -> None:
+    """Downloads, verifies and unpacks a model, which appears in the cache in one step."""
     tarball = cache / f"{model.name}.tar.gz.part"
     trusted = cache / f"{model.name}.sha256"
     unpacking = cache / f"{model.name}.unpacking"
@@ -120,10 +124,10 @@ def _bring(model: ZooModel, cache: pathlib.Path) -> None:
         raise UserError(
             f"{error}; if you trust the change, delete {trusted} and fetch again"
         ) from error
-    shutil.rmtree(unpacking, ignore_errors=True)  # of a killed process
+    shutil.rmtree(unpacking, ignore_errors=True)  # left by a killed process
     try:
         _unpack(model, tarball, unpacking)
-        trusted.write_text(digest + "\n")  # only now: an error page would not have unpacked
+        trusted.write_text(digest + "\n")  # now that it was unpacked
         os.replace(unpacking / model.name, cache / model.name)
     finally:
         shutil.rmtree(unpacking, ignore_errors=True)
@@ -131,7 +135,7 @@ def _bring(model: ZooModel, cache: pathlib.Path) -> None:
 
 
 def _unpack(model: ZooModel, tarball: pathlib.Path, into: pathlib.Path) -> None:
-    """Unpacks the saved_model alone; deletes a tarball that is unfit and raises UserError."""
+    """Unpacks only the saved_model. Deletes an unusable tarball and raises UserError."""
     into = into.resolve()
     wanted = into / model.name / "saved_model"
     try:
@@ -139,40 +143,44 @@ def _unpack(model: ZooModel, tarball: pathlib.Path, into: pathlib.Path) -> None:
             for member in archive:
                 target = (into / member.name).resolve()
                 if not target.is_relative_to(into):
-                    raise tarfile.TarError(f"{member.name!r} would land outside of the folder")
-                # Nothing but the content of plain files is taken, so no link can lead elsewhere.
+                    raise tarfile.TarError(
+                        f"{member.name!r} would be unpacked outside of the folder"
+                    )
+                # Only regular files are written, so no link can lead elsewhere.
                 if member.isreg() and target.is_relative_to(wanted):
                     target.parent.mkdir(parents=True, exist_ok=True)
                     with open(target, "wb") as file:
                         shutil.copyfileobj(archive.extractfile(member), file)
-            while stream.read(download.CHUNK):  # gzip checks its sum at the very end
+            while stream.read(download.CHUNK):  # to the end, where gzip checks its sum
                 pass
         if not (wanted / "saved_model.pb").is_file():
             raise tarfile.TarError(f"it has no {model.name}/saved_model/saved_model.pb")
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         tarball.unlink()
         raise UserError(
-            f"cannot unpack the download of {model.name}: {error}; it is deleted: fetch again, or "
-            "choose another teacher if it stays so"
+            f"cannot unpack the download of {model.name}: {error}; it is deleted: fetch it again, "
+            "or choose another teacher if that fails, too"
         ) from error
 
 
 def define_flags() -> None:
     """Defines this command's flags."""
-    flags.DEFINE_string("fetch", None, "Name of the teacher to bring to disk.")
+    flags.DEFINE_string(
+        "fetch", None, "Name of the teacher to download. Default: list all teachers."
+    )
 
 
 def main() -> None:
-    """Prints the folder of the teacher that --fetch names, or the list of all teachers."""
+    """Downloads the teacher of --fetch and prints its folder, or lists all teachers."""
     if flags.FLAGS.fetch:
         print(fetch(flags.FLAGS.fetch))
         return
     width = max(map(len, ZOO))
-    print(f"{'name':{width}}  cached   ms  mAP box/mask  what")
+    print(f"{'name':{width}}  cached   ms  mAP box/mask  title")
     for name, model in ZOO.items():
         cached = "yes" if (_cache_folder() / name / "saved_model").is_dir() else "no"
         accuracy = f"{model.box_map:.1f}/{'-' if model.mask_map is None else model.mask_map}"
-        print(f"{name:{width}}  {cached:6}  {model.ms:3}  {accuracy:12}  {model.what}")
+        print(f"{name:{width}}  {cached:6}  {model.ms:3}  {accuracy:12}  {model.title}")
 
 
 if __name__ == "__main__":

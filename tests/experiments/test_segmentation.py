@@ -279,7 +279,7 @@ def test_what_was_lost_before_an_interruption_counts(
     assert run_command(segmentation, *arguments) == 0
     values = read(output)
     assert (values["done"], values["judged"]) == (12, 11)
-    assert values["lost"] == {"002.png": f"{pictures}/002.png (no picture, or damaged)"}
+    assert values["lost"] == {"002.png": f"{pictures}/002.png (not an image, or damaged)"}
     assert "1 photographs skipped, such as" in capsys.readouterr().out
 
 

@@ -18,7 +18,7 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(download, "BACKOFF_S", 0)
+    monkeypatch.setattr(download, "BACKOFF_SECONDS", 0)
     with misbehaving_server.running() as server:
         server.body = BODY
         yield server
@@ -88,7 +88,7 @@ def test_too_many_cuts_fail_and_the_next_call_resumes(server, path):
 
 def test_waits_grow_between_attempts(server, path, monkeypatch):
     waits = []
-    monkeypatch.setattr(download, "BACKOFF_S", 2.0)
+    monkeypatch.setattr(download, "BACKOFF_SECONDS", 2.0)
     monkeypatch.setattr(download.time, "sleep", waits.append)
     server.statuses = [503] * download.ATTEMPTS
     assert "503" in message(server.url(), path)

@@ -1,4 +1,4 @@
-"""teacher.images: which files are photographs, and what they show."""
+"""teacher.images: the image files of a folder, and their pixels."""
 
 import os
 import struct
@@ -61,16 +61,16 @@ def test_names_are_sorted_paths_in_the_folder(tmp_path):
     assert images.names(str(tmp_path)) == expected
 
 
-def test_no_photographs(tmp_path):
+def test_folder_without_images(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(UserError, match=r"holds no photographs \(\.jpg, \.jpeg, \.png, "):
+    with pytest.raises(UserError, match=r"no images \(\.jpg, \.jpeg, \.png, "):
         images.names(tmp_path)
     for path in (tmp_path / "missing", tmp_path / "notes.txt"):
-        with pytest.raises(UserError, match="is not a folder: give the one that holds"):
+        with pytest.raises(UserError, match="is not a folder"):
             images.names(path)
 
 
-# Pictures
+# Pixels
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".jpg", ".JPEG", ".webp"])
@@ -86,13 +86,13 @@ def test_pixels_are_rgb(tmp_path, suffix):
 
 
 def test_any_kind_of_pixels_becomes_rgb(tmp_path):
-    grey = texture((24, 32), 0)[..., 0]
-    for number, stored in enumerate((grey, grey.astype(np.uint16) * 257, np.dstack([grey] * 4))):
+    gray = texture((24, 32), 0)[..., 0]
+    for number, stored in enumerate((gray, gray.astype(np.uint16) * 257, np.dstack([gray] * 4))):
         path = tmp_path / f"{number}.png"
         assert cv2.imwrite(str(path), stored)
         frame = images.read(path)
         assert frame.dtype == np.uint8
-        np.testing.assert_array_equal(frame, np.dstack([grey] * 3))
+        np.testing.assert_array_equal(frame, np.dstack([gray] * 3))
 
 
 @pytest.mark.parametrize("orientation", TURNS)
@@ -124,16 +124,16 @@ def test_cut_off(tmp_path, suffix, part):
     path = write(tmp_path / f"a{suffix}", texture((96, 128), 3))
     data = path.read_bytes()
     path.write_bytes(data[: int(part * len(data))])
-    with pytest.raises(UnreadableError, match=r"a\.\w+ \(no picture, or damaged\)"):
+    with pytest.raises(UnreadableError, match=r"a\.\w+ \(not an image, or damaged\)"):
         images.read(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\xff\xd8\xff", bytes(5000)])
-def test_no_picture(tmp_path, content):
+def test_other_files(tmp_path, content):
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
     for size in (None, (40, 56)):
-        with pytest.raises(UnreadableError, match=r"a\.jpg \(no picture, or damaged\)"):
+        with pytest.raises(UnreadableError, match=r"a\.jpg \(not an image, or damaged\)"):
             images.read(path, size)
 
 

@@ -52,7 +52,7 @@ def damaged(content):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(download, "BACKOFF_S", 0)
+    monkeypatch.setattr(download, "BACKOFF_SECONDS", 0)
     with misbehaving_server.running() as server:
         server.body = tarball()
         model = zoo.ZooModel(server.url(), NAME, "for tests", ms=1, box_map=1.0)
