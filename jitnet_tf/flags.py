@@ -11,6 +11,7 @@ from absl import flags
 
 from jitnet_tf.base import options
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.help import GROUPS
 from jitnet_tf.base.options import FREE
 from jitnet_tf.config import PretrainConfig, RunConfig, StudentConfig
 from jitnet_tf.runs import directory
@@ -18,7 +19,6 @@ from jitnet_tf.video import parse_size
 from teacher import split_spec
 
 FLAGS = flags.FLAGS
-GROUPS = {}  # name of a flag → its heading in --help
 
 
 def options_of(kind):
@@ -38,14 +38,15 @@ def define_flags(kind):
         if about.choices:
             flags.DEFINE_enum(name, field.default, about.choices, about.help)
             continue
+        help_text = f"{about.help} ({about.bounds})" if about.bounds else about.help
         define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
         of_types = [t for t in (typing.get_args(of_type) or [of_type]) if t is not type(None)]
         if isinstance(field.default, tuple):
-            flags.DEFINE_list(name, field.default, about.help)
+            flags.DEFINE_list(name, field.default, help_text)
         else:
             text = flags.DEFINE_string
             default = None if field.default == "" else field.default
-            define.get(of_types[0], text)(name, default, about.help)
+            define.get(of_types[0], text)(name, default, help_text)
     for name, about in (
         ("resume", "Continue what is in --logdir from its checkpoint."),
         ("overwrite", "Replace what is in --logdir, and existing outputs."),
