@@ -64,6 +64,7 @@ class Training:
         watch.seconds["update" if trial.updated else "trial"] += time.perf_counter() - start
         self.first, self.last = self.first or trial, trial
         if not trial.updated:
+            next(self.attempts, None)  # a policy may have work after its last attempt
             return False
         if not math.isfinite(trial.loss):
             raise DivergedError(

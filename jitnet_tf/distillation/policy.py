@@ -41,8 +41,9 @@ class UpdatePolicy(Protocol):
         """Trains on a teacher frame, pausing after each attempt on it.
 
         Yields the Trial of each attempt on `example`: the first before any update, the last without
-        an update, its prediction being the frame's. An asynchronous distiller lets a frame pass at
-        each pause; a checkpoint may be taken there, from which the training is not continued.
+        an update, its prediction being the frame's; after it the generator is run to its end. An
+        asynchronous distiller lets a frame pass at each pause; a checkpoint may be taken there,
+        from which the training is not continued.
         """
 
     def get_state(self) -> dict[str, np.ndarray]:

@@ -1,21 +1,23 @@
-"""The sinks of a run."""
+"""The sinks of a run, by name."""
 
-from jitnet_tf.sinks.class_masks import ClassMasks
-from jitnet_tf.sinks.frame_log import FrameLog
-from jitnet_tf.sinks.overlay_video import OverlayVideo
-from jitnet_tf.sinks.tensorboard import TensorBoard
+from jitnet_tf.base import registry
 
 # In the order in which they take a result.
-SINKS = [OverlayVideo, ClassMasks, FrameLog, TensorBoard]
+SINKS = {
+    "overlay": "jitnet_tf.sinks.overlay_video:OverlayVideo",
+    "masks": "jitnet_tf.sinks.class_masks:ClassMasks",
+    "frame_log": "jitnet_tf.sinks.frame_log:FrameLog",
+    "tensorboard": "jitnet_tf.sinks.tensorboard:TensorBoard",
+}
 
 
 def check_sinks(config, *, resumed, overwrite):
     """Raises UserError if an output of a RunConfig cannot be written."""
-    for sink in SINKS:
-        sink.check(config, resumed=resumed, overwrite=overwrite)
+    for name in SINKS:
+        registry.load(SINKS, name).check(config, resumed=resumed, overwrite=overwrite)
 
 
 def open_sinks(config, stream):
     """Opens the sinks that a RunConfig asks for. stream: a StreamInfo."""
-    opened = (sink.open(config, stream) for sink in SINKS)
+    opened = (registry.load(SINKS, name).open(config, stream) for name in SINKS)
     return [sink for sink in opened if sink is not None]

@@ -44,6 +44,9 @@ class StudentProtocol(Protocol):
         threshold: 0…1, where 0 never updates.
         """
 
+    def update(self, frame: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+        """Takes one step of training on a frame; arguments as `attempt`'s. Returns the loss."""
+
     def warm_up(self, frame: np.ndarray) -> None:
         """Runs every step once, changing nothing: first runs take longer."""
 

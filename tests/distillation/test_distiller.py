@@ -188,9 +188,9 @@ class TwicePolicy(UpdatePolicy):
         self.frames = 0
 
     def train(self, student, example, schedule):
-        self.frames += 1
         for threshold in (1.1, 0.0):
             yield student.attempt(example.frame, example.labels, example.weights, threshold)
+        self.frames += 1
 
     def get_state(self):
         return {"frames": np.array(self.frames)}

@@ -97,8 +97,8 @@ def make_student(frame_size, precision, seed, xla):
     """The default student with random weights: those of a seed are the same in any precision."""
     from tensorflow import keras
 
-    from jitnet_tf.student.jitnet import build_jitnet
     from jitnet_tf.student.devices import dtype_policy
+    from jitnet_tf.student.jitnet import build_jitnet
     from jitnet_tf.student.student import Student
 
     keras.utils.set_random_seed(seed)
