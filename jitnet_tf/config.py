@@ -28,17 +28,22 @@ SYNC, ASYNC = TEACHER_MODES = ("sync", "async")
 RANDOM, PRETRAINED = INITIAL_WEIGHTS = ("random", "pretrained")
 SAMPLE = "sample"
 
+# Headings of the options, in their order in --help.
 INPUT = "Input and output"
+TRAINING_SET = "Training set"
+VALIDATION_SET = "Validation set"
 RUN = "The run"
 LABELS = "Classes and labels"
 ALGORITHM = "Algorithm 1"
 UPDATES = "Updates"
 STUDENT = "The student"
-COMPUTATION = "Computation"
-TRAINING_SET = "Training set"
-VALIDATION_SET = "Validation set"
 AUGMENTATION = "Augmentation"
 TRAINING = "Training"
+COMPUTATION = "Computation"
+GROUPS = (
+    *(INPUT, TRAINING_SET, VALIDATION_SET, RUN, LABELS, ALGORITHM, UPDATES, STUDENT),
+    *(AUGMENTATION, TRAINING, COMPUTATION),
+)
 
 
 @dataclasses.dataclass(frozen=True)

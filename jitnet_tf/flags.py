@@ -10,10 +10,10 @@ import typing
 from absl import flags
 
 from jitnet_tf.base import options
+from jitnet_tf.base.help import GROUPS as help_groups
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.base.help import GROUPS
 from jitnet_tf.base.options import FREE
-from jitnet_tf.config import PretrainConfig, RunConfig, StudentConfig
+from jitnet_tf.config import GROUPS, RUN, PretrainConfig, RunConfig, StudentConfig
 from jitnet_tf.runs import directory
 from jitnet_tf.video import parse_size
 from teacher import split_spec
@@ -22,37 +22,39 @@ FLAGS = flags.FLAGS
 
 
 def options_of(kind):
-    """Returns name → (field, type, Option) of a configuration, its student's among them."""
+    """Returns name → (field, type, Option) of a configuration and its student, by group."""
     found = {}
     for part in (kind, StudentConfig):
         types = typing.get_type_hints(part)
         for field, about in options.options(part):
             found[field.name] = (field, types[field.name], about)
-    return found
+    order = {group: place for place, group in enumerate(GROUPS)}
+    return dict(sorted(found.items(), key=lambda item: order[item[1][2].group]))
 
 
 def define_flags(kind):
     """Defines the flags of a configuration, and --resume and --overwrite."""
     for name, (field, of_type, about) in options_of(kind).items():
-        GROUPS[name] = about.group
+        help_groups[name] = about.group
+        text = about.help
         if about.choices:
-            flags.DEFINE_enum(name, field.default, about.choices, about.help)
+            flags.DEFINE_enum(name, field.default, about.choices, text)
             continue
-        help_text = f"{about.help} ({about.bounds})" if about.bounds else about.help
+        if about.bounds:
+            text = f"{text} ({about.bounds})"
         define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
         of_types = [t for t in (typing.get_args(of_type) or [of_type]) if t is not type(None)]
         if isinstance(field.default, tuple):
-            flags.DEFINE_list(name, field.default, help_text)
+            flags.DEFINE_list(name, field.default, text)
         else:
-            text = flags.DEFINE_string
             default = None if field.default == "" else field.default
-            define.get(of_types[0], text)(name, default, help_text)
-    for name, about in (
+            define.get(of_types[0], flags.DEFINE_string)(name, default, text)
+    for name, text in (
         ("resume", "Continue what is in --logdir from its checkpoint."),
         ("overwrite", "Replace what is in --logdir, and existing outputs."),
     ):
-        GROUPS[name] = "The run"
-        flags.DEFINE_bool(name, False, about)
+        help_groups[name] = RUN
+        flags.DEFINE_bool(name, False, text)
 
 
 def value_of(kind, name):

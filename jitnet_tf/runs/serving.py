@@ -14,15 +14,15 @@ from jitnet_tf.student.build import build_student
 from jitnet_tf.student.devices import use_xla
 
 
-def load_student(directory):
-    """The student of a run directory's checkpoint, and the checkpoint's progress."""
-    config = directory.load_config(directory)
-    _, progress = checkpoint.load(directory)
+def load_student(logdir):
+    """Returns the student in the checkpoint of a run directory, and the checkpoint's progress."""
+    config = directory.load_config(logdir)
+    _, progress = checkpoint.load(logdir)
     # What is exported is made for any machine, whatever the run computed in.
     network = dataclasses.replace(config.student, precision="float32")
     groups = ClassGroups({name: tuple(members) for name, members in progress["groups"].items()})
     xla = "off" if use_xla(config.xla) else config.xla  # nor for XLA
-    config = dataclasses.replace(config, init=str(directory), student=network, xla=xla)
+    config = dataclasses.replace(config, init=str(logdir), student=network, xla=xla)
     student = build_student(config, groups, tuple(progress["frame_size"]))
     return student, progress
 

@@ -123,7 +123,7 @@ def test_stopped_by_ctrl_c_and_resumed(tmp_path, capfd):
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate()
     assert process.returncode == 130
-    assert f"go on with --resume --logdir={logdir}" in out
+    assert f"--resume --logdir={logdir}" in out
     # The progress bar and nothing else: no notes of TensorFlow's, no traceback.
     assert all("frame/s" in line for line in err.replace("\r", "\n").splitlines() if line.strip())
     stopped = read_summary(logdir)

@@ -1,0 +1,143 @@
+"""Runs as a library: sinks of the caller's own, a loop of the caller's, state by prefix."""
+
+import json
+
+import numpy as np
+import pytest
+
+from jitnet_tf.base import checkpoint
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.config import RunConfig, StudentConfig
+from jitnet_tf.runs.run import Run, run
+from jitnet_tf.sinks.base import Sink
+from tests.materials import write_square_stream
+
+COUNT = 12
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    return write_square_stream(tmp_path_factory.mktemp("stream"), "square", COUNT)
+
+
+@pytest.fixture
+def config(material, tmp_path):
+    return RunConfig(
+        video=material.video,
+        teacher=f"recorded:{material.recording}",
+        reference=material.recording,
+        logdir=str(tmp_path / "run"),
+        output="none",
+        init="random",
+        max_updates=1,
+        min_stride=2,
+        checkpoint_every=5,
+        student=StudentConfig(width=0.25),
+    )
+
+
+class Counter(Sink):
+    """Remembers what it was told, and counts frames across runs."""
+
+    def __init__(self, name="counter"):
+        self.name, self.calls, self.frames = name, [], 0
+
+    def add(self, result):
+        self.calls.append(result.index)
+        self.frames += 1
+
+    def flush(self):
+        self.calls.append("flush")
+
+    def get_state(self):
+        return {"frames": np.array(self.frames)}
+
+    def set_state(self, state):
+        self.calls.append("set_state")
+        self.frames = int(state["frames"])
+
+    def finish(self, complete):
+        self.calls.append(complete)
+
+
+def rows(config):
+    path = f"{config.logdir}/frames.jsonl"
+    with open(path, encoding="utf-8") as file:
+        found = [json.loads(line) for line in file]
+    return [{name: value for name, value in row.items() if name != "ms"} for row in found]
+
+
+def test_two_sinks_of_ones_own_are_told_everything_and_resumed(config):
+    first, second = Counter("first"), Counter("second")
+    with Run(config, sinks=[first, second]) as opened:
+        for index in range(7):
+            assert opened.advance().index == index
+        summary = opened.finish(complete=False)
+    assert (summary["complete"], summary["frames"]) == (False, 7)
+    expected = [0, 1, 2, 3, 4, "flush", 5, 6, "flush", False]
+    assert first.calls == second.calls == expected
+    arrays, progress = checkpoint.load(config.logdir)
+    assert progress["frames"] == 7
+    assert {"sinks/first/frames", "sinks/second/frames"} <= arrays.keys()
+    parts = {name.split("/")[0] for name in arrays}
+    assert parts == {"distiller", "sinks"}
+
+    first, second = Counter("first"), Counter("second")
+    with Run(config, sinks=[first, second], resume=True) as opened:
+        summary = opened.execute()
+    assert (summary["complete"], summary["frames"]) == (True, COUNT)
+    assert first.calls == ["set_state", 7, 8, 9, "flush", 10, 11, "flush", True]
+    assert (first.frames, second.frames) == (COUNT, COUNT)
+
+
+def test_a_loop_of_the_callers_does_what_execute_does(config, tmp_path):
+    other = RunConfig(**{**vars(config), "logdir": str(tmp_path / "other")})
+    run(config)
+    with Run(other) as opened:
+        results = []
+        while (result := opened.advance()) is not None:
+            results.append(result)
+        assert opened.advance() is None
+        summary = opened.finish()
+    assert summary["complete"]
+    assert [result.index for result in results] == list(range(COUNT))
+    assert rows(config) == rows(other)
+    one, two = (checkpoint.load(c.logdir)[0] for c in (config, other))
+    assert one.keys() == two.keys()
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_max_frames_ends_the_run(config):
+    short = RunConfig(**{**vars(config), "max_frames": 3})
+    with Run(short) as opened:
+        assert [opened.advance() is not None for _ in range(4)] == [True, True, True, False]
+        assert opened.finish()["complete"]
+
+
+def test_sinks_of_one_name_are_refused(config):
+    with pytest.raises(ValueError, match="counter"):
+        Run(config, sinks=[Counter(), Counter()])
+
+
+def test_a_failing_sink_ends_the_run_and_keeps_the_checkpoint(config):
+    class Full(Sink):
+        name = "full"
+
+        def add(self, result):
+            if result.index == 8:
+                raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"), Run(config, sinks=[Full()]) as opened:
+        opened.execute()
+    assert checkpoint.load(config.logdir)[1]["frames"] == 5
+
+
+def test_a_checkpoint_of_another_version_is_refused(config):
+    with Run(config) as opened:
+        opened.advance()
+        opened.finish(complete=False)
+    arrays, progress = checkpoint.load(config.logdir)
+    older = {name.removeprefix("distiller/student/"): array for name, array in arrays.items()}
+    checkpoint.save(config.logdir, older, progress)
+    with pytest.raises(UserError, match=r"--resume.*another version.*--overwrite"):
+        Run(config, resume=True)

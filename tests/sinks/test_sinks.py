@@ -1,0 +1,185 @@
+"""Sinks by themselves: what they write, their state, and their defaults."""
+
+import json
+import types
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing import event_accumulator
+
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.config import RunConfig
+from jitnet_tf.distillation import metrics
+from jitnet_tf.distillation.result import FrameResult, Score, TeacherFrame
+from jitnet_tf.runs.summary import Statistics
+from jitnet_tf.sinks.base import Sink, StreamInfo
+from jitnet_tf.sinks.class_masks import ClassMasks
+from jitnet_tf.sinks.frame_log import FrameLog
+from jitnet_tf.sinks.overlay_video import OverlayVideo
+from jitnet_tf.sinks.registry import SINKS, check_sinks, open_sinks
+from jitnet_tf.sinks.tensorboard import TensorBoard
+
+SIZE = (48, 64)
+NAMES = ("background", "person", "car")
+
+
+def class_map(class_id):
+    made = np.zeros(SIZE, np.uint8)
+    made[8:40, 8:32] = class_id
+    return made
+
+
+def result(index, teacher_index=None, staleness=0, reference=False, **seconds):
+    """A frame's result; with the training on a teacher frame, and against a reference."""
+    frame = np.full((*SIZE, 3), 5 * index, np.uint8)
+    made = FrameResult(index, frame, class_map(1), 8, {"infer": 0.01, **seconds})
+    if teacher_index is not None:
+        counts = metrics.confusion(class_map(2), class_map(1), len(NAMES))
+        taught = np.full((*SIZE, 3), 200, np.uint8)
+        made.teacher = TeacherFrame(
+            *(teacher_index, taught, class_map(2), class_map(2), counts, 0.25, 1.0, (0.5, 0.125)),
+            staleness,
+        )
+    if reference:
+        labels = class_map(1)
+        made.reference = Score(labels, metrics.confusion(labels, made.prediction, len(NAMES)))
+    return made
+
+
+@pytest.fixture
+def config(tmp_path):
+    return RunConfig(video="v", teacher="t", logdir=str(tmp_path), masks=str(tmp_path / "masks"))
+
+
+def stream(resume_at=None, overwrite=False, **options):
+    return StreamInfo(NAMES, SIZE, 25.0, Statistics(**options), resume_at, overwrite)
+
+
+def test_defaults_do_nothing():
+    class Nothing(Sink):
+        pass
+
+    sink = Nothing.open(None, None)
+    assert sink.add(None) is sink.flush() is sink.set_state({}) is sink.finish(True) is None
+    assert sink.get_state() == {}
+    assert Sink.check(None, resumed=False, overwrite=False) is None
+
+
+def test_a_run_opens_the_sinks_of_its_configuration(config):
+    names = [sink.name for sink in open_sinks(config, stream())]
+    assert names == list(SINKS)
+    fewer = RunConfig(logdir=config.logdir, output="none")
+    assert [s.name for s in open_sinks(fewer, stream())] == ["frame_log", "tensorboard"]
+
+
+@pytest.mark.parametrize("output", ["o.avi", "o"])
+def test_outputs_are_checked_before_anything_is_written(tmp_path, output):
+    wrong = RunConfig(logdir=str(tmp_path), output=str(tmp_path / output))
+    with pytest.raises(UserError, match=output):
+        check_sinks(wrong, resumed=False, overwrite=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_frame_log(config, tmp_path):
+    sink = FrameLog.open(config, stream())
+    sink.add(result(0, 0))
+    sink.add(result(1, reference=True, decode=0.0012345))
+    sink.add(result(2, 1, staleness=1))
+    sink.finish(True)
+    rows = [json.loads(line) for line in (tmp_path / "frames.jsonl").read_text().splitlines()]
+    trained = {"updates": 2, "accuracy_before": 0.25, "accuracy_after": 1.0, "losses": [0.5, 0.125]}
+    base = {"stride": 8, "ms": {"infer": 10.0}}
+    assert rows == [
+        {"frame": 0, "teacher": True, **base, **trained},
+        {
+            **{"frame": 1, "teacher": False, "updates": 0, "iou": 1.0, **base},
+            "ms": {"infer": 10.0, "decode": 1.23},
+        },
+        {"frame": 2, "teacher": True, "teacher_frame": 1, "staleness": 1, **base, **trained},
+    ]
+
+
+def test_class_masks(config, tmp_path):
+    sink = ClassMasks.open(config, stream())
+    sink.add(result(0))
+    mask = cv2.imread(str(tmp_path / "masks" / "000000.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(mask, class_map(1))
+    assert ClassMasks.open(RunConfig(), stream()) is None
+    with pytest.raises(UserError, match="masks"):  # another run's
+        ClassMasks.check(config, resumed=False, overwrite=False)
+
+
+def test_overlay_video_keeps_the_latest_teacher_frame(config, tmp_path):
+    sink = OverlayVideo.open(config, stream())
+    assert sink.get_state() == {}
+    sink.add(result(0))
+    sink.add(result(1, 1))
+    sink.add(result(2))
+    sink.flush()
+    state = sink.get_state()
+    assert state["status"].tolist() == [1, 0.25, 1.0]
+    np.testing.assert_array_equal(state["labels"], class_map(2))
+    resumed = OverlayVideo.open(config, stream(resume_at=3))
+    resumed.set_state(state)
+    again = resumed.get_state()
+    assert again.keys() == state.keys()
+    for name, array in state.items():
+        np.testing.assert_array_equal(again[name], array)
+    resumed.add(result(3))
+    resumed.finish(True)
+    assert (tmp_path / "overlay.mp4").stat().st_size > 0
+    assert OverlayVideo.open(RunConfig(output="none", logdir=str(tmp_path)), stream()) is None
+
+
+def events(folder):
+    accumulator = event_accumulator.EventAccumulator(str(folder), {"tensors": 0, "images": 0})
+    return accumulator.Reload()
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_tensorboard(config, tmp_path, mode):
+    info = stream(teacher_mode=mode)
+    sink = TensorBoard.open(config, info)
+    staleness = 1 if mode == "async" else 0
+    for i in range(21):
+        seconds = {"trial": 0.02, "update": 0.08, "teacher": 0.5} if i == 4 else {}
+        each = result(i, i - staleness if i == 4 else None, staleness, **seconds)
+        info.statistics.add(each)
+        sink.add(each)
+    sink.finish(True)
+    found = events(tmp_path)
+
+    def points(tag):
+        values = found.Tensors(tag)
+        return [
+            (v.step, float(np.frombuffer(v.tensor_proto.tensor_content, "f4")[0])) for v in values
+        ]
+
+    assert points("accuracy/before update") == [(4, 0.25)]
+    assert points("schedule/updates") == [(4, 2)]
+    assert points("ms/teacher") == [(4, 500)]
+    # A point a teacher frame, or an average over the 20 frames of a window in which it occurred.
+    assert points("ms/update") == ([(4, 40)] if mode == "sync" else [(19, 80)])
+    assert points("ms/infer") == [(19, 10)]
+    assert ("schedule/staleness" in found.Tags()["tensors"]) == (mode == "async")
+    assert "configuration" in found.Tags()["tensors"]
+    assert "frame, student, teacher" in found.Tags()["tensors"]
+    assert points("final/frames") == [(21, 21)]
+
+
+def test_tensorboard_of_a_resumed_run_has_the_configuration_once(config, tmp_path):
+    for resume_at in (None, 5):
+        sink = TensorBoard.open(config, stream(resume_at=resume_at))
+        sink.add(result(resume_at or 0))
+        sink.finish(False)
+    assert len(events(tmp_path).Tensors("configuration")) == 1
+
+
+def test_statistics_may_be_any_running_figures(config):
+    """A sink reads only these of them."""
+    figures = types.SimpleNamespace(teacher_fraction=0.5, updates=3)
+    sink = OverlayVideo.open(config, StreamInfo(NAMES, SIZE, 25.0, figures))
+    sink.add(result(0, 0))
+    sink.finish(False)
