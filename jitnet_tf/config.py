@@ -162,6 +162,8 @@ class Config:
     def from_json(cls, text):
         """Reads `to_json`'s text. TypeError or ValueError where it is something else."""
         values = dict(json.loads(text))
+        if "logdir" not in values:
+            raise ValueError("it has no logdir")
         values["student"] = StudentConfig.from_values(values.get("student", {}))
         return options.from_values(cls, values)
 

@@ -25,7 +25,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags."""
     flags.DEFINE_string("run", None, "Run directory of jitnet_tf.distill.", required=True)
     flags.DEFINE_enum("format", "saved_model", ["saved_model", "tflite"], "What to write.")
     flags.DEFINE_string("output", None, "Folder (saved_model) or file (tflite).", required=True)
@@ -44,9 +44,9 @@ def define_flags():
 
 
 def spread_frames(source, count, total):
-    """Up to `count` frames, spread evenly over the first `total` of a source.
+    """Returns up to `count` frames, spread evenly over the first `total` of a source.
 
-    total: how many there are, as far as is known; None takes the next ones.
+    total: their number, as far as it is known; None takes the next ones.
     """
     total = max(total or 0, count)
     frames = []
@@ -57,7 +57,7 @@ def spread_frames(source, count, total):
 
 
 def check_output(output, saved_model, overwrite):
-    """UserError where the output, or the report beside it, would replace what it must not."""
+    """Raises UserError if the output or its report would replace other files."""
     exists, report = os.path.lexists(output), f"{output}.json"
     if not saved_model and os.path.isdir(output):
         raise UserError(f"--output={output} is a folder: a TFLite model is a file, name one")
@@ -70,7 +70,7 @@ def check_output(output, saved_model, overwrite):
 
 
 def put_in_place(new, output, aside):
-    """Moves `new` to `output`. What was there is whole, there or at `aside`, until that is done."""
+    """Moves `new` to `output`; the old output stays whole, there or at `aside`, until then."""
     if not output.is_dir():
         os.replace(new, output)
         return
@@ -91,7 +91,7 @@ def main():
     config = directory.load_config(FLAGS.run)
     if not FLAGS.video and "=***" in config.video:
         raise UserError(f"the run keeps no passwords of its {config.video}: give --video")
-    # Only now: TensorFlow takes seconds, which a mistyped flag should not.
+    # Only now: TensorFlow takes seconds to import, and flag errors should not.
     command_line.import_tensorflow()
     from jitnet_tf.runs import serving
 
@@ -102,7 +102,7 @@ def main():
     function = serving.serving_function(student, FLAGS.probabilities)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        # In a folder of its own, lest it take a name that is the user's.
+        # In a folder of its own, so that a temporary name cannot collide with a user's file.
         with tempfile.TemporaryDirectory(
             prefix=".export-", dir=output.parent, ignore_cleanup_errors=True
         ) as folder:

@@ -9,8 +9,8 @@ import typing
 
 from absl import flags
 
+from jitnet_tf.base import help as help_text
 from jitnet_tf.base import options
-from jitnet_tf.base.help import GROUPS as help_groups
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.options import FREE
 from jitnet_tf.config import GROUPS, RUN, PretrainConfig, RunConfig, StudentConfig
@@ -35,7 +35,7 @@ def options_of(kind):
 def define_flags(kind):
     """Defines the flags of a configuration, and --resume and --overwrite."""
     for name, (field, of_type, about) in options_of(kind).items():
-        help_groups[name] = about.group
+        help_text.GROUPS[name] = about.group
         text = about.help
         if about.choices:
             flags.DEFINE_enum(name, field.default, about.choices, text)
@@ -53,7 +53,7 @@ def define_flags(kind):
         ("resume", "Continue what is in --logdir from its checkpoint."),
         ("overwrite", "Replace what is in --logdir, and existing outputs."),
     ):
-        help_groups[name] = RUN
+        help_text.GROUPS[name] = RUN
         flags.DEFINE_bool(name, False, text)
 
 

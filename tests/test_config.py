@@ -114,6 +114,7 @@ def test_from_json_of_an_older_run_takes_defaults():
         "",
         "{",
         "not JSON",
+        json.dumps({"video": "v"}),  # the rest is missing
         json.dumps({**NEEDED, "strides": 8}),
         json.dumps({**NEEDED, "student": {"depth": 3}}),
         json.dumps({**NEEDED, "student": {"student": "jitnet", "architecture": "jitnet"}}),

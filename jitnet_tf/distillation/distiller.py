@@ -166,7 +166,7 @@ class Distiller(Segmenter):
         return ended.prediction, sum(watch.seconds.values()), ended
 
     def _step_asynchronously(self, frame, watch):
-        """The same without waiting: the frame first, then at most one attempt on an earlier one."""
+        """Does the same without waiting: the frame, then at most one attempt on an earlier one."""
         with watch("infer"):
             prediction = self.student.infer(frame)
         latency, ended = watch.seconds["infer"], None

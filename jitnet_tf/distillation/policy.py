@@ -1,4 +1,4 @@
-"""Update policies: what the student is trained on after a teacher frame."""
+"""Update policies: the choice of frames that the student is trained on."""
 
 import dataclasses
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The run directory: what is in it, and whether a run may use it."""
+"""The run directory: its files, and whether a run may use it."""
 
 import json
 import os
@@ -17,7 +17,7 @@ REPLACED = (checkpoint.NAME, checkpoint.WEIGHTS, SUMMARY)
 
 
 def load_config(logdir, kind=RunConfig):
-    """The configuration, a `kind`, of the run in `logdir`; UserError where there is none."""
+    """Returns the configuration, a `kind`, of the run in `logdir`. UserError if there is none."""
     path = pathlib.Path(logdir) / CONFIG
     try:
         return kind.from_json(path.read_text(encoding="utf-8"))
@@ -31,7 +31,7 @@ def load_config(logdir, kind=RunConfig):
 
 
 def find_checkpoint(config, resume, overwrite):
-    """Decides whether a run may use config.logdir; returns the checkpoint to go on from, or None.
+    """Checks that a run may use config.logdir; returns the checkpoint to continue from, or None.
 
     Raises:
       UserError: another run is there and neither resume nor overwrite was asked, or the files of
@@ -42,7 +42,7 @@ def find_checkpoint(config, resume, overwrite):
         load_config(logdir, type(config))  # or it is not ours
         if not (resume or overwrite):
             raise UserError(
-                f"--logdir={logdir} holds another run: give --resume to go on with it, "
+                f"--logdir={logdir} holds another run: give --resume to continue it, "
                 "--overwrite to replace it, or another folder"
             )
     elif resume:
@@ -64,9 +64,9 @@ def find_checkpoint(config, resume, overwrite):
 
 
 def check_paths_distinct(inputs, outputs):
-    """UserError where something that is written is also read.
+    """Raises UserError if something that is written is also read.
 
-    inputs, outputs: flag → path, or what may be none, or None.
+    inputs, outputs: flag → path, another kind of value, or None.
     """
     for written, path in outputs.items():
         for read, source in inputs.items():
@@ -85,7 +85,7 @@ def _same_place(one, other):
 
 
 def is_complete(logdir):
-    """Whether the run in `logdir` came to its end."""
+    """Returns whether the run in `logdir` came to its end."""
     try:
         return json.loads((logdir / SUMMARY).read_text(encoding="utf-8"))["complete"]
     except (OSError, ValueError, KeyError):

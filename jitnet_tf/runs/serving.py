@@ -1,4 +1,4 @@
-"""The student as a model that other programs run: SavedModel, TFLite; is it the same?"""
+"""Exports a student as SavedModel or TFLite and measures parity with the live one."""
 
 import dataclasses
 import time
@@ -28,7 +28,7 @@ def load_student(logdir):
 
 
 def serving_function(student, probabilities):
-    """The function that is exported, tracing with a static size."""
+    """Returns the function to export, with a static frame size."""
     spec = tf.TensorSpec((1, *student.frame_size, 3), tf.uint8, "frame")
 
     @tf.function(input_signature=[spec])

@@ -19,7 +19,7 @@ _LONGEST_NAME = 18  # characters of a class name
 
 @dataclass(frozen=True)
 class Status:
-    """What the status line says.
+    """The values in the status line.
 
     Attributes:
       index: the frame's.
@@ -49,7 +49,7 @@ def blend(frame: np.ndarray, class_map: np.ndarray) -> np.ndarray:
     colors = colorize(class_map)
     picture = cv2.convertScaleAbs(frame, alpha=0.75)
     cv2.copyTo(cv2.addWeighted(frame, 0.5, colors, 0.5, 0), class_map, picture)
-    # Pixels whose neighbourhood holds a smaller id: borders are drawn once, and on the inside.
+    # Pixels whose neighborhood holds a smaller id: borders are drawn once, and on the inside.
     border = cv2.subtract(class_map, cv2.erode(class_map, np.ones((5, 5), np.uint8)))
     return cv2.copyTo(colors, border, picture)
 
@@ -117,8 +117,8 @@ class Overlay:
         self._panel(canvas, 1, self._blend(fitted, prediction), "student")
         if teacher:
             if self._teacher_panel is None or self._teacher_panel[0] != teacher[2]:
-                labelled = self._blend(self._fit(teacher[0]), teacher[1])
-                self._teacher_panel = (teacher[2], labelled)
+                labeled = self._blend(self._fit(teacher[0]), teacher[1])
+                self._teacher_panel = (teacher[2], labeled)
             color = _ACCENT if teacher[2] == status.index else _WHITE
             self._panel(canvas, 2, self._teacher_panel[1], f"teacher, frame {teacher[2]}", color)
         else:
@@ -216,7 +216,7 @@ class Overlay:
         return cv2.getTextSize(text, _FONT, self._text_scale, self._thickness)[0][0]
 
     def _text(self, canvas, text, x, middle, color):
-        """Writes text whose capitals are centred on the height `middle`; returns where it ends."""
+        """Writes text whose capitals are centered on the height `middle`; returns where it ends."""
         origin = (round(x), round(middle + self._em / 2))
         cv2.putText(
             canvas, text, origin, _FONT, self._text_scale, color, self._thickness, cv2.LINE_AA

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 # Okabe and Ito's colors (jfly.uni-koeln.de/color), which the color-blind tell apart too; the
-# strong ones first, and black, which is the background's, replaced by a light grey.
+# strong ones first, and black, which is the background's, replaced by a light gray.
 _FIRST_COLORS = (
     (213, 94, 0),
     (86, 180, 233),

@@ -72,7 +72,7 @@ class VideoWriter:
 
     @staticmethod
     def check(path: str | os.PathLike, *, resumed: bool, overwrite: bool) -> None:
-        """UserError if the video cannot be written; changes nothing but to make its folder."""
+        """Raises UserError if the video cannot be written; makes its folder, nothing else."""
         path = Path(path)
         if path.suffix.lower() != ".mp4":
             raise UserError(f"the video {path} has to end in .mp4: it is written as MP4")
@@ -167,7 +167,7 @@ class _Part:
 
 
 class MaskWriter:
-    """Writes class maps as PNGs, 000000.png and so on, whose grey values are class ids.
+    """Writes class maps as PNGs, 000000.png and so on, whose gray values are class ids.
 
     Beside them, classes.json maps ids to names: {"0": "background", ...}.
 
@@ -200,7 +200,7 @@ class MaskWriter:
 
     @staticmethod
     def check(directory: str | os.PathLike, *, resumed: bool, overwrite: bool) -> None:
-        """UserError if masks cannot be written; changes nothing but to make the folder.
+        """Raises UserError if masks cannot be written; makes the folder, nothing else.
 
         Numbered PNGs are only ever replaced where the classes.json of a set of masks is with them:
         they may as well be somebody's frames.
@@ -231,7 +231,7 @@ def _mask_names(directory: Path) -> list[re.Match]:
 
 
 def _names_classes(path: Path) -> bool:
-    """Whether the file is a classes.json as `MaskWriter` leaves it."""
+    """Returns whether the file is a classes.json as `MaskWriter` writes it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -244,7 +244,7 @@ def _first_index(part: Path) -> int:
 
 
 def _frame_count(path: Path) -> int:
-    """What the header states, which is true in files closed by `_Part` and `_join`."""
+    """Returns the header's count, which is correct in files closed by `_Part` and `_join`."""
     try:
         with av.open(str(path)) as container:
             return container.streams.video[0].frames

@@ -65,17 +65,17 @@ def weighted_cross_entropy(labels, logits, weights):
     def loss(logits):
         padded = _padded(logits)
         *others, last = _groups(padded)
-        total, normalisers = 0.0, []
+        total, normalizers = 0.0, []
         for phase_labels, phase_weights, place in zip(labels, weights, places, strict=True):
             state = None
             for maps, first in others:
                 state = _with_classes(state, maps, first, phase_labels, *place)
-            phase_loss, normaliser = _loss(state, *last, phase_labels, phase_weights, *place)
+            phase_loss, normalizer = _loss(state, *last, phase_labels, phase_weights, *place)
             total += phase_loss
-            normalisers.append(normaliser)
+            normalizers.append(normalizer)
 
         def gradient(upstream):
-            phases = zip(normalisers, labels, weights, places, strict=True)
+            phases = zip(normalizers, labels, weights, places, strict=True)
             pixels = [_pixel_gradients(padded, *phase[:3], *phase[3]) for phase in phases]
             return upstream * tf.transpose(_resize_gradient(pixels, frame_size), [1, 2, 0])
 
@@ -105,7 +105,7 @@ def _phases(pixels, frame_size):
 
 
 def _parts(side, odd):
-    """How much of its neighbour is in each pixel of an even or odd phase: float32 [⌈side / 2⌉]."""
+    """Returns the neighbor's share in each pixel of an even or odd phase: float32 [⌈side / 2⌉]."""
     n = (side + 1) // 2
     q = np.arange(n)
     parts = np.full(n, odd / 2) if side % 2 else (n - 1 - q if odd else q) / (2 * n - 1)
@@ -113,7 +113,7 @@ def _parts(side, odd):
 
 
 def _places(frame_size):
-    """Each phase as `_phase` takes it: where its neighbours begin, and the part they have."""
+    """Each phase as `_phase` takes it: where its neighbors begin, and the part they have."""
     return [
         (
             tf.constant([2 * row, 2 * column]),
@@ -124,7 +124,7 @@ def _places(frame_size):
     ]
 
 
-def _phase(padded, neighbours, part_y, part_x):
+def _phase(padded, neighbors, part_y, part_x):
     """One phase of maps: [C, h + 2, w + 2] → [C, h, w]; the other arguments as from `_places`.
 
     They are tensors, so that a function is compiled once for all phases.
@@ -133,10 +133,10 @@ def _phase(padded, neighbours, part_y, part_x):
 
     def along_row(y):
         here = tf.slice(padded, [0, y, 1], [count, h, w])
-        return here + part_x * (tf.slice(padded, [0, y, neighbours[1]], [count, h, w]) - here)
+        return here + part_x * (tf.slice(padded, [0, y, neighbors[1]], [count, h, w]) - here)
 
     here = along_row(1)
-    return here + part_y * (along_row(neighbours[0]) - here)
+    return here + part_y * (along_row(neighbors[0]) - here)
 
 
 @_compiled
@@ -153,7 +153,7 @@ def _greatest(padded, first, best, ids, *place):
 
 
 def _add_classes(state, padded, first, labels, *place):
-    """What the softmax needs to know of its classes, these and those before.
+    """Adds classes to the running quantities of a softmax.
 
     Returns (greatest logit, sum of exp(logit − greatest), the label's logit), each [h, w].
     """
@@ -175,14 +175,14 @@ _with_classes = _compiled(_add_classes)
 def _loss(state, padded, first, labels, weights, *place):
     """The loss of one phase, and the logarithm of each pixel's sum of exponentials."""
     greatest, total, at_label = _add_classes(state, padded, first, labels, *place)
-    normaliser = greatest + tf.math.log(total)
-    return tf.reduce_sum(weights * (normaliser - at_label)), normaliser
+    normalizer = greatest + tf.math.log(total)
+    return tf.reduce_sum(weights * (normalizer - at_label)), normalizer
 
 
 @_compiled
-def _pixel_gradients(padded, normaliser, labels, weights, *place):
+def _pixel_gradients(padded, normalizer, labels, weights, *place):
     """The loss's gradient by the resized logits of one phase, [C, h, w]."""
-    softmax = tf.exp(_phase(padded, *place) - normaliser)
+    softmax = tf.exp(_phase(padded, *place) - normalizer)
     classes = tf.range(padded.shape[0])[:, None, None]
     return weights * (softmax - tf.cast(tf.cast(labels, tf.int32) == classes, tf.float32))
 
@@ -202,17 +202,17 @@ def _resize_gradient(phases, frame_size):
 
 
 def _resize_gradient_along(axis, phases, side):
-    """The same along one axis, of its even and odd phase."""
+    """Does the same along one axis, from its even and odd phase."""
     total = 0.0
     for odd, phase in enumerate(phases):
         n = phase.shape[axis]
         parts = _parts(side, odd).reshape([n if i == axis else 1 for i in range(3)])
-        neighbours = phase * tf.constant(parts)
-        # An even pixel's neighbour is the one before, which therefore gets the next one's share.
+        neighbors = phase * tf.constant(parts)
+        # An even pixel's neighbor is the one before, which therefore gets the next one's share.
         padding = [[0, 0]] * 3
         padding[axis] = [1, 0] if odd else [0, 1]
         first = [0, 0, 0]
         first[axis] = 0 if odd else 1
-        moved = tf.slice(tf.pad(neighbours, padding), first, phase.shape)
-        total += phase - neighbours + moved
+        moved = tf.slice(tf.pad(neighbors, padding), first, phase.shape)
+        total += phase - neighbors + moved
     return total

@@ -29,7 +29,7 @@ def build_jitnet(
       units: residual units per encoder and decoder block (authors: 1 online, 2 for COCO).
       skip: concatenate encoder features to the decoder at strides 16 and 8 (§3.1).
       separable: replace every 3×3 after the stem by a depthwise 3×3 and a pointwise 1×1.
-      normalization: 'frame' (each frame's own statistics) or 'moving' (batch normalisation with
+      normalization: 'frame' (each frame's own statistics) or 'moving' (batch normalization with
         moving averages at inference, as the authors pretrain; see MOVING_DECAY).
       dtype: Keras dtype policy, e.g. 'float32' or 'mixed_bfloat16'.
       frame_size: (H, W) where known, for static shapes; weights do not depend on it.
@@ -40,7 +40,7 @@ def build_jitnet(
 
     Returns:
       A Keras model: uint8 RGB frames [B, H, W, 3] of any size → float32 logits
-      [B, H, W, num_classes]. Input normalisation is inside.
+      [B, H, W, num_classes]. Input normalization is inside.
     """
     floor = 8 if num_classes <= 8 else 16 if num_classes <= 16 else 32
 
@@ -54,7 +54,7 @@ def build_jitnet(
     def conv(x, filters, kernel, name, stride=1, bias=True, kind=keras.layers.Conv2D):
         padding = "same"
         if stride == 2 and kernel == 3:
-            # Centres each window on the pixel that the shortcut keeps, whatever the size's parity.
+            # Centers each window on the pixel that the shortcut keeps, whatever the size's parity.
             x = keras.layers.ZeroPadding2D(1, dtype=dtype, name=f"{name}_pad")(x)
             padding = "valid"
         init = "kernel" if kind is keras.layers.Conv2D else "pointwise"
@@ -69,7 +69,7 @@ def build_jitnet(
         return normalize_relu(conv(x, filters, 3, name, stride, bias=False, kind=kind), name)
 
     def unit(x, filters, stride, name):
-        """A modified residual unit: 3×3, then the second 3×3 as a 1×3 and a 3×1 (§3.1)."""
+        """Builds a modified residual unit: 3×3, then the second 3×3 as a 1×3 and a 3×1 (§3.1)."""
         preact = normalize_relu(x, f"{name}_preact")
         if x.shape[-1] != filters:
             shortcut = conv(preact, filters, 1, f"{name}_shortcut", stride)
@@ -116,7 +116,7 @@ class JITNet(Architecture):
     encoder_layers = ("stem", "encoder")
 
     def build(self, num_classes, config, *, dtype, frame_size, xla):
-        """See `build_jitnet`."""
+        """Builds it with the options of a StudentConfig; see `build_jitnet`."""
         return build_jitnet(
             num_classes,
             width=config.width,

@@ -8,7 +8,7 @@ NORMALIZATIONS = ("frame", "moving")
 EPSILON = 1e-5
 # The authors pretrain with .997, which online lags hundreds of updates behind the weights.
 MOVING_DECAY = 0.9
-# Contrast is left to the first normalisation; this only brings 0…255 near zero mean, unit range.
+# Contrast is left to the first normalization; this only brings 0…255 near zero mean, unit range.
 INPUT_MEAN = 127.5
 INPUT_SCALE = 127.5
 # Mean and scale by the option `input_normalization`: ours; the authors' raw 0…255; EastGit0's
@@ -24,14 +24,14 @@ INPUTS = {
 
 
 class FrameNormalization(keras.layers.Layer):
-    """Normalises each channel by the mean and variance of the frame itself, when training or not.
+    """Normalizes each channel by the mean and variance of the frame itself, when training or not.
 
     Moving averages lag behind weights that change at a learning rate of .01; EastGit0's and
-    ShadowTutor's students normalise online by the frame's own statistics instead. Each frame of a
+    ShadowTutor's students normalize online by the frame's own statistics instead. Each frame of a
     batch has its own, so a network means the same for one frame as for a batch of crops.
     [B, H, W, C] → [B, H, W, C], same dtype; statistics are taken in float32.
 
-    One frame is the batch of one that the fused kernel of batch normalisation is for: on a CPU it
+    One frame is the batch of one that the fused kernel of batch normalization is for: on a CPU it
     takes 2/3 of the plain operations' time, forward and backward.
     """
 
@@ -48,7 +48,7 @@ class FrameNormalization(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, x):
-        """See the class."""
+        """Normalizes x, [B, H, W, C]."""
         if x.shape[0] == 1:
             # oneDNN has no fast kernel for a bfloat16 with channels that fill no vector.
             computed = x if x.shape[-1] % 16 == 0 else tf.cast(x, tf.float32)
@@ -70,7 +70,7 @@ class InputNormalization(keras.layers.Layer):
         self._mean, self._scale = INPUTS[kind]
 
     def call(self, frames):
-        """See the class."""
+        """Converts frames to the compute dtype and normalizes them."""
         return (tf.cast(frames, self.compute_dtype) - self._mean) / self._scale
 
 
@@ -88,7 +88,7 @@ class InputScaling(keras.layers.Layer):
         self._xla = xla
 
     def call(self, x):
-        """See the class."""
+        """Resizes x."""
         size = [
             max(round(side * self._scale), 1)
             if side is not None
@@ -120,7 +120,7 @@ class ResizeLike(keras.layers.Layer):
         self._xla = xla
 
     def call(self, x, like):
-        """See the class."""
+        """Resizes x to the height and width of `like`."""
         if self._xla:
             for axis in (1, 2):
                 x = _resize_side(x, axis, np.linspace(0, x.shape[axis] - 1, like.shape[axis]))
@@ -147,7 +147,7 @@ class Subsample(keras.layers.Layer):
     """
 
     def call(self, x):
-        """See the class."""
+        """Subsamples x, [B, H, W, C] → [B, ⌈H/2⌉, ⌈W/2⌉, C]."""
         return tf.nn.avg_pool2d(x, 1, 2, "VALID")
 
 

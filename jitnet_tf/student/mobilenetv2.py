@@ -1,4 +1,4 @@
-"""A student of an off-the-shelf architecture: MobileNetV2 as DeepLab segments with it (§3.1).
+"""MobileNetV2 with DeepLab's head, a student of an off-the-shelf architecture (§3.1).
 
 Encoder: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018), table 2,
 kept at stride 16 by atrous convolution, with image-level features beside its last layer, as in
@@ -50,7 +50,7 @@ def build_mobilenetv2(
         return keras.layers.ReLU(6.0, dtype=dtype, name=f"{name}_relu")(x)
 
     def pad(x, stride, name):
-        """As JITNet's convolutions of stride 2: windows do not move with the size's parity."""
+        """Pads as JITNet does: windows do not move with the parity of the size."""
         if stride == 1:
             return x, "same"
         return keras.layers.ZeroPadding2D(1, dtype=dtype, name=f"{name}_pad")(x), "valid"
@@ -71,7 +71,7 @@ def build_mobilenetv2(
 
     def depthwise(x, name, stride=1, rate=1):
         x, padding = pad(x, stride, name)
-        # He's normal initialisation, by the nine inputs that each output has here.
+        # He's normal initialization, by the nine inputs that each output has here.
         init = keras.initializers.TruncatedNormal(stddev=(2 / 9) ** 0.5)
         layer = keras.layers.DepthwiseConv2D(
             3,
@@ -86,7 +86,7 @@ def build_mobilenetv2(
         return relu6(normalize(layer(x), name), name)
 
     def unit(x, expansion, filters, stride, rate, name):
-        """An inverted residual: to more channels, depthwise 3×3, linearly to few."""
+        """Builds an inverted residual: to more channels, depthwise 3×3, linearly to few."""
         expanded = x
         if expansion > 1:
             expanded = conv(x, expansion * x.shape[-1], f"{name}_expand")
@@ -127,7 +127,7 @@ def build_mobilenetv2(
 
     encoded = conv_relu6(x, ENCODED, "encoded")
     image = keras.layers.GlobalAveragePooling2D(keepdims=True, dtype=dtype, name="image_pool")(x)
-    # Not normalised, unlike DeepLab's: one pixel by its own statistics is always zero.
+    # Not normalized, unlike DeepLab's: one pixel by its own statistics is always zero.
     image = relu6(conv(image, ENCODED, "image", bias=True), "image")
     x = join([encoded, resize(image, encoded, "image_resize")], "join16")
     x = conv_relu6(x, ENCODED, "joined")
@@ -147,7 +147,7 @@ class MobileNetV2(Architecture):
     encoder_layers = ("stem", "stage")
 
     def build(self, num_classes, config, *, dtype, frame_size, xla):
-        """See `build_mobilenetv2`."""
+        """Builds it with the options of a StudentConfig."""
         return build_mobilenetv2(
             num_classes,
             normalization=config.normalization,

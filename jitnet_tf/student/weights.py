@@ -1,4 +1,4 @@
-"""A network's weights by name: as checkpoints hold them, in any Keras version."""
+"""Weights by name, as checkpoints hold them, the same in every Keras version."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ PREFIX = "weights/"
 
 
 def named(model):
-    """The weights of a Keras model: {'weights/LAYER/WEIGHT': variable}."""
+    """Returns the weights of a Keras model: {'weights/LAYER/WEIGHT': variable}."""
     # Not above: the commands read names of this module before they import TensorFlow.
     from jitnet_tf.base import compat
 
@@ -14,14 +14,14 @@ def named(model):
     for layer in model.layers:
         for variable in layer.weights:
             name = f"{PREFIX}{layer.name}/{compat.weight_name(variable)}"
-            while name in weights:  # a network as a layer has many a kernel
+            while name in weights:  # a network used as a layer has several kernels
                 name += "'"
             weights[name] = variable
     return weights
 
 
 def arrays(variables):
-    """{name: variable} as {name: numpy array}."""
+    """Converts {name: variable} to {name: numpy array}."""
     return {name: variable.numpy() for name, variable in variables.items()}
 
 
@@ -43,12 +43,12 @@ def assign(variables, state):
 
 
 def restore_scale(state):
-    """Scales kernels that a normalisation follows to the size that they were initialised with.
+    """Scales kernels that a normalization follows to the size that they were initialized with.
 
     The network computes the same, but for ε. How far a step of gradient descent turns such a kernel
     falls with the square of its size (van Laarhoven 2017, "L2 Regularization versus Batch and
     Weight Normalization"), and pretraining makes them up to three times as large: online, at a
-    learning rate that suits freshly initialised kernels, the student would hardly move.
+    learning rate that suits freshly initialized kernels, the student would hardly move.
 
     state: the arrays of `named`'s weights of a network of this package. Returns others.
     """
