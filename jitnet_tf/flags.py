@@ -9,7 +9,6 @@ import typing
 
 from absl import flags
 
-from jitnet_tf.base import help as help_text
 from jitnet_tf.base import options
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.options import FREE
@@ -35,26 +34,29 @@ def options_of(kind):
 def define_flags(kind):
     """Defines the flags of a configuration, and --resume and --overwrite."""
     for name, (field, of_type, about) in options_of(kind).items():
-        help_text.GROUPS[name] = about.group
-        text = about.help
-        if about.choices:
-            flags.DEFINE_enum(name, field.default, about.choices, text)
-            continue
-        if about.bounds:
-            text = f"{text} ({about.bounds})"
-        define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
-        of_types = [t for t in (typing.get_args(of_type) or [of_type]) if t is not type(None)]
-        if isinstance(field.default, tuple):
-            flags.DEFINE_list(name, field.default, text)
-        else:
-            default = None if field.default == "" else field.default
-            define.get(of_types[0], flags.DEFINE_string)(name, default, text)
+        _define(name, field.default, of_type, about)
+        FLAGS[name].heading = about.group
     for name, text in (
         ("resume", "Continue what is in --logdir from its checkpoint."),
         ("overwrite", "Replace what is in --logdir, and existing outputs."),
     ):
-        help_text.GROUPS[name] = RUN
         flags.DEFINE_bool(name, False, text)
+        FLAGS[name].heading = RUN
+
+
+def _define(name, default, of_type, about):
+    """Defines the flag of an option. Bounds are checked by the configuration."""
+    if about.choices:
+        flags.DEFINE_enum(name, default, about.choices, about.help)
+        return
+    text = f"{about.help} ({about.bounds})" if about.bounds else about.help
+    if isinstance(default, tuple):
+        flags.DEFINE_list(name, default, text)
+        return
+    define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
+    kinds = [kind for kind in (of_type, *typing.get_args(of_type)) if kind in define]
+    define = define[kinds[0]] if kinds else flags.DEFINE_string
+    define(name, None if default == "" else default, text)
 
 
 def value_of(kind, name):

@@ -6,8 +6,7 @@ from absl import flags
 
 WIDTH = 100
 COLUMN = 32  # where the explanations begin
-GROUPS = {}  # flag's name → heading; for whoever defines flags to fill
-FLAGS_OF_ALL = "Flags"  # the heading of those without one
+OTHERS = "Flags"  # the heading of flags without one
 FOREIGN = ("absl", "tensorflow")  # packages that define flags of their own
 FLAGFILE = (
     "--flagfile=FILE",
@@ -18,7 +17,8 @@ FLAGFILE = (
 def text(about, flag_values=flags.FLAGS):
     """Returns the help: the command's docstring, and its flags by group.
 
-    Flags are listed in the order of their definition, with default, choices and bounds. Those that
+    Flags are listed in the order of their definition, under the `heading` that whoever defined them
+    has set as an attribute, with default, choices and bounds. Those that
     absl and TensorFlow define for every program are left out, except --flagfile.
     """
     groups = {}
@@ -26,7 +26,7 @@ def text(about, flag_values=flags.FLAGS):
         if module.partition(".")[0] in FOREIGN:
             continue
         for flag in defined:
-            group = groups.setdefault(GROUPS.get(flag.name, FLAGS_OF_ALL), {})
+            group = groups.setdefault(getattr(flag, "heading", OTHERS), {})
             group[flag.name] = (_usage(flag), _explanation(flag))
     groups.setdefault("Flags from a file", {})["flagfile"] = FLAGFILE
     parts = [about.strip()] if about else []

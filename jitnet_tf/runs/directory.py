@@ -5,8 +5,8 @@ import os
 import pathlib
 
 from jitnet_tf.base import checkpoint, files
-from jitnet_tf.config import RunConfig
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.config import RunConfig
 
 CONFIG = "config.json"
 FLAGFILE = "resolved.flags"

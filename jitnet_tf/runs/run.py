@@ -33,8 +33,8 @@ from jitnet_tf.sinks.registry import check_sinks, open_sinks
 from jitnet_tf.student import initial_weights
 from jitnet_tf.student.build import build_student
 from teacher import open_teacher, split_spec
-from teacher.process import ProcessTeacher
 from teacher.encoding import is_like, thumbnail
+from teacher.process import ProcessTeacher
 from teacher.recorded import Recording
 
 PACKAGES = (jitnet_tf, tf, keras, np, cv2, av)
@@ -90,8 +90,8 @@ def check_classes(config, groups, progress):
     now = initial_weights.describe(groups, config.student)["groups"]
     if progress.get("groups", now) != now:
         raise UserError(
-            f"--resume: the class groups in {config.class_groups!r} are no longer those of the run: "
-            "start another run"
+            f"--resume: the class groups in {config.class_groups!r} are no longer those of the "
+            "run: start another run"
         )
 
 

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from jitnet_tf.base import checkpoint, compat
 from jitnet_tf.distillation import metrics
-from jitnet_tf.runs import directory
 from jitnet_tf.labels import ClassGroups
+from jitnet_tf.runs import directory
 from jitnet_tf.student.build import build_student
 from jitnet_tf.student.devices import use_xla
 
