@@ -1,4 +1,4 @@
-"""A server on this machine that cuts, changes and lies as a test tells it."""
+"""A local HTTP server with faults that a test chooses."""
 
 import contextlib
 import http.server
@@ -7,27 +7,27 @@ import threading
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `body` at any path, except for the misbehaviour that its attributes ask for."""
+    """Serves `body` at any path, with the faults that its attributes describe."""
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.body = b""
-        self.honours_ranges = True
-        self.lengths = True
+        self.honors_ranges = True
+        self.lengths = True  # whether Content-Length is sent
         self.chunked = False
         self.statuses = []  # of the next responses, instead of success
-        self.cuts = []  # of the next responses: bytes after which the connection closes
-        self.shift = 0  # added to the first byte that Content-Range claims
+        self.cuts = []  # of the next responses: bytes after which the connection is closed
+        self.shift = 0  # added to the first byte in Content-Range
         self.requests = []  # headers of each
-        self.before = self.after = lambda: None  # what is called around a response
+        self.before = self.after = lambda: None  # called around a response
 
     def url(self):
         return f"http://127.0.0.1:{self.server_port}/file"
 
     def asked(self):
-        """The Range of each request so far."""
+        """Returns the Range header of each request so far."""
         return [headers["Range"] for headers in self.requests]
 
 
@@ -46,7 +46,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             return
         start = 0
-        if server.honours_ranges and self.headers["Range"]:
+        if server.honors_ranges and self.headers["Range"]:
             start = int(re.fullmatch(r"bytes=(\d+)-", self.headers["Range"])[1])
         rest = server.body[start:]
         total = len(server.body)

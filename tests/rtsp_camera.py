@@ -1,4 +1,4 @@
-"""A camera on this machine that speaks as much RTSP as FFmpeg asks for, and then hangs up."""
+"""A local camera with as much RTSP as FFmpeg needs, which then closes the connection."""
 
 import contextlib
 import re
@@ -41,7 +41,7 @@ class Handler(socketserver.StreamRequestHandler):
                 return
 
     def play(self):
-        """One RTP packet a unit of the H.264 stream, 30 frames a second, between the answers."""
+        """Sends an RTP packet for each unit of the H.264 stream, at 30 frames a second."""
         units = [unit.rstrip(b"\0") for unit in re.split(b"\0\0\1", self.server.h264)[1:]]
         time = 0
         for number, unit in enumerate(units):
@@ -54,7 +54,7 @@ class Handler(socketserver.StreamRequestHandler):
 
 @contextlib.contextmanager
 def running(h264):
-    """Yields the URL of a camera that shows an H.264 stream, of one unit a frame, once."""
+    """Yields the URL of a camera that sends an H.264 stream, one unit a frame, once."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads, server.h264 = True, h264
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -1,4 +1,4 @@
-"""Runs on a stream that breaks off: in order, said in one line, and taken up again."""
+"""Runs on a stream that breaks off: a complete log, one line of message, and resumable."""
 
 import json
 
@@ -15,7 +15,7 @@ from tests.commands import run_command
 from tests.materials import frames, write_teacher, write_video
 
 FRAMES = 60
-CHEAPLY = ("--max_updates=1", "--width=0.25", "--init=random")
+CHEAP = ("--max_updates=1", "--width=0.25", "--init=random")
 
 
 def read_frames(logdir):
@@ -30,7 +30,7 @@ def frames_of_overlay(logdir):
 
 @pytest.fixture
 def street(tmp_path):
-    """A stream of 60 frames, in a file that a server can send from its start."""
+    """A video of 60 frames in a file that can be played while it is sent."""
     write_teacher(tmp_path / "teacher")
     return write_video(tmp_path / "street.mkv", frames(FRAMES))
 
@@ -46,9 +46,10 @@ def last_line(capsys):
     return capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_url_that_breaks_off_is_no_complete_run(server, street, tmp_path, capsys):
+@pytest.mark.slow
+def test_a_run_on_a_url_that_breaks_off_is_incomplete(server, street, tmp_path, capsys):
     logdir, whole = tmp_path / "run", tmp_path / "whole"
-    options = (f"--teacher={tmp_path}/teacher", *CHEAPLY)
+    options = (f"--teacher={tmp_path}/teacher", *CHEAP)
     arguments = (f"--video={street}", f"--logdir={whole}", "--output=none")
     assert run_command(distill, *arguments, *options) == 0
     server.cuts = [len(server.body) // 2]
@@ -66,7 +67,7 @@ def test_a_url_that_breaks_off_is_no_complete_run(server, street, tmp_path, caps
     assert read_frames(logdir) == read_frames(whole)[:count]
     assert frames_of_overlay(logdir) == checkpoint.load(logdir)[1]["frames"] == count
 
-    server.cuts = [len(server.body) // 4]  # it has not come back for long
+    server.cuts = [len(server.body) // 4]  # it breaks off again, soon
     assert run_command(distill, "--resume", f"--logdir={logdir}") == 2
     assert "(Input/output error after" in last_line(capsys)
     assert len(read_frames(logdir)) == count
@@ -77,7 +78,8 @@ def test_a_url_that_breaks_off_is_no_complete_run(server, street, tmp_path, caps
     assert frames_of_overlay(logdir) == FRAMES
 
 
-def test_a_camera_that_is_unplugged(tmp_path, monkeypatch, capsys):
+@pytest.mark.slow
+def test_a_run_on_a_camera_that_is_unplugged(tmp_path, monkeypatch, capsys):
     class Camera:
         def __init__(self, _):
             self.pictures = iter(frames(20))
@@ -98,19 +100,19 @@ def test_a_camera_that_is_unplugged(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
     write_teacher(tmp_path / "teacher")
     logdir = tmp_path / "run"
-    arguments = ("--video=3", f"--teacher={tmp_path}/teacher", *CHEAPLY)
+    arguments = ("--video=3", f"--teacher={tmp_path}/teacher", *CHEAP)
     assert run_command(distill, *arguments, f"--logdir={logdir}") == 2
     assert "3: the stream broke off after 20 frames (the camera stopped" in last_line(capsys)
     assert not json.loads((logdir / "summary.json").read_text())["complete"]
     assert frames_of_overlay(logdir) == len(read_frames(logdir)) == 20
 
-    # Plugged in again: it goes on with what it shows now.
+    # Plugged in again: the run resumes with the current frames.
     assert run_command(distill, "--resume", f"--logdir={logdir}", "--max_frames=35") == 0
     assert json.loads((logdir / "summary.json").read_text())["complete"]
     assert [row["frame"] for row in read_frames(logdir)] == list(range(35))
 
 
-def test_a_recording_goes_on(server, tmp_path, capsys):
+def test_a_recording_is_resumed(server, tmp_path, capsys):
     recording = tmp_path / "street.recording"
     arguments = (f"--video={server.url()}", f"--teacher={tmp_path}/teacher")
     server.cuts = [len(server.body) // 2]

@@ -1,4 +1,4 @@
-"""teacher.download against a server on this machine that cuts, changes and lies as told."""
+"""teacher.download from a local server with faults."""
 
 import hashlib
 import http.server
@@ -78,7 +78,6 @@ def test_too_many_cuts_fail_and_the_next_call_resumes(server, path):
     server.cuts = [1000] * download.ATTEMPTS
     text = message(server.url(), path)
     assert f"after {1000 * download.ATTEMPTS} of {len(BODY)} bytes" in text
-    assert "run again" in text
     assert len(server.requests) == download.ATTEMPTS
     assert path.read_bytes() == BODY[: 1000 * download.ATTEMPTS]
 
@@ -96,7 +95,7 @@ def test_waits_grow_between_attempts(server, path, monkeypatch):
 
 
 def test_server_without_ranges_starts_over(server, path):
-    server.honours_ranges = False
+    server.honors_ranges = False
     server.cuts = [100_000]
     assert_downloads(server, path)
     assert server.asked() == [None, "bytes=100000-"]
@@ -108,21 +107,21 @@ def test_complete_file_is_not_downloaded_again(server, path):
     assert server.asked() == [f"bytes={len(BODY)}-"]
 
 
-def test_more_than_the_file_starts_over(server, path):
+def test_a_longer_file_on_disk_starts_over(server, path):
     path.write_bytes(BODY + b"more")
     assert_downloads(server, path)
     assert server.asked() == [f"bytes={len(BODY) + 4}-", None]
 
 
-def test_range_that_is_not_the_asked_one_starts_over(server, path):
+def test_another_range_than_requested_starts_over(server, path):
     server.cuts = [100_000]
     server.shift = 1
     assert_downloads(server, path)
     assert server.asked() == [None, "bytes=100000-", None]
 
 
-def test_body_shorter_than_its_content_length_is_never_taken(server, path):
-    server.honours_ranges = False
+def test_a_body_shorter_than_its_content_length_is_refused(server, path):
+    server.honors_ranges = False
     server.cuts = [len(BODY) - 1] * download.ATTEMPTS
     assert f"after {len(BODY) - 1} of {len(BODY)} bytes" in message(server.url(), path)
 
@@ -146,7 +145,7 @@ def test_checksum_that_does_not_fit(server, path):
     assert not path.exists()
 
 
-def test_not_found_is_not_asked_twice(server, path):
+def test_not_found_is_not_requested_twice(server, path):
     server.statuses = [404]
     text = message(server.url(), path)
     assert "404" in text
@@ -154,7 +153,7 @@ def test_not_found_is_not_asked_twice(server, path):
     assert len(server.requests) == 1
 
 
-def test_overloaded_server_is_asked_again(server, path):
+def test_overloaded_server_is_requested_again(server, path):
     server.statuses = [503, 429]
     assert_downloads(server, path)
 
@@ -172,17 +171,16 @@ def test_unreachable_server(server, path):
     text = message(url, path)
     assert url in text
     assert "refused" in text
-    assert "check the network" in text
 
 
-def test_folder_that_is_missing_is_no_network_error(server, path):
+def test_a_missing_folder_is_not_a_network_error(server, path):
     with pytest.raises(FileNotFoundError):
         download.to_file(server.url(), path / "deeper")
     assert len(server.requests) == 1
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
-def test_full_disk_is_no_network_error(server, path):
+def test_a_full_disk_is_not_a_network_error(server, path):
     path.symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         download.to_file(server.url(), path)

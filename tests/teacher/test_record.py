@@ -1,14 +1,12 @@
-"""The journey of a recording: run the teacher once, replay it in its place."""
+"""teacher.record: interrupted recordings, and what a header says."""
 
-import json
 import re
 import shutil
 import sqlite3
 
 import pytest
 
-from jitnet_tf import distill, video
-from jitnet_tf.base import checkpoint, interrupt
+from jitnet_tf import video
 from teacher import record
 from teacher.recorded import Recording
 from tests.commands import run_command
@@ -29,7 +27,7 @@ def record_street(street, output, *arguments):
     return Recording(output)
 
 
-def test_interrupted_recording_goes_on(street, tmp_path, capsys):
+def test_an_interrupted_recording_is_resumed(street, tmp_path, capsys):
     assert len(record_street(street, tmp_path / "parts", "--max_frames=7")) == 7
     parts = record_street(street, tmp_path / "parts")
     whole = record_street(street, tmp_path / "whole")
@@ -43,10 +41,10 @@ def test_interrupted_recording_goes_on(street, tmp_path, capsys):
 
 
 def another_teacher(street, folder):
-    """The teacher's SavedModel under its name, but not quite the same file."""
+    """A copy of the teacher's SavedModel with one more field."""
     shutil.copytree(street / "teacher", folder / "teacher")
     with open(folder / "teacher" / "saved_model.pb", "ab") as file:
-        file.write(b"\x98\x06\x01")  # a field that no reader knows
+        file.write(b"\x98\x06\x01")  # a field that readers ignore
     return folder / "teacher"
 
 
@@ -56,15 +54,15 @@ def other_video(folder, pictures):
     return write_video(folder / "street.mp4", pictures)
 
 
-def test_does_not_go_on_with_another_teacher_or_video(street, tmp_path, capsys):
-    """Not even where all names are the same."""
+def test_another_teacher_or_video_does_not_resume_a_recording(street, tmp_path, capsys):
+    """Also if all names are the same."""
     output = tmp_path / "street.recording"
     record_street(street, output, "--max_frames=7").close()
     before = output.read_bytes()
     for change, said in [
-        (f"--teacher={another_teacher(street, tmp_path)}", "already exists with teacher_sha256"),
-        (f"--video={other_video(tmp_path / 'other', frames(20, seed=3))}", "is of another video"),
-        (f"--video={other_video(tmp_path / 'short', frames(5))}", "is of another video"),
+        (f"--teacher={another_teacher(street, tmp_path)}", "teacher_sha256"),
+        (f"--video={other_video(tmp_path / 'other', frames(20, seed=3))}", "another video"),
+        (f"--video={other_video(tmp_path / 'short', frames(5))}", "another video"),
     ]:
         inputs = (f"--video={street}/street.mp4", f"--teacher={street}/teacher")
         assert run_command(record, *inputs, f"--output={output}", change) == 2
@@ -73,7 +71,7 @@ def test_does_not_go_on_with_another_teacher_or_video(street, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("nested", ["", "saved_model"])
-def test_a_live_teacher_is_told_by_its_graph_and_weights(tmp_path, nested):
+def test_digest_of_a_live_teacher_is_of_graph_and_weights(tmp_path, nested):
     folder = tmp_path / "mask_rcnn"
     (folder / nested / "variables").mkdir(parents=True)
     digests = []
@@ -87,18 +85,18 @@ def test_a_live_teacher_is_told_by_its_graph_and_weights(tmp_path, nested):
     assert record.describe_live(str(folder))["teacher_sha256"] == digests[-1]
 
 
-def test_a_refused_frame_leaves_nothing_behind(street, tmp_path, capsys, monkeypatch):
+def test_a_refused_frame_leaves_no_file(street, tmp_path, capsys, monkeypatch):
     record_street(street, tmp_path / "small", "--frame_size=32x48", "--max_frames=1")
     closed = []
     monkeypatch.setattr(video.FrameSource, "close", lambda source: closed.append(source))
     inputs = (f"--video={street}/street.mp4", f"--teacher=recorded:{tmp_path}/small")
     assert run_command(record, *inputs, f"--output={tmp_path}/new/street.recording") == 2
-    assert "give --frame_size=32x48" in capsys.readouterr().err
+    assert "--frame_size=32x48" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
     assert len(closed) == 1
 
 
-def test_a_recording_of_a_recording_tells_of_the_live_teacher(street, tmp_path):
+def test_a_recording_of_a_recording_has_the_live_teachers_header(street, tmp_path):
     first = record_street(street, tmp_path / "first", "--max_frames=4")
     assert re.fullmatch("[0-9a-f]{16}", first.header["teacher_sha256"])
     with sqlite3.connect(tmp_path / "first") as database:
@@ -112,129 +110,3 @@ def test_a_recording_of_a_recording_tells_of_the_live_teacher(street, tmp_path):
     assert [second.seconds(i) for i in range(4)] == [5, 6, 7, None]
     assert second.mean_seconds == 6
     assert second.header == {**first.header, "min_score": "0.3"}
-
-
-def test_replay_equals_the_live_teacher(street, tmp_path):
-    """Same strides, accuracies, losses and weights, bit for bit."""
-    recording = tmp_path / "street.recording"
-    record_street(street, recording)
-    outcomes = []
-    for teacher in (f"{street}/teacher", f"recorded:{recording}"):
-        logdir = tmp_path / str(len(outcomes))
-        status = run_command(
-            distill,
-            f"--video={street}/street.mp4",
-            f"--teacher={teacher}",
-            f"--reference={recording}",
-            f"--logdir={logdir}",
-            "--output=none",
-        )
-        assert status == 0
-        rows = [json.loads(line) for line in (logdir / "frames.jsonl").open()]
-        weights = {name: a.tobytes() for name, a in checkpoint.load(logdir)[0].items()}
-        outcomes.append(([{**row, "ms": None} for row in rows], weights))
-    assert outcomes[0] == outcomes[1]
-    assert any(row["updates"] for row in outcomes[0][0])
-
-
-def test_recording_ends_before_the_video(street, tmp_path, capsys):
-    """What was processed is kept; the message says how to have it whole."""
-    recording = tmp_path / "short.recording"
-    record_street(street, recording, "--max_frames=10")
-    logdir = tmp_path / "run"
-    command = (f"--video={street}/street.mp4", f"--teacher=recorded:{recording}")
-    assert run_command(distill, *command, f"--logdir={logdir}") == 2
-    assert "ends after 10 frames" in capsys.readouterr().err
-    summary = json.loads((logdir / "summary.json").read_text())
-    assert (summary["complete"], summary["frames"]) == (False, 16)
-    assert len((logdir / "frames.jsonl").read_text().splitlines()) == 16
-    assert (logdir / "overlay.mp4").exists()
-
-    # Recorded to the end, the run can be resumed.
-    record_street(street, recording)
-    assert run_command(distill, "--resume", f"--logdir={logdir}") == 0
-    summary = json.loads((logdir / "summary.json").read_text())
-    assert (summary["complete"], summary["frames"]) == (True, 20)
-
-
-def test_reference_ends_before_the_video(street, tmp_path, capsys):
-    """The frame that has no reference is not learned from, so the run can be resumed."""
-    short, whole = tmp_path / "short.recording", tmp_path / "whole.recording"
-    record_street(street, short, "--max_frames=10")
-    record_street(street, whole)
-    inputs = (f"--video={street}/street.mp4", f"--teacher=recorded:{whole}")
-    for name in ("resumed", "straight"):
-        if name == "straight":
-            record_street(street, short)
-        logdir = tmp_path / name
-        status = run_command(distill, *inputs, f"--reference={short}", f"--logdir={logdir}")
-        assert status == (2 if name == "resumed" else 0)
-    assert "ends after 10 frames" in capsys.readouterr().err
-    logdir = tmp_path / "resumed"
-    assert json.loads((logdir / "summary.json").read_text())["frames"] == 10
-    assert run_command(distill, "--resume", f"--logdir={logdir}") == 0
-    logs = [(tmp_path / name / "frames.jsonl").open() for name in ("resumed", "straight")]
-    one, other = ([{**json.loads(row), "ms": 0} for row in log] for log in logs)
-    assert one == other
-    assert len(one) == 20
-
-
-def test_stopped_before_the_first_frame(street, tmp_path, monkeypatch):
-    """Then the first frame is not taken for one that was processed."""
-    inputs = (f"--video={street}/street.mp4", f"--teacher={street}/teacher", "--output=none")
-    monkeypatch.setattr(interrupt.StopRequest, "__enter__", stopped)
-    assert run_command(distill, *inputs, f"--logdir={tmp_path}/run") == 130
-    monkeypatch.undo()
-    assert run_command(distill, "--resume", f"--logdir={tmp_path}/run") == 0
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["frames"] == 20
-
-
-def stopped(request):
-    request.made = True
-    return request
-
-
-def test_resume_on_another_video_is_refused(street, tmp_path, capsys):
-    run = tmp_path / "run"
-    (tmp_path / "v").mkdir()
-    copy = tmp_path / "v" / "street.mp4"
-    copy.write_bytes((street / "street.mp4").read_bytes())
-    recording = tmp_path / "short.recording"
-    record_street(street, recording, "--max_frames=10")
-    inputs = (f"--video={copy}", f"--teacher=recorded:{recording}", "--output=none")
-    assert run_command(distill, *inputs, f"--logdir={run}") == 2
-    for pictures in (frames(20, seed=3), frames(5)):
-        write_video(copy, pictures)
-        assert run_command(distill, "--resume", f"--logdir={run}") == 2
-        assert "is not the video that the run was made of" in capsys.readouterr().err
-
-
-def test_resume_with_changed_groups_is_refused(street, tmp_path, capsys):
-    groups = tmp_path / "groups.txt"
-    groups.write_text("person\ncar\n")
-    recording = tmp_path / "short.recording"
-    record_street(street, recording, "--max_frames=10")
-    inputs = (f"--video={street}/street.mp4", f"--teacher=recorded:{recording}", "--output=none")
-    run = tmp_path / "run"
-    command = (*inputs, f"--logdir={run}", f"--class_groups={groups}")
-    assert run_command(distill, *command) == 2
-    groups.write_text("person\nbus\n")
-    assert run_command(distill, "--resume", f"--logdir={run}") == 2
-    assert "the class groups in" in capsys.readouterr().err
-
-
-def test_real_teacher_on_a_real_street(shared, tmp_path):
-    """A YOLO11 SavedModel on traffic: autos are found, and replayed as they were."""
-    recording = tmp_path / "street.recording"
-    inputs = (
-        f"--video={shared('videos/traffic-intersection.mp4')}",
-        f"--teacher={shared('teachers/yolo11n_seg_384x640')}",
-    )
-    assert run_command(record, *inputs, f"--output={recording}", "--max_frames=2") == 0
-    assert recording.stat().st_size < 60_000
-    logdir = tmp_path / "run"
-    outputs = (f"--logdir={logdir}", "--max_frames=2", "--output=none", "--max_updates=1")
-    assert run_command(distill, *inputs, f"--reference={recording}", *outputs) == 0
-    summary = json.loads((logdir / "summary.json").read_text())
-    assert "auto" in summary["per_class_iou"]
-    assert summary["teacher_time"] == "measured"
