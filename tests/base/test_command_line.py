@@ -1,0 +1,92 @@
+"""jitnet_tf.base.command_line: statuses, messages, and when TensorFlow is imported."""
+
+import subprocess
+import sys
+import types
+
+import pytest
+from absl import flags
+
+from jitnet_tf.base.errors import UserError
+from tests.commands import run_command
+
+
+def command(act):
+    """A command with the flag --count, which calls `act`."""
+    return types.SimpleNamespace(
+        __name__="command",
+        define_flags=lambda: flags.DEFINE_integer("count", 1, "A number.", lower_bound=1),
+        main=act,
+    )
+
+
+def fail(error):
+    def act():
+        raise error
+
+    return command(act)
+
+
+def test_the_command_sees_its_flags():
+    seen = []
+    act = command(lambda: seen.append(flags.FLAGS.count))
+    assert run_command(act, "--count=3") == 0
+    assert seen == [3]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (
+            UserError("--count=7 is invalid:\n give   another"),
+            2,
+            "--count=7 is invalid: give another",
+        ),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_errors_become_one_line_and_a_status(capsys, error, status, message):
+    assert run_command(fail(error)) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.removeprefix("error: ") == message + "\n"
+
+
+def test_bugs_keep_their_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run_command(fail(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [("--cuont=1", "cuont"), ("--count=0", "count"), ("--count=x", "count"), ("stray", "'stray'")],
+)
+def test_flag_errors(capsys, argument, said):
+    assert run_command(command(lambda: pytest.fail("it ran")), argument) == 2
+    [message] = capsys.readouterr().err.splitlines()
+    assert message.startswith("error: ")
+    assert said in message
+
+
+@pytest.mark.parametrize("command", ["distill", "pretrain", "export"])
+def test_commands_check_their_flags_before_they_import_tensorflow(command):
+    code = (
+        f"import atexit, sys; from jitnet_tf import {command} as command; "
+        "from jitnet_tf.base import command_line; command.define_flags(); "
+        "atexit.register(lambda: print('tensorflow' in sys.modules)); "
+        "command_line.main(command.main, ['command', '--cuont=1'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "False\n")
+    assert "cuont" in done.stderr
+
+
+@pytest.mark.slow
+def test_tensorflow_is_imported_without_messages():
+    code = (
+        "from jitnet_tf.base import command_line; command_line.import_tensorflow(); "
+        "import tensorflow as tf; "
+        "assert tf.function(lambda x: 2 * x, jit_compile=True)(tf.constant(3.0)) == 6"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
