@@ -18,7 +18,8 @@ from tqdm import tqdm
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.files import write_text
-from teacher import PRECOMPUTED, coco, images
+from teacher import PRECOMPUTED, coco, images, open_teacher
+from teacher.record import describe_live
 
 FLAGS = flags.FLAGS
 PARTIAL = ".partial"  # the entries so far, a line of JSON for each image
@@ -189,14 +190,11 @@ def check_takes_images(spec):
 
 
 def main():
-    """See the module."""
+    """Labels the images of --images by the teacher of --teacher."""
     # Checked before TensorFlow is imported, which takes seconds.
     check_takes_images(FLAGS.teacher)
     images.names(FLAGS.images)
     command_line.import_tensorflow()
-    from teacher import open_teacher
-    from teacher.record import describe_live
-
     teacher = open_teacher(FLAGS.teacher)
     unread = annotate(FLAGS.images, teacher, describe_live(FLAGS.teacher), FLAGS.output)
     for problem in unread[:10]:

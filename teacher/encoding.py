@@ -1,4 +1,4 @@
-"""How a recording stores detections, and how it recognizes frames."""
+"""The encoding of detections in recordings, and thumbnails to recognize frames."""
 
 import json
 import re

@@ -14,8 +14,12 @@ import time
 from absl import flags
 from tqdm import tqdm
 
+from jitnet_tf import video
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
+from teacher import MIN_SCORE, PRECOMPUTED, open_teacher, saved_model_folder
+from teacher.lvs import Predictions
+from teacher.recorded import Recorder, Recording
 
 FLAGS = flags.FLAGS
 
@@ -42,8 +46,6 @@ def describe_live(spec):
     The name without its folder, which the recording may outlive. The digest is of the graph and of
     the index of the weights, which contains their checksums.
     """
-    from teacher import saved_model_folder
-
     folder = pathlib.Path(saved_model_folder(spec))
     if (folder / "saved_model").is_dir():
         folder = folder / "saved_model"
@@ -56,10 +58,6 @@ def describe_live(spec):
 
 def describe(spec, teacher):
     """Returns a teacher's entries in a recording's header; teacher: opened from spec."""
-    from teacher import MIN_SCORE
-    from teacher.lvs import Predictions
-    from teacher.recorded import Recording
-
     if isinstance(teacher, Recording):  # the detections are those of the live teacher
         wanted = ("teacher", "teacher_sha256", "min_score")
         return {name: teacher.header[name] for name in wanted if name in teacher.header}
@@ -90,8 +88,6 @@ def still_to_record(recorder, first, source):
 
 def record(source, teacher, header):
     """Writes or resumes --output; returns its number of frames."""
-    from teacher.recorded import Recorder
-
     first = next(source)
     # Fail before a file is made, and keep the warm-up out of the recorded times.
     teacher(first, 0)
@@ -116,17 +112,13 @@ def record(source, teacher, header):
 
 
 def main():
-    """See the module."""
-    from jitnet_tf import video
-
+    """Records the teacher of --teacher on --video."""
     size = video.parse_size(FLAGS.frame_size) if FLAGS.frame_size else None
     with video.open_source(FLAGS.video, size) as source:
         if source.live:
             raise UserError(
                 "a live stream cannot be recorded frame by frame: save it as a file first"
             )
-        from teacher import PRECOMPUTED, open_teacher
-
         if not FLAGS.teacher.startswith(PRECOMPUTED):
             command_line.import_tensorflow()
         teacher = open_teacher(FLAGS.teacher)

@@ -22,6 +22,7 @@ import filelock
 import platformdirs
 from absl import flags
 
+from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 from teacher import download
 
@@ -184,7 +185,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from jitnet_tf.base import command_line
-
     define_flags()
     command_line.main(main)

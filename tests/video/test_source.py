@@ -237,19 +237,19 @@ def test_undecodable_image_is_skipped_and_named(folder, damage):
     assert source.problems == ["f1.png cannot be decoded: skipped"]
 
 
-def test_grey_alpha_and_16_bit(tmp_path):
+def test_gray_alpha_and_16_bit(tmp_path):
     color = numbered_frame(3)[..., ::-1]
-    grey = np.full((64, 96), 77, np.uint8)
-    cv2.imwrite(str(tmp_path / "1.png"), grey)
-    cv2.imwrite(str(tmp_path / "2.png"), np.dstack([color, grey]))
+    gray = np.full((64, 96), 77, np.uint8)
+    cv2.imwrite(str(tmp_path / "1.png"), gray)
+    cv2.imwrite(str(tmp_path / "2.png"), np.dstack([color, gray]))
     cv2.imwrite(str(tmp_path / "3.png"), color.astype(np.uint16) * 257)
-    cv2.imwrite(str(tmp_path / "4.tif"), grey.astype(np.uint16) * 257)
+    cv2.imwrite(str(tmp_path / "4.tif"), gray.astype(np.uint16) * 257)
     frames, source = read_all(tmp_path)
     assert source.problems == []
-    np.testing.assert_array_equal(frames[0], np.dstack([grey] * 3))
+    np.testing.assert_array_equal(frames[0], np.dstack([gray] * 3))
     np.testing.assert_array_equal(frames[1], numbered_frame(3))
     np.testing.assert_array_equal(frames[2], numbered_frame(3))
-    np.testing.assert_array_equal(frames[3], np.dstack([grey] * 3))
+    np.testing.assert_array_equal(frames[3], np.dstack([gray] * 3))
 
 
 # Refusals
