@@ -169,7 +169,7 @@ class Run:
             # From here on files are written.
             self._claim_directory(progress if saved else None)
             resume_at = progress["frames"] if resume else None
-            self._open_sinks(sinks, arrays, resume_at, overwrite)
+            self._open_sinks(sinks, arrays, resume_at, overwrite, stack)
             for frame in first:
                 self.distiller.warm_up(frame)
             self._thumbnail = progress.get("thumbnail")
@@ -234,7 +234,7 @@ class Run:
         else:
             directory.start(self.config, versions())
 
-    def _open_sinks(self, further, arrays, resume_at, overwrite):
+    def _open_sinks(self, further, arrays, resume_at, overwrite, stack):
         """Opens the configuration's sinks, adds further ones, and restores all."""
         stream = StreamInfo(
             self._label_maker.groups.names,
@@ -245,6 +245,8 @@ class Run:
             overwrite,
         )
         self._sinks = [*open_sinks(self.config, stream), *further]
+        for sink in self._sinks:
+            stack.callback(sink.close)
         names = [sink.name for sink in self._sinks]
         if len(set(names)) < len(names):
             raise ValueError(f"sinks need names of their own: {names}")

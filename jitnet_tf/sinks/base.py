@@ -65,4 +65,7 @@ class Sink(Protocol):
         """Restores `get_state`'s arrays, after `open`, when a run is resumed."""
 
     def finish(self, complete: bool) -> None:
-        """Closes it after the last result. complete: whether the run came to its end."""
+        """Completes the output after the last result. complete: whether the run came to its end."""
+
+    def close(self) -> None:
+        """Releases files; called at the end in any case, also after an error."""

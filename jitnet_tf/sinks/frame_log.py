@@ -52,6 +52,6 @@ class FrameLog(Sink):
         """Hands everything so far to the operating system."""
         self._file.flush()
 
-    def finish(self, complete):
+    def close(self):
         """Closes the file."""
         self._file.close()

@@ -123,12 +123,16 @@ class TensorBoard(Sink):
         self._writer.flush()
 
     def finish(self, complete):
-        """Closes the event file, after the final figures of a complete run."""
+        """Writes the final figures of a complete run."""
         if complete:
             with self._writer.as_default(step=self._statistics.frames):
                 for name, value in self._statistics.summary().items():
                     if isinstance(value, (int, float)):
                         tf.summary.scalar(f"final/{name}", value)
+        self._writer.flush()
+
+    def close(self):
+        """Closes the event file."""
         self._writer.close()
 
 
