@@ -106,15 +106,15 @@ def test_ids_are_what_was_written(tmp_path_factory, kind, size, bits, transparen
 
 IDS = np.arange(600).reshape(SIZE) % 9
 NONE = [
-    (b"", "no PNG"),
-    (b"GIF89a" + bytes(90), "no PNG"),
-    (png(np.stack([IDS] * 3, -1), kind=RGB), "a color picture, not class ids in one channel"),
-    (png(np.stack([IDS] * 2, -1), kind=GREY_ALPHA), "a color picture"),
-    (png(IDS, 16), "16 bits a pixel, where class ids have at most 8"),
+    (b"", "not a PNG"),
+    (b"GIF89a" + bytes(90), "not a PNG"),
+    (png(np.stack([IDS] * 3, -1), kind=RGB), "a color image, not class ids in one channel"),
+    (png(np.stack([IDS] * 2, -1), kind=GREY_ALPHA), "a color image"),
+    (png(IDS, 16), "16 bits a pixel, but class ids have at most 8"),
     (png(IDS)[:-40], "damaged"),
     (png(IDS, kind=PALETTE)[:-40], "damaged"),
-    (png(IDS)[:40], "damaged"),
-    (png(IDS, kind=PALETTE)[:40], "damaged"),
+    (png(IDS)[:40], "not a PNG, or damaged"),
+    (png(IDS, kind=PALETTE)[:40], "not a PNG, or damaged"),
 ]
 
 
@@ -337,15 +337,15 @@ def test_labels_among_the_photographs_are_none(tmp_path):
 
 PROBLEMS = [
     (lambda label, _: label.unlink(), r"03\.jpg \(without a label .*03\.png\)", True),
-    (lambda label, _: label.write_bytes(b""), r"03\.jpg \(its label .*03\.png: no PNG\)", True),
+    (lambda label, _: label.write_bytes(b""), r"03\.jpg \(its label .*03\.png: not a PNG, or damaged\)", True),
     (
         lambda label, _: label.write_bytes(png(np.ones((*SIZE, 3), int), kind=RGB)),
-        r"03\.jpg \(its label .*03\.png: a color picture, not class ids in one channel or a pal",
+        r"03\.jpg \(its label .*03\.png: a color image, not class ids in one channel or a pal",
         True,
     ),
     (
         lambda label, _: label.write_bytes(png(np.ones(SIZE, int), bits=16)),
-        r"03\.png: 16 bits a pixel, where class ids have at most 8\)",
+        r"03\.png: 16 bits a pixel, but class ids have at most 8\)",
         True,
     ),
     (

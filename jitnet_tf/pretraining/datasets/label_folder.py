@@ -3,12 +3,10 @@
 import io
 import json
 import pathlib
-import struct
-import zlib
 
-import av
 import cv2
 import numpy as np
+from PIL import Image
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import BACKGROUND
@@ -19,10 +17,11 @@ from teacher.detections import Detections
 CLASSES = "classes.json"  # as `writers.MaskWriter` leaves it beside its masks
 IGNORED = "ignore"  # the name of classes that do not count
 IGNORED_ID = 255  # does not count either, whatever its name
-HEADER = struct.Struct(">8s8xIIBB")  # of a PNG: signature, width, height, bits, kind of colors
-LENGTH = struct.Struct(">I")  # of what each of its parts holds
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GREY, PALETTE = 0, 3
+# Pillow's modes of images with one channel or a palette; others are colors.
+ONE_CHANNEL = ("1", "L", "P")
+SIXTEEN_BITS = ("I", "I;16")
+# Pillow spreads grey values of few bits over 0…255: raw mode → the step between two ids.
+GREY_STEPS = {"L;2": 85, "L;4": 17}
 
 
 class LabelFolder(LabeledDataset):
@@ -108,7 +107,7 @@ class LabelFolder(LabeledDataset):
         label = self._labels / image["label"]
         try:
             with open(label, "rb") as file:
-                _header(file.read(HEADER.size))
+                _open_ids(file)
         except FileNotFoundError:
             return f"without a label {label}"
         except OSError as error:
@@ -181,55 +180,34 @@ def _student_class(name, groups):
     return next((g for g, members in groups.groups.items() if name in members), BACKGROUND)
 
 
-def _header(data):
-    """Bits and kind of a PNG of class ids; ValueError where it can hold none."""
-    if len(data) < HEADER.size:
-        raise ValueError("no PNG")
-    signature, _, _, bits, kind = HEADER.unpack_from(data)
-    if signature != SIGNATURE:
-        raise ValueError("no PNG")
-    if kind not in (GREY, PALETTE):
-        raise ValueError("a color picture, not class ids in one channel or a palette")
-    if bits > 8:
-        raise ValueError(f"{bits} bits a pixel, where class ids have at most 8")
-    return bits, kind
-
-
-def _check_sums(data):
-    """ValueError where a PNG's part is not what its checksum says: FFmpeg does not look at it."""
-    place, name = len(SIGNATURE), b""
-    while place < len(data) and name != b"IEND":
-        (length,) = LENGTH.unpack_from(data.ljust(place + LENGTH.size, b"\0"), place)
-        start = place + LENGTH.size
-        name, end = data[start : start + 4], start + 4 + length
-        found = zlib.crc32(data[start:end]).to_bytes(4, "big")
-        if data[end : end + 4] != found:
-            raise ValueError("damaged")
-        place = end + 4
-
-
 def read_ids(path):
-    """The class ids in a PNG, uint8 [H, W]: its grey values or, with a palette, the places in it.
+    """Reads the class ids in a PNG: its grey values or the indices of its palette, uint8 [H, W].
 
     Raises:
-      ValueError: it is no such PNG, or damaged.
+      ValueError: the file is not such a PNG, or damaged.
     """
     try:
-        data = np.fromfile(path, np.uint8)
+        data = pathlib.Path(path).read_bytes()
     except OSError as error:
         raise ValueError(error.strerror) from None
-    bits, kind = _header(data.tobytes()[: HEADER.size])
-    if kind == PALETTE:  # in which OpenCV sees nothing but colors
-        _check_sums(data.tobytes())
-        try:
-            with av.open(io.BytesIO(data.tobytes())) as container:
-                return next(container.decode(video=0)).to_ndarray()[0]
-        except (av.FFmpegError, StopIteration, IndexError):
-            raise ValueError("damaged") from None
+    image = _open_ids(io.BytesIO(data))
     try:
-        grey = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        grey = None
-    if grey is None or grey.ndim != 2:
-        raise ValueError("damaged")
-    return grey // (255 // (2**bits - 1))  # which OpenCV spreads over 0…255
+        step = GREY_STEPS.get(image.tile[0][3], 1)
+        image.verify()  # checksums, which decoding ignores; the image cannot be decoded after it
+        ids = np.asarray(_open_ids(io.BytesIO(data)), np.uint8)
+    except Exception:  # Pillow raises many kinds for damaged files
+        raise ValueError("damaged") from None
+    return ids // step
+
+
+def _open_ids(file):
+    """Opens a PNG of class ids, reading only its header; ValueError if it is something else."""
+    try:
+        image = Image.open(file, formats=["PNG"])
+    except Exception:  # Pillow raises many kinds for damaged files
+        raise ValueError("not a PNG, or damaged") from None
+    if image.mode in SIXTEEN_BITS:
+        raise ValueError("16 bits a pixel, but class ids have at most 8")
+    if image.mode not in ONE_CHANNEL:
+        raise ValueError("a color image, not class ids in one channel or a palette")
+    return image
