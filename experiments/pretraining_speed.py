@@ -48,14 +48,16 @@ def measure(session, seconds):
     batch_size = session.config.batch_size
 
     def both():
-        session.step_on(next(batches)).numpy()
+        session.train_step(next(batches)).numpy()
 
     found = {}
     batches = iter(session.batches())
     found["input pipeline alone"] = rate(lambda: next(batches), batch_size, seconds)
     one = next(batches)
     del batches
-    found["training step alone"] = rate(lambda: session.step_on(one).numpy(), batch_size, seconds)
+    found["training step alone"] = rate(
+        lambda: session.train_step(one).numpy(), batch_size, seconds
+    )
     batches = iter(session.batches())
     found["both together"] = rate(both, batch_size, seconds)
     return found

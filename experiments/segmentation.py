@@ -203,20 +203,20 @@ def evaluate(weights, labelled, described_set, output, earlier=None):
         "versions": versions(),
         "done": 0,
         "judged": 0,
-        "lost": dict(labelled.lost),
+        "lost": dict(labelled.unreadable),
         "seconds": 0.0,
     }
     if earlier:
         score.all_frames += np.array(earlier["counts"])
         score.frames_with += np.array(earlier["images_with"])
         values.update({name: earlier[name] for name in ("done", "judged", "lost", "seconds")})
-        labelled.lost.update(earlier["lost"])
+        labelled.unreadable.update(earlier["lost"])
     make_repeatable(0)
     segment = validation.segmenter(weights.build())
     photographs = labelled.names
 
     def save():
-        values["lost"] = labelled.lost
+        values["lost"] = labelled.unreadable
         values.update(summary(score))
         measurement.write(output, values)
 
@@ -230,7 +230,7 @@ def evaluate(weights, labelled, described_set, output, earlier=None):
             now = time.monotonic()
             values["seconds"] += now - start
             values["done"] += 1
-            values["judged"] += photographs[number] not in labelled.lost
+            values["judged"] += photographs[number] not in labelled.unreadable
             start = now
             if stop.made:
                 break
@@ -339,7 +339,7 @@ def main():
     from jitnet_tf.pretraining import splits
 
     label_maker = LabelMaker(weights.groups)
-    labelled = splits.open_labelled(
+    labelled = splits.open_labeled(
         FLAGS.images, FLAGS.annotations, FLAGS.labels, tuple(FLAGS.label_classes), label_maker
     )
     described = describe_set(labelled, FLAGS.images)

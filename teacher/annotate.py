@@ -2,8 +2,8 @@
 
     python -m teacher.annotate --images=photos --teacher=path/to/saved_model --output=photos.json
 
-The file serves as `--annotations=photos.json --images=photos` of `jitnet_tf.pretrain`, and of other
-programs that read COCO's instances. If interrupted, the same command resumes it.
+`jitnet_tf.pretrain` takes the file as `--annotations=photos.json --images=photos`; so does any
+program that reads COCO's instances. Repeat the command to continue after an interruption.
 """
 
 import json
@@ -18,11 +18,12 @@ from tqdm import tqdm
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.files import write_text
-from teacher import PRECOMPUTED, coco, images, open_teacher
+from teacher import PRECOMPUTED, coco, open_teacher
+from teacher.images import UNREAD, UnreadableError, list_images, read_image
 from teacher.record import describe_live
 
 FLAGS = flags.FLAGS
-PARTIAL = ".partial"  # the entries so far, a line of JSON for each image
+PARTIAL = ".partial"  # suffix of the unfinished file: a line of JSON for each image
 
 
 def define_flags():
@@ -33,7 +34,10 @@ def define_flags():
 
 
 def annotations(detections, frame_size):
-    """Returns COCO annotations without ids: masks as compressed RLE, boxes in pixels."""
+    """Converts Detections to COCO's annotations: masks as compressed RLE, boxes in pixels.
+
+    The annotations have no ids yet. Detections of no COCO category or without a pixel are left out.
+    """
     H, W = frame_size
     rows = []
     for box, number, score, mask, (y, x) in zip(
@@ -64,27 +68,28 @@ def annotations(detections, frame_size):
 
 
 def annotate(folder, teacher, described, output):
-    """Writes or resumes an annotation file.
+    """Writes the annotation file `output`, or continues an interrupted one.
 
     Args:
-      folder: of the images.
-      teacher: a Teacher, or any callable (frame, index) → Detections.
-      described: JSON values that identify the teacher; go into the file's "info".
+      folder: the folder of the images.
+      teacher: callable (frame, index) → Detections.
+      described: JSON values that identify the teacher, see `record.describe_live`; they go into
+        the file's "info".
       output: path of the file.
 
     Returns:
-      The images that could not be read, with the problem: a text each.
+      The problems of the images that could not be read, a text each.
 
     Raises:
-      UserError: the file exists, its part is of other images or of another teacher, it cannot be
-        written, or none of the images can be read.
+      UserError: the file exists; the unfinished file is of other images or of another teacher;
+        none of the images can be read.
     """
     output = pathlib.Path(output)
     if output.exists():
-        raise UserError(f"{str(output)!r} exists: delete it, or choose another --output")
-    names = images.names(folder)
+        raise UserError(f"{str(output)!r} exists already: delete it, or choose another --output")
+    names = list_images(folder)
     partial = output.with_name(output.name + PARTIAL)
-    info = {**described, "photographs": len(names)}
+    info = {**described, "images": len(names)}
     done = _read_partial(partial, info, names)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -98,9 +103,9 @@ def annotate(folder, teacher, described, output):
                 print(json.dumps(done[-1]), file=file)
                 file.flush()
         write_text(output, json.dumps(_dataset(done, info)))
-    except OSError as error:  # for example a full disk
+    except OSError as error:  # a full disk, for example
         raise UserError(
-            f"{str(output)!r} cannot be written ({error}); fix that and repeat"
+            f"{str(output)!r} cannot be written ({error}): fix that and repeat the command"
         ) from error
     partial.unlink()
     unread = [entry["problem"] for entry in done if "problem" in entry]
@@ -112,10 +117,10 @@ def annotate(folder, teacher, described, output):
 
 def check_same(path, folder, described):
     """Raises UserError unless an annotation file is of these images, by this teacher."""
-    names = images.names(folder)
+    names = list_images(folder)
     try:
         found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-        same = found["info"] == {**described, "photographs": len(names)}
+        same = found["info"] == {**described, "images": len(names)}
         same = same and {image["file_name"] for image in found["images"]} <= set(names)
     except (OSError, ValueError, KeyError, TypeError):
         same = False
@@ -128,8 +133,8 @@ def check_same(path, folder, described):
 
 def _annotate_one(folder, name, teacher):
     try:
-        frame = images.read(folder / name)
-    except images.UnreadableError as error:
+        frame = read_image(folder / name)
+    except UnreadableError as error:
         return {"file_name": name, "problem": str(error)}
     height, width = frame.shape[:2]
     return {
@@ -141,7 +146,7 @@ def _annotate_one(folder, name, teacher):
 
 
 def _read_partial(path, info, names):
-    """Returns the entries of an interrupted call; truncates the file to whole lines."""
+    """Returns the entries of an interrupted call; cuts the file back to its whole lines."""
     if not path.exists():
         return []
     data = path.read_bytes()
@@ -154,53 +159,54 @@ def _read_partial(path, info, names):
         same = False
     if not same:
         raise UserError(
-            f"{str(path)!r} is part of a file of other images or of another teacher: delete "
-            "it, or choose another --output"
+            f"{str(path)!r} is unfinished and of other images or of another teacher: delete it, "
+            "or choose another --output"
         )
     os.truncate(path, len(data) if done else 0)
     return done
 
 
 def _dataset(entries, info):
-    read, rows, unread = [], [], {}
+    images, rows, unread = [], [], {}
     for entry in entries:
         if "problem" in entry:
             unread[entry["file_name"]] = entry["problem"]
             continue
         image = {name: entry[name] for name in ("file_name", "height", "width")}
-        read.append({"id": len(read) + 1, **image})
+        images.append({"id": len(images) + 1, **image})
         for row in entry["annotations"]:
-            rows.append({"id": len(rows) + 1, "image_id": read[-1]["id"], **row})
+            rows.append({"id": len(rows) + 1, "image_id": images[-1]["id"], **row})
     categories = [{"id": number, "name": name} for number, name in coco.NAMES.items()]
     return {
         "info": info,
-        "images": read,
+        "images": images,
         "annotations": rows,
         "categories": categories,
-        images.UNREAD: unread,
+        UNREAD: unread,
     }
 
 
-def check_takes_images(spec):
+def check_not_precomputed(spec):
     """Raises UserError for precomputed teachers: they know one video only."""
     if spec.startswith(PRECOMPUTED):
         raise UserError(
-            f"--teacher={spec} knows one video only: for images give a SavedModel or zoo:NAME"
+            f"--teacher={spec} is precomputed for one video: to label images, give a SavedModel "
+            "folder or zoo:NAME"
         )
 
 
 def main():
-    """Labels the images of --images by the teacher of --teacher."""
-    # Checked before TensorFlow is imported, which takes seconds.
-    check_takes_images(FLAGS.teacher)
-    images.names(FLAGS.images)
+    """Labels the images of --images; see the module's docstring."""
+    # Checked before the import of TensorFlow, which takes seconds.
+    check_not_precomputed(FLAGS.teacher)
+    list_images(FLAGS.images)
     command_line.import_tensorflow()
     teacher = open_teacher(FLAGS.teacher)
     unread = annotate(FLAGS.images, teacher, describe_live(FLAGS.teacher), FLAGS.output)
     for problem in unread[:10]:
         print(f"skipped {problem}")
     if unread:
-        print(f"{len(unread)} unreadable images skipped")
+        print(f"{len(unread)} images skipped: they cannot be read")
     print(f"{FLAGS.output}: written")
 
 

@@ -1,4 +1,4 @@
-"""Image files in a folder: their names and pixels."""
+"""Images in a folder: what `teacher.annotate` labels and `jitnet_tf.pretrain` trains on."""
 
 import pathlib
 
@@ -13,18 +13,18 @@ UNREAD = "unread"
 
 
 class UnreadableError(Exception):
-    """An image file is missing, damaged, not an image, or of another size than expected."""
+    """An image is missing, damaged or of the wrong size; the message names the file."""
 
 
-def names(folder):
-    """Returns the images of a folder and its subfolders: relative paths with /, sorted.
+def list_images(folder):
+    """Returns the images in a folder and its subfolders: sorted relative paths with /.
 
     Raises:
-      UserError: no such folder, or no image in it.
+      UserError: there is no such folder, or no image in it.
     """
     root = pathlib.Path(folder)
     if not root.is_dir():
-        raise UserError(f"{str(folder)!r} is not a folder: give the one with the images")
+        raise UserError(f"{str(folder)!r} is not a folder: give the folder of the images")
     found = sorted(
         path.relative_to(root).as_posix()
         for path in root.rglob("*")
@@ -35,14 +35,14 @@ def names(folder):
     return found
 
 
-def read(path, size=None):
+def read_image(path, size=None):
     """Reads an image: uint8 RGB [H, W, 3].
 
-    Rotated as its EXIF data says, unless only the image as stored has the (H, W) of `size`:
-    annotations exist for either.
+    The image is rotated as its EXIF orientation says, unless only the stored image has the
+    (H, W) of `size`: annotations are found for either.
 
     Raises:
-      UnreadableError: it cannot be read, or not with this size.
+      UnreadableError: the file is missing, damaged, or of another size.
     """
     try:
         data = np.fromfile(path, np.uint8)
@@ -51,7 +51,7 @@ def read(path, size=None):
     for flags in (cv2.IMREAD_COLOR, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION):
         try:
             bgr = cv2.imdecode(data, flags)
-        except cv2.error:  # for example an empty file
+        except cv2.error:  # an empty file, for example
             bgr = None
         if bgr is None:
             raise UnreadableError(f"{path} (not an image, or damaged)")

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import struct
+import zlib
 
 import av
 import cv2
@@ -10,13 +12,16 @@ import tensorflow as tf
 
 from experiments.protocol.streams import Stream
 from jitnet_tf.config import PretrainConfig
+from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.pretraining.augmentation import Augmentation
+from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from teacher.detections import Detections
 from teacher.recorded import Recorder
 
 SIZE = (48, 64)
 SQUARE = 28  # pixels, the side of `square_scene`'s
-PHOTOGRAPH_SIZES = ((96, 128), (120, 96), (104, 136))
+IMAGE_SIZES = ((96, 128), (120, 96), (104, 136))
+GREY, RGB, PALETTE, GREY_ALPHA = 0, 2, 3, 4  # color types of PNGs
 
 
 def frames(count, size=SIZE, seed=0):
@@ -123,19 +128,19 @@ def write_square_stream(folder, name, count, speed=(1, 1), seconds=0.5):
     return Stream(name, "squares", ("person",), str(path), str(recording), None)
 
 
-def write_photographs(folder, count):
-    """Photographs and what people say of them: (annotation file in COCO's format, their folder).
+def write_images(folder, count):
+    """Writes annotated images: (annotation file in COCO's format, folder of the images).
 
-    JPEG and PNG by turns, every other one in a subfolder, in each of PHOTOGRAPH_SIZES. Each has a
-    person in two parts, polygons, and a car, run lengths, over the second; a crowd of people over
+    JPEG and PNG in turn, every other one in a subfolder, in each of IMAGE_SIZES. Each has a
+    person in two parts, polygons; a car, run lengths, over the second part; a crowd of people over
     the car's right half and beyond, run lengths; a chair, which is in no group of lvs, and a lamp,
-    which is no category of COCO's. The categories' ids are not COCO's.
+    which is not a category of COCO. The file's category ids are not COCO's.
     """
     pictures = folder / "pictures"
     (pictures / "more").mkdir(parents=True)
     images, annotations = [], []
     for i in range(count):
-        height, width = size = PHOTOGRAPH_SIZES[i % len(PHOTOGRAPH_SIZES)]
+        height, width = size = IMAGE_SIZES[i % len(IMAGE_SIZES)]
         name = f"{'more/' if i % 2 else ''}{i:03d}.{'png' if i % 4 > 1 else 'jpg'}"
         picture = texture(size, i)
         parts = [[5, 5, 30, 8, 25, 40, 8, 36], [40.5, 10.2, 70, 10, 70, 50, 40, 50]]
@@ -160,6 +165,50 @@ def write_photographs(folder, count):
     file = folder / "instances.json"
     file.write_text(json.dumps(data))
     return file, pictures
+
+
+def png(pixels, bits=8, kind=GREY, transparent=b""):
+    """Encodes integers [H, W] or [H, W, channels] of so many bits as a PNG.
+
+    kind: PNG's color type. transparent: the content of its tRNS chunk. Palettes repeat colors.
+    """
+
+    def chunk(name, data):
+        checksum = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + checksum
+
+    rows = []
+    for row in np.reshape(pixels, (len(pixels), -1)):
+        text = "".join(format(value, f"0{bits}b") for value in row)
+        text += "0" * (-len(text) % 8)
+        rows.append(b"\0" + bytes(int(text[i : i + 8], 2) for i in range(0, len(text), 8)))
+    height, width = np.shape(pixels)[:2]
+    data = b"\x89PNG\r\n\x1a\n"
+    data += chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0))
+    if kind == PALETTE:
+        data += chunk(b"PLTE", bytes(i // 4 for i in range(3 * 2**bits)))
+    if transparent:
+        data += chunk(b"tRNS", transparent)
+    return data + chunk(b"IDAT", zlib.compress(b"".join(rows))) + chunk(b"IEND", b"")
+
+
+def write_label_folder(folder, count):
+    """Writes `write_images` and their labels as PNGs: (annotation file, images, labels).
+
+    Grey and with a palette in turn, 255 in crowds; with a classes.json.
+    """
+    file, images = write_images(folder, count)
+    groups = class_groups("lvs")
+    dataset = CocoDataset(file, images, LabelMaker(groups))
+    labels = folder / "labels"
+    for number, name in enumerate(dataset.names):
+        _, ids, weights = dataset.read(number)
+        ids[weights == 0] = 255
+        path = (labels / name).with_suffix(".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(ids, kind=PALETTE if number % 2 else GREY))
+    (labels / "classes.json").write_text(json.dumps(dict(enumerate(groups.names))))
+    return file, images, labels
 
 
 def augmentation(crop, **changes):

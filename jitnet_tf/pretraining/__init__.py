@@ -1,1 +1,1 @@
-"""Pretraining of a student on annotated photographs (paper §3.2); the command is `pretrain.py`."""
+"""Training the student on labeled images, before any video."""

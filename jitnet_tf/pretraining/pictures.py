@@ -1,4 +1,4 @@
-"""What a student makes of photographs, for TensorBoard."""
+"""A student's predictions on held-out images, for TensorBoard."""
 
 import tensorflow as tf
 
@@ -6,32 +6,32 @@ from jitnet_tf.sinks.overlay import Overlay
 from teacher.images import UnreadableError
 
 COUNT = 6
-MAX_WIDTH = 1080  # pixels of three pictures side by side
+MAX_WIDTH = 1080  # pixels of the three panels together
 
 
 class Pictures:
-    """Some of the held-out photographs.
+    """A few held-out images, shown with the student's prediction and their labels.
 
     Args:
       class_names: background first.
-      sets: list of Annotated; the photographs come evenly spread from all of them.
+      datasets: LabeledDatasets; the images are spread evenly over all of them.
     """
 
-    def __init__(self, class_names, sets):
+    def __init__(self, class_names, datasets):
         self._class_names = class_names
-        numbers = [(annotated, number) for annotated in sets for number in range(len(annotated))]
-        self._shown = numbers[:: max(1, len(numbers) // COUNT)][:COUNT]
+        everything = [(dataset, number) for dataset in datasets for number in range(len(dataset))]
+        self._shown = everything[:: max(1, len(everything) // COUNT)][:COUNT]
 
     def write(self, segment):
-        """Writes photograph, prediction and labels side by side to the default summary writer.
+        """Writes image, prediction and labels side by side to the default summary writer.
 
         segment: see `validation.segmenter`.
         """
-        for place, (annotated, number) in enumerate(self._shown):
+        for place, (dataset, number) in enumerate(self._shown):
             try:
-                frame, labels, _ = annotated.read(number)
+                frame, labels, _ = dataset.read(number)
             except UnreadableError:
                 continue
             overlay = Overlay(self._class_names, frame.shape[:2], MAX_WIDTH)
             triptych = overlay.triptych(frame, segment(tf.constant(frame)).numpy(), labels)
-            tf.summary.image(f"photograph, student, labels/{place}", triptych[None])
+            tf.summary.image(f"image, student, labels/{place}", triptych[None])

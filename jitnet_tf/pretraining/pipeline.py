@@ -1,4 +1,4 @@
-"""From annotated photographs to batches, in tf.data."""
+"""Batches of augmented samples from labeled images, by tf.data."""
 
 import math
 
@@ -10,16 +10,16 @@ from teacher.images import UnreadableError
 
 
 def draws(seed, counts, rate, start):
-    """Which photograph each sample shows, without end: yields (set, photograph, sample).
+    """Yields the image of each sample, without end: (dataset, image, sample), numbers.
 
-    Of every stretch of samples the second set has its rate, to within one; within a set each
-    photograph comes once in every round, in an order of that round. All follows from the number
-    of the sample, so training can go on at any.
+    In every range of samples the second dataset has its rate, to within one sample. A dataset's
+    images come in rounds: each once a round, in an order of that round. All of it depends on the
+    sample's number only, so a training can be resumed at any.
 
     Args:
-      seed: of the orders.
-      counts: photographs in each set, of which there are one or two.
-      rate: the second set's share of the samples, 0…1.
+      seed: seed of the orders.
+      counts: the number of images of each dataset; one or two datasets.
+      rate: the second dataset's share of the samples, 0…1.
       start: the number of the first sample.
     """
     orders = {}
@@ -37,43 +37,46 @@ def draws(seed, counts, rate, start):
 
 
 class Samples:
-    """Batches of varied photographs.
+    """Batches of augmented samples.
 
     Args:
-      sets: one or two Annotated.
-      rate: the second's share of the samples.
+      datasets: one or two LabeledDatasets.
+      rate: the second dataset's share of the samples.
       augmentation: an Augmentation.
-      seed: of the order of the photographs and of all that varies them.
+      seed: seed of the images' order and of the augmentation.
+
+    Attributes:
+      failure: the UserError that ended the iteration over a batch, or None.
     """
 
-    def __init__(self, sets, rate, augmentation, seed):
-        self._sets = sets
+    def __init__(self, datasets, rate, augmentation, seed):
+        self._datasets = datasets
         self._rate = rate
         self._augment = augmentation
         self._seed = seed
         self.failure = None
 
     def batches(self, batch_size, step):
-        """tf.data.Dataset of the batches from number `step` on, without end.
+        """Returns a tf.data.Dataset of the batches from number `step` on, without end.
 
         Elements: frames uint8 [B, S, S, 3], labels uint8 [B, S, S], weights float32 [B, S, S].
-        Iterating raises tf.errors.OpError when too many photographs turn out to be damaged;
-        `failure` is the UserError to report then.
+        Iterating raises tf.errors.OpError if too many images are damaged; then `failure` is the
+        UserError to report.
         """
-        counts = [len(annotated) for annotated in self._sets]
+        counts = [len(dataset) for dataset in self._datasets]
         side = self._augment.crop
         numbers = tf.data.Dataset.from_generator(
             lambda: draws(self._seed, counts, self._rate, step * batch_size),
             output_signature=(tf.TensorSpec((), tf.int64),) * 3,
         )
 
-        def load(chosen, photograph, number):
+        def load(dataset, image, number):
             frame, labels, weights = tf.numpy_function(
                 self._sample,
-                [chosen, photograph, number],
+                [dataset, image, number],
                 (tf.uint8, tf.uint8, tf.float32),
-                # All follows from the number. Else, with deterministic operations, tf.data would
-                # make one sample at a time.
+                # A sample depends on its number only. Were the function called stateful, tf.data
+                # would make one sample at a time when operations have to be deterministic.
                 stateful=False,
             )
             frame.set_shape((side, side, 3))
@@ -84,19 +87,23 @@ class Samples:
         samples = numbers.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return samples.batch(batch_size, drop_remainder=True).prefetch(2)
 
-    def _sample(self, chosen, photograph, number):
-        annotated = self._sets[chosen]
+    def _sample(self, dataset, image, number):
+        """Returns one augmented sample; the next readable image replaces an unreadable one."""
+        dataset = self._datasets[dataset]
         rng = np.random.default_rng([self._seed, int(number)])
-        # Others in place of what is damaged, which `annotated` notes.
-        for other in range(len(annotated)):
+        for offset in range(len(dataset)):
             try:
-                contents = annotated.read((int(photograph) + other) % len(annotated))
+                contents = dataset.read((int(image) + offset) % len(dataset))
             except UnreadableError:
-                try:
-                    annotated.check_lost()
-                except UserError as error:
-                    self.failure = error
-                    raise
+                self._check_unreadable(dataset)
                 continue
             return self._augment(rng, *contents)
-        raise AssertionError("check_lost lets not all be lost")
+        raise AssertionError("check_unreadable raises before all images are unreadable")
+
+    def _check_unreadable(self, dataset):
+        """Keeps the UserError in `failure`: tf.data passes only its text on."""
+        try:
+            dataset.check_unreadable()
+        except UserError as error:
+            self.failure = error
+            raise

@@ -1,4 +1,4 @@
-"""A pretraining: photographs in, student out, everything on disk, resumable."""
+"""A pretraining from opening its images to the saved student; can be interrupted and resumed."""
 
 import itertools
 import time
@@ -21,153 +21,147 @@ from jitnet_tf.runs.summary import percent
 from jitnet_tf.student import initial_weights
 from jitnet_tf.student.devices import make_repeatable, use_xla
 
-LOGGED_EVERY = 20  # steps; a curve a person can read, and no waiting for each step
+LOGGED_EVERY = 20  # steps: reading a loss waits for its step
+PATHS_READ = ("init", "images", "labels", "unlabeled_images")
 
 
 class Pretraining:
     """A pretraining, opened.
 
-    What a user can have got wrong is found on construction, before the first step. Ctrl-C ends it
-    between steps with a checkpoint, from which `resume` goes on as if it had not been interrupted.
+    All user errors are raised by the constructor, before the first step; later ones are of the
+    disk, of damaged images or of a diverging loss. Ctrl-C ends `execute` after a step, with a
+    checkpoint; a resumed pretraining gives the same weights as an uninterrupted one.
 
     Args:
       config: a PretrainConfig.
-      resume: go on with what is in config.logdir.
-      overwrite: replace what is in config.logdir.
+      resume: continue the pretraining in config.logdir.
+      overwrite: replace the pretraining in config.logdir.
+
+    Attributes:
+      config: the argument.
+      step: the number of steps done.
+      seconds: the time they took.
+      splits: a `splits.Splits`.
 
     Raises:
-      UserError: whatever the user can mend.
+      UserError: anything that the user can correct.
     """
 
     def __init__(self, config, *, resume=False, overwrite=False):
         self.config = config
         directory.check_paths_distinct(
-            {
-                name: getattr(config, name)
-                for name in ("init", "images", "labels", "unlabeled_images")
-            },
-            {"logdir": config.logdir},
+            {name: getattr(config, name) for name in PATHS_READ}, {"logdir": config.logdir}
         )
         saved = directory.find_checkpoint(config, resume, overwrite)
         arrays, progress = saved or ({}, {"step": 0, "seconds": 0.0})
         self.step, self.seconds = progress["step"], progress["seconds"]
         self._earlier_problems = progress.get("problems", [])
-        if config.steps < self.step:
-            raise UserError(f"--steps={config.steps}: {self.step} are done already")
-        before = progress.get("steps", config.steps)
-        if config.steps != before and self.step > (1 - config.cooldown) * before:
-            raise UserError(
-                f"--steps={config.steps}: of {before} steps, the learning rate is falling already "
-                f"at step {self.step}: let it end, then start another with --init"
-            )
+        _check_steps(config, progress)
         self._groups = class_groups(config.class_groups)
         self._described = initial_weights.describe(self._groups, config.student)
+        self._trainer = _make_trainer(config, len(self._groups.names))
+        if not saved:
+            self._trainer.start_from(config.init, self._groups)
         label_maker = LabelMaker(
             self._groups, config.score_threshold, config.box_weight, config.box_dilation
         )
-        strategy = training.devices_strategy()
-        if config.batch_size % strategy.num_replicas_in_sync:
-            raise UserError(
-                f"--batch_size={config.batch_size} cannot be divided among "
-                f"{strategy.num_replicas_in_sync} devices: give a multiple of that, or hide some "
-                "by CUDA_VISIBLE_DEVICES"
-            )
-        make_repeatable(config.seed)
-        names = self._groups.names
-        self._trainer = training.Trainer(config, len(names), strategy, use_xla(config.xla))
-        if not saved:
-            self._trainer.start_from(config.init, self._groups)
-        self.photographs = splits.open_sets(config, label_maker)
+        self.splits = splits.open_splits(config, label_maker)
         if saved:
-            self._check_same(progress)
-            self._trainer.set_state(arrays)
-            checkpoint.cut_back(config.logdir, progress["file_sizes"])
-            directory.write_config(config)  # the number of steps may be another
+            self._resume(arrays, progress)
         else:
             directory.start(config, versions())
         self._samples = Samples(
-            self.photographs.training,
-            config.unlabeled_rate,
-            Augmentation.of(config),
-            config.seed,
+            self.splits.training, config.unlabeled_rate, Augmentation.of(config), config.seed
         )
         self._writer = tf.summary.create_file_writer(config.logdir)
         self._segment = validation.segmenter(self._trainer.averaged)
-        self._pictures = Pictures(names, self.photographs.validation)
+        self._pictures = Pictures(self._groups.names, self.splits.validation)
+
+    def _resume(self, arrays, progress):
+        """Restores a checkpoint, and cuts the logs back to it."""
+        self._check_same(progress)
+        self._trainer.set_state(arrays)
+        checkpoint.cut_back(self.config.logdir, progress["file_sizes"])
+        directory.write_config(self.config)  # the number of steps may differ
 
     def _check_same(self, progress):
-        """UserError where a pretraining to go on with would not be what it was."""
-        now = {
-            "groups": (self._described["groups"], "the class groups are"),
-            "photographs": (self.photographs.digest, "the photographs are"),
-            "keras": (versions()["keras"], "Keras is"),
-        }
-        for name, (value, what) in now.items():
-            if progress[name] != value:
-                those = "those" if what.endswith("are") else "the one"
+        """Raises UserError if the pretraining to resume had other inputs or another Keras."""
+        now = self._inputs()
+        for name, what in (
+            ("groups", "the class groups"),
+            ("images", "the images or labels"),
+            ("keras", "the version of Keras"),
+        ):
+            if progress.get(name) != now[name]:
                 raise UserError(
-                    f"--resume: {what} not {those} that the training in {self.config.logdir!r} was "
-                    f"begun with: restore that, or start another with --init={self.config.logdir}"
+                    f"--resume: {what} differed when the training in {self.config.logdir!r} "
+                    f"started: restore that, or start another with --init={self.config.logdir}"
                 )
 
+    def _inputs(self):
+        """Returns what has to be the same when the pretraining is resumed, as plain values."""
+        return {
+            **self._described,
+            "images": self.splits.digest,
+            "keras": versions()["keras"],
+        }
+
     def batches(self):
-        """The batches from this step on, divided among the devices."""
+        """Returns the batches from this step on, divided among the devices."""
         return self._trainer.distributed(self._samples.batches(self.config.batch_size, self.step))
 
-    def step_on(self, batch):
-        """Trains a step on a batch; returns the loss before it, a scalar tensor."""
+    def train_step(self, batch):
+        """Takes one training step on a batch; returns the loss before it, a scalar tensor."""
         loss = self._trainer.train(batch, self.step)
         self.step += 1
         return loss
 
     def execute(self):
         """Trains to the last step, showing progress; returns the summary."""
-        config = self.config
-        for note in self.photographs.notes():
+        for note in self.splits.notes():
             print(note)
-        progress = tqdm(total=config.steps, initial=self.step, unit="step", dynamic_ncols=True)
+        total = self.config.steps
+        progress = tqdm(total=total, initial=self.step, unit="step", dynamic_ncols=True)
         with StopRequest() as stop, progress:
             try:
-                self._loop(stop, progress)
+                self._train(stop, progress)
             except tf.errors.OpError:
                 if not self._samples.failure:
                     raise
                 self._save()
                 raise self._samples.failure from None
             self._save()
-            complete = self.step == config.steps
-            summary = {"complete": complete, "steps": self.step, "seconds": self.seconds}
-            if complete:
-                weights = self._trainer.weights()
-                checkpoint.save(config.logdir, weights, self._described, checkpoint.WEIGHTS)
-                if self.photographs.validation:
-                    summary["validation"] = self._validate()
-            summary["problems"] = self._problems()
+            summary = self._finish()
             self._writer.close()
-            directory.write_summary(config.logdir, summary)
+            directory.write_summary(self.config.logdir, summary)
         return summary
 
-    def _loop(self, stop, progress):
+    def _train(self, stop, progress):
+        """Trains until the last step or until a stop is requested."""
         config = self.config
         losses, start = [], time.perf_counter()
         for batch in itertools.islice(self.batches(), config.steps - self.step):
-            losses.append(self.step_on(batch))
+            losses.append(self.train_step(batch))
             progress.update()
-            saves = self.step % config.checkpoint_every == 0
-            # Before each checkpoint, too, which is not to hold what has diverged.
-            if saves or stop.made or self.step % LOGGED_EVERY == 0 or self.step == config.steps:
+            is_last, saves = self.step == config.steps, self.step % config.checkpoint_every == 0
+            # Logged before each checkpoint, too, so that no diverged weights are saved.
+            if saves or stop.made or is_last or self.step % LOGGED_EVERY == 0:
                 start, losses = self._log(losses, start, progress), []
             if stop.made:
                 return
             if saves:
                 self._save()
-            if self.step % config.validate_every == 0 and self.step < config.steps:
-                if self.photographs.validation:
+            if self.step % config.validate_every == 0 and not is_last:
+                if self.splits.validation:
                     self._validate()
                 start = time.perf_counter()
 
     def _log(self, losses, start, progress):
-        """Notes the mean loss since the last call; returns the time."""
+        """Logs the mean loss since the last call, at time `start`; returns the time.
+
+        Raises:
+          UserError: the loss is not finite.
+        """
         loss = float(np.mean([loss.numpy() for loss in losses]))  # waits for the steps
         now = time.perf_counter()
         self.seconds += now - start
@@ -180,26 +174,26 @@ class Pretraining:
         with self._writer.as_default(step=self.step):
             tf.summary.scalar("loss", loss)
             tf.summary.scalar("learning rate", training.learning_rate(self.step - 1, self.config))
-            tf.summary.scalar("photographs per second", rate)
-        progress.set_postfix_str(f"loss {loss:.3f}, {rate:.0f} photographs/s", refresh=False)
+            tf.summary.scalar("images per second", rate)
+        progress.set_postfix_str(f"loss {loss:.3f}, {rate:.0f} images/s", refresh=False)
         return now
 
     def _validate(self):
-        """Scores the averaged student on the held-out photographs, into TensorBoard."""
-        names, held_out = self._groups.names, self.photographs.validation
-        total = sum(map(len, held_out))
+        """Scores the averaged student on the held-out images, also for TensorBoard."""
+        names, datasets = self._groups.names, self.splits.validation
+        total = sum(map(len, datasets))
         with tqdm(total=total, desc="validating", leave=False, dynamic_ncols=True) as progress:
             counts = [
-                validation.evaluate(self._segment, annotated, len(names), progress)
-                for annotated in held_out
+                validation.evaluate(self._segment, dataset, len(names), progress)
+                for dataset in datasets
             ]
         result = validation.scores(sum(counts), names)
-        result["sets"] = {
-            annotated.file: validation.scores(of_set, names)
-            for annotated, of_set in zip(held_out, counts, strict=True)
+        result["datasets"] = {
+            dataset.file: validation.scores(of_dataset, names)
+            for dataset, of_dataset in zip(datasets, counts, strict=True)
         }
         with self._writer.as_default(step=self.step):
-            if result["mean_iou"] is not None:  # something is labelled
+            if result["mean_iou"] is not None:  # some class is labeled
                 tf.summary.scalar("validation/mean IoU", result["mean_iou"])
             for name, iou in result["class_iou"].items():
                 tf.summary.scalar(f"validation IoU/{name}", iou)
@@ -207,32 +201,68 @@ class Pretraining:
         tqdm.write(f"step {self.step}: validation mean IoU {percent(result['mean_iou'])}")
         return result
 
+    def _finish(self):
+        """Saves and scores the student if all steps are done; returns the summary."""
+        complete = self.step == self.config.steps
+        summary = {"complete": complete, "steps": self.step, "seconds": self.seconds}
+        if complete:
+            weights = self._trainer.weights()
+            checkpoint.save(self.config.logdir, weights, self._described, checkpoint.WEIGHTS)
+            if self.splits.validation:
+                summary["validation"] = self._validate()
+        summary["problems"] = self._problems()
+        return summary
+
     def _problems(self):
-        """What was skipped, a text each, before and after resuming."""
-        return list(dict.fromkeys([*self._earlier_problems, *self.photographs.problems()]))
+        """Returns the problems of skipped images, a text each, also of before resuming."""
+        return list(dict.fromkeys([*self._earlier_problems, *self.splits.problems()]))
 
     def _save(self):
+        """Writes a checkpoint."""
         self._writer.flush()
         progress = {
             "step": self.step,
             "steps": self.config.steps,
             "seconds": self.seconds,
-            **self._described,
-            "photographs": self.photographs.digest,
-            "keras": versions()["keras"],
+            **self._inputs(),
             "problems": self._problems(),
             "file_sizes": checkpoint.growing_files(self.config.logdir),
         }
         checkpoint.save(self.config.logdir, self._trainer.get_state(), progress)
 
 
+def _check_steps(config, progress):
+    """Raises UserError if --steps contradicts the checkpoint to resume."""
+    if config.steps < progress["step"]:
+        raise UserError(f"--steps={config.steps}: {progress['step']} are done already")
+    before = progress.get("steps", config.steps)
+    if config.steps != before and progress["step"] > (1 - config.cooldown) * before:
+        raise UserError(
+            f"--steps={config.steps}: of {before} steps, the learning rate is falling already "
+            f"at step {progress['step']}: let it end, then start another with --init"
+        )
+
+
+def _make_trainer(config, num_classes):
+    """Returns a Trainer on all devices; raises UserError if they cannot share a batch."""
+    strategy = training.devices_strategy()
+    if config.batch_size % strategy.num_replicas_in_sync:
+        raise UserError(
+            f"--batch_size={config.batch_size} cannot be divided among "
+            f"{strategy.num_replicas_in_sync} devices: give a multiple of that, or hide some "
+            "by CUDA_VISIBLE_DEVICES"
+        )
+    make_repeatable(config.seed)
+    return training.Trainer(config, num_classes, strategy, use_xla(config.xla))
+
+
 def run(config, *, resume=False, overwrite=False):
-    """Pretrains a student; see `Pretraining`. Returns the summary as in summary.json."""
+    """Pretrains a student; see `Pretraining`. Returns the summary, as in summary.json."""
     opened = Pretraining(config, resume=resume, overwrite=overwrite)
     try:
         return opened.execute()
-    except (OSError, tf.errors.OpError) as error:  # a full disk, say
+    except (OSError, tf.errors.OpError) as error:  # a full disk, for example
         raise UserError(
-            f"the training stopped ({error}): mend that, then --resume goes on from the last "
+            f"the training stopped ({error}): fix that, then --resume continues from the last "
             "checkpoint"
         ) from error

@@ -1,4 +1,4 @@
-"""Which photographs a pretraining learns from, and which it is judged on."""
+"""The training and validation splits of a pretraining."""
 
 import hashlib
 import os
@@ -13,28 +13,20 @@ from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from jitnet_tf.pretraining.datasets.label_folder import LabelFolder
 from teacher import ANNOTATED, split_spec
 
-LABELS = "photographs.json"  # the teacher's, in the run directory
-BITS = 64
+TEACHER_LABELS = "teacher_labels.json"  # in the run directory
+BITS = 64  # of an image's fingerprint
 COMPARED = 1000  # fingerprints at a time, which bounds the memory
-SAME_BITS = 6  # in which fingerprints of the same picture may differ: sizes, compression
+# Fingerprints of one image in other sizes and qualities differ in at most this many bits.
+SAME_BITS = 6
 
 
-def digest_of(labelled):
-    """What tells sets of photographs and their labels from others: a text of 16 digits."""
-    digest = hashlib.sha256()
-    for one in labelled:
-        digest.update(one.identity())
-        digest.update(os.fsencode("\n".join(["", *one.names, ""])))
-    return digest.hexdigest()[:16]
-
-
-class Photographs:
-    """The photographs of a pretraining.
+class Splits:
+    """The splits of a pretraining.
 
     Attributes:
-      training: one or two Labelled.
-      validation: what it is judged on: a list of Labelled, empty for none.
-      digest: tells them from others.
+      training: one or two LabeledDatasets.
+      validation: a list of LabeledDatasets, empty for no validation.
+      digest: a text that differs for different images or labels.
     """
 
     def __init__(self, training, validation):
@@ -43,70 +35,88 @@ class Photographs:
         self.digest = digest_of([*training, *validation])
 
     def problems(self):
-        """What was skipped, a text each."""
-        return [text for a in (*self.training, *self.validation) for text in a.lost.values()]
+        """Returns the problems of the images that were skipped, a text each."""
+        datasets = (*self.training, *self.validation)
+        return [text for dataset in datasets for text in dataset.unreadable.values()]
 
     def notes(self):
-        """What is worth knowing before the training, a line each."""
+        """Returns what a user should know before the training starts, a line each."""
         lines = []
-        for annotated in self.training:
-            if annotated.unknown:
-                names = ", ".join(annotated.unknown)
-                lines.append(f"{annotated.file}: not COCO's, taken for background: {names}")
-        if absent := set.intersection(*(set(annotated.absent) for annotated in self.training)):
-            lines.append(f"no photograph shows {', '.join(sorted(absent))}")
+        for dataset in self.training:
+            if dataset.unknown:
+                names = ", ".join(dataset.unknown)
+                lines.append(f"{dataset.file}: not COCO's, taken for background: {names}")
+        if absent := set.intersection(*(set(dataset.absent) for dataset in self.training)):
+            lines.append(f"no image shows {', '.join(sorted(absent))}")
         if self.validation:
             count = sum(map(len, self.validation))
-            lines.append(f"{sum(map(len, self.training))} photographs, {count} to judge by")
+            lines.append(f"{sum(map(len, self.training))} images for training, {count} held out")
         return lines
 
 
-def open_sets(config, label_maker):
-    """Opens what a PretrainConfig names, labelling by the teacher what has no labels.
+def digest_of(datasets):
+    """Returns a 16-digit fingerprint of datasets and their labels."""
+    digest = hashlib.sha256()
+    for dataset in datasets:
+        digest.update(dataset.identity())
+        digest.update(os.fsencode("\n".join(["", *dataset.names, ""])))
+    return digest.hexdigest()[:16]
+
+
+def open_splits(config, label_maker):
+    """Opens the datasets of a PretrainConfig; its teacher labels `unlabeled_images`.
 
     Raises:
-      UserError: nothing to learn from, or see `open_labelled`.
+      UserError: no image is left for training or for validation, or a dataset is invalid.
     """
-    training = []
-    if config.images:
-        training.append(
-            open_labelled(
-                config.images, config.annotations, config.labels, config.label_classes, label_maker
-            )
-        )
-    if config.unlabeled_images:
-        training.append(
-            CocoDataset(_labels_of_photographs(config), config.unlabeled_images, label_maker)
-        )
-    validation = []
-    if config.validation_images:
-        validation.append(
-            open_labelled(
-                config.validation_images,
-                config.validation_annotations,
-                config.validation_labels,
-                config.label_classes,
-                label_maker,
-            )
-        )
+    training = _open_training(config, label_maker)
+    validation = _open_validation(config, label_maker)
     if config.holdout:
         validation += hold_out(training, config.holdout)
         if not validation:
             raise UserError(
-                f"--holdout={config.holdout} takes none of the few photographs: raise it, or give "
+                f"--holdout={config.holdout} holds out none of the few images: raise it, or give "
                 "--validation_images"
             )
-    for annotated in training:
-        if not len(annotated):
+    for dataset in training:
+        if not len(dataset):
             raise UserError(
-                f"--holdout={config.holdout} leaves none of the photographs of {annotated.file!r}: "
-                "lower it"
+                f"--holdout={config.holdout} leaves none of the images of {dataset.file!r} for "
+                "training: lower it"
             )
-    return Photographs(training, validation)
+    return Splits(training, validation)
 
 
-def open_labelled(images, annotations, labels, label_classes, label_maker):
-    """A folder of photographs with its labels, an annotation file or else a folder.
+def _open_training(config, label_maker):
+    datasets = []
+    if config.images:
+        datasets.append(
+            open_labeled(
+                config.images, config.annotations, config.labels, config.label_classes, label_maker
+            )
+        )
+    if config.unlabeled_images:
+        labels = _teacher_labels(config)
+        datasets.append(CocoDataset(labels, config.unlabeled_images, label_maker))
+    return datasets
+
+
+def _open_validation(config, label_maker):
+    if not config.validation_images:
+        return []
+    return [
+        open_labeled(
+            config.validation_images,
+            config.validation_annotations,
+            config.validation_labels,
+            config.label_classes,
+            label_maker,
+        )
+    ]
+
+
+def open_labeled(images, annotations, labels, label_classes, label_maker):
+    """Opens a folder of images with its annotation file or else its folder of labels.
 
     label_classes: see `LabelFolder`. Raises UserError as `CocoDataset` or `LabelFolder` does.
     """
@@ -115,74 +125,90 @@ def open_labelled(images, annotations, labels, label_classes, label_maker):
     return LabelFolder(labels, images, label_maker, label_classes)
 
 
-def _labels_of_photographs(config):
+def _teacher_labels(config):
+    """Returns the annotation file of `unlabeled_images`; makes it if there is none yet."""
     prefix, path = split_spec(config.teacher)
     if prefix == ANNOTATED:
         return path
     from teacher import annotate, open_teacher
     from teacher.record import describe_live
 
-    annotate.check_takes_images(config.teacher)
-    labels = pathlib.Path(config.logdir) / LABELS
+    annotate.check_not_precomputed(config.teacher)
+    labels = pathlib.Path(config.logdir) / TEACHER_LABELS
     described = describe_live(config.teacher)
-    if labels.exists():  # made before the training was interrupted, or by the run it replaces
+    if labels.exists():  # of this pretraining, interrupted, or of the one that it replaces
         annotate.check_same(labels, config.unlabeled_images, described)
-    else:
-        try:
-            teacher = open_teacher(config.teacher)
-            annotate.annotate(config.unlabeled_images, teacher, described, labels)
-        except KeyboardInterrupt:
-            print("labelling stopped: the same command, without --resume, goes on with it")
-            raise
+        return labels
+    try:
+        teacher = open_teacher(config.teacher)
+        annotate.annotate(config.unlabeled_images, teacher, described, labels)
+    except KeyboardInterrupt:
+        print("labeling stopped: repeat the command, without --resume, to continue it")
+        raise
     return labels
 
 
 def hold_out(training, part):
-    """Takes a part of the photographs of each set out of it, and drops what looks like them.
+    """Takes a part of the images out of each training dataset, for validation.
 
-    The choice depends on the file names alone, so it stays when photographs are added. Nothing that
-    is left in `training` looks like what is held out (see `fingerprints`).
+    An image is held out by its file name only, so adding images does not change the choice.
+    Images that look like a held-out one (see `fingerprints`) are dropped from `training`.
+
+    Args:
+      training: LabeledDatasets, which are changed.
+      part: 0…1.
 
     Returns:
-      The held-out sets.
+      The datasets of held-out images, without empty ones.
     """
-    held = []
-    for annotated in training:
-        ranks = np.array([_rank(name) for name in annotated.names])
-        held.append(annotated.subset(np.flatnonzero(ranks < part)))
-        annotated.keep(np.flatnonzero(ranks >= part))
-    total = sum(map(len, (*training, *held)))
-    with tqdm(total=total, desc="comparing photographs", leave=False) as progress:
-        judged = np.concatenate([fingerprints(annotated, progress) for annotated in held])
-        for annotated in training:
-            rows = fingerprints(annotated, progress)
-            parts = np.array_split(rows, len(rows) // COMPARED + 1)
-            likeness = [(part @ judged.T).max(axis=1, initial=-BITS) for part in parts]
-            differing = (BITS - np.concatenate(likeness)) / 2
-            annotated.keep(np.flatnonzero(differing > SAME_BITS))
-    return [annotated for annotated in held if len(annotated)]
+    held_out = []
+    for dataset in training:
+        ranks = np.array([rank(name) for name in dataset.names])
+        held_out.append(dataset.subset(np.flatnonzero(ranks < part)))
+        dataset.keep(np.flatnonzero(ranks >= part))
+    total = sum(map(len, (*training, *held_out)))
+    with tqdm(total=total, desc="comparing images", leave=False) as progress:
+        seen = np.concatenate([fingerprints(dataset, progress) for dataset in held_out])
+        for dataset in training:
+            differing = _least_difference(fingerprints(dataset, progress), seen)
+            dataset.keep(np.flatnonzero(differing > SAME_BITS))
+    return [dataset for dataset in held_out if len(dataset)]
 
 
-def _rank(name):
-    """A number in 0…1 that a file name always has, evenly spread."""
+def rank(name):
+    """Maps a file name to a number in 0…1, by a hash: always the same and evenly distributed."""
     return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big") / 2**64
 
 
-def fingerprints(annotated, progress):
-    """What tells pictures that look alike: float32 [N, 64] of ±1, zeros where unreadable.
+def fingerprints(dataset, progress):
+    """Computes fingerprints that are alike for images that look alike.
 
-    Whether each of 8 × 8 patches is brighter than its right-hand neighbour ("dHash": Krawetz 2013,
-    "Kind of like that"). Crops and mirrored pictures are not found.
+    A bit tells if one of 8 × 8 patches is brighter than the patch to its left ("dHash", Krawetz
+    2013, "Kind of like that"). Crops and mirrored copies of an image are not recognized.
+
+    Args:
+      dataset: a LabeledDataset.
+      progress: a tqdm, advanced by one for each image.
+
+    Returns:
+      float32 [N, 64] of ±1, zeros for unreadable images.
     """
-    rows = np.zeros((len(annotated), BITS), np.float32)
-    for number in range(len(annotated)):
+    rows = np.zeros((len(dataset), BITS), np.float32)
+    for number in range(len(dataset)):
         try:
-            data = np.fromfile(annotated.path(number), np.uint8)
+            data = np.fromfile(dataset.path(number), np.uint8)
             grey = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
-        except (OSError, cv2.error):  # gone, empty, or smaller than 8 × 8
+        except (OSError, cv2.error):  # missing, empty, or smaller than 8 × 8
             grey = None
         if grey is not None:
             small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
             rows[number] = np.where(small[:, 1:] > small[:, :-1], 1, -1).ravel()
         progress.update()
     return rows
+
+
+def _least_difference(rows, others):
+    """For each of N fingerprints, the number of bits that differ from the most similar other."""
+    parts = np.array_split(rows, len(rows) // COMPARED + 1)
+    likeness = [(part @ others.T).max(axis=1, initial=-BITS) for part in parts]
+    return (BITS - np.concatenate(likeness)) / 2

@@ -1,4 +1,4 @@
-"""The training of a student on batches of photographs: its step, on however many devices."""
+"""The training step of a pretraining, on one or more devices."""
 
 import math
 
@@ -10,14 +10,14 @@ from jitnet_tf.student import initial_weights, weights
 from jitnet_tf.student.architectures import build_network, half_resolution
 from jitnet_tf.student.loss import weighted_cross_entropy
 
-TRAINED, AVERAGED = "trained/", "averaged/"  # prefixes of names in checkpoints
-OPTIMIZER = "optimizer/"
+# Prefixes of names in checkpoints.
+TRAINED, AVERAGED, OPTIMIZER = "trained/", "averaged/", "optimizer/"
 
 
 def devices_strategy():
-    """MirroredStrategy over all GPUs, or without any over all CPU devices, of which there is one.
+    """Returns a MirroredStrategy over all GPUs, or over the CPU if there is none.
 
-    (Tests split the one into several.)
+    Tests split the CPU into several devices.
     """
     if gpus := tf.config.list_logical_devices("GPU"):
         return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus])
@@ -28,12 +28,12 @@ def devices_strategy():
 
 
 def learning_rate(step, config):
-    """The learning rate at a step: it rises over the first steps, holds, and falls to 0 at the end.
+    """Returns the learning rate of a step: it rises at first, is constant, and falls to 0.
 
-    ("Warmup–stable–decay", Hägele et al. 2024: as good as a cosine, and the steps can be made more
-    when it is resumed before it falls.)
+    "Warmup–stable–decay" (Hägele et al. 2024) is as good as a cosine, and a training can still be
+    made longer before the rate falls.
 
-    config: a PretrainConfig; `cooldown` is the part of the steps over which it falls.
+    step: from 0. config: a PretrainConfig; the rate falls over the part `cooldown` of the steps.
     """
     rising = (step + 1) / (config.warmup + 1)
     falling = (
@@ -43,10 +43,10 @@ def learning_rate(step, config):
 
 
 class Trainer:
-    """A student that learns from batches, each divided among the devices.
+    """Trains a student on batches, each divided among the devices.
 
-    With `normalization` 'frame' no photograph's result depends on others of the batch, so the
-    number of devices changes nothing but rounding.
+    With `normalization` 'frame', an image's result does not depend on others of the batch, so the
+    number of devices changes rounding only.
 
     Args:
       config: a PretrainConfig.
@@ -55,8 +55,8 @@ class Trainer:
       xla: compile by XLA.
 
     Attributes:
-      averaged: the student with the average of its weights over the last steps, for frames of any
-        size: what the training is for.
+      averaged: the result of the training: the student with the moving average of its weights, a
+        Keras model for frames of any size.
     """
 
     def __init__(self, config, num_classes, strategy, xla=False):
@@ -71,7 +71,7 @@ class Trainer:
             self._optimizer = keras.optimizers.AdamW(
                 config.learning_rate, weight_decay=config.weight_decay, epsilon=config.epsilon
             )
-            # Biases and scales are few and not what overfits.
+            # Biases and scales are few and do not overfit.
             self._optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
             self._optimizer.build(self._model.trainable_variables)
         self._start_average()
@@ -81,16 +81,18 @@ class Trainer:
     def train(self, batch, step):
         """Takes one step of gradient descent; returns the loss before it, a scalar tensor.
 
-        batch: (frames uint8 [B, S, S, 3], labels uint8 [B, S, S], weights float32 [B, S, S]), as
-        `distributed` hands it out. step: its number, from 0.
+        Args:
+          batch: a batch of `distributed`: frames uint8 [B, S, S, 3], labels uint8 [B, S, S],
+            weights float32 [B, S, S].
+          step: the step's number, from 0.
         """
         self._optimizer.learning_rate.assign(learning_rate(step, self._config))
-        # While there are few steps to average over, over those.
+        # The first steps are averaged over fewer steps, since there are no more.
         decay = min(self._config.ema_decay, (1 + step) / (10 + step))
         return self._compiled(batch, tf.constant(decay, tf.float32))
 
     def distributed(self, batches):
-        """A tf.data.Dataset of batches with each divided among the devices."""
+        """Returns a tf.data.Dataset of batches with each divided among the devices."""
         return self._strategy.experimental_distribute_dataset(batches)
 
     def _step(self, batch, decay):
@@ -102,7 +104,7 @@ class Trainer:
     def _replica_step(self, frames, labels, weights):
         loss, gradients = self._gradients(frames, labels, weights)
         variables = self._model.trainable_variables
-        # Sums the gradients over the devices.
+        # apply_gradients sums the gradients over the devices.
         self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
 
@@ -116,7 +118,7 @@ class Trainer:
         return loss, tape.gradient(loss, self._model.trainable_variables)
 
     def start_from(self, init, groups):
-        """Starts from the weights that `init` names; see `initial.start`."""
+        """Sets the weights to those that `init` names; see `initial_weights.start`."""
         variables = weights.named(self._model)
         initial_weights.start(variables, init, groups, self._config.student)
         self._start_average()
@@ -126,15 +128,15 @@ class Trainer:
         weights.assign(weights.named(self.averaged), named)
 
     def weights(self):
-        """The student that comes out, {name: array}: what whoever starts from it takes."""
+        """Returns the trained weights by name, ready for --init."""
         return weights.restore_scale(weights.arrays(weights.named(self.averaged)))
 
     def get_state(self):
-        """Everything that training changes, and `weights`: {name: array}."""
+        """Returns everything that training changes, and `weights`, as {name: array}."""
         return {**weights.arrays(self._variables()), **self.weights()}
 
     def set_state(self, state):
-        """Restores `get_state`'s arrays. Raises as `parameters.assign`."""
+        """Restores `get_state`'s arrays; raises KeyError or ValueError if they do not fit."""
         changed = {k: v for k, v in state.items() if not k.startswith(weights.PREFIX)}
         weights.assign(self._variables(), changed)
 
@@ -151,7 +153,7 @@ class Trainer:
 
 
 def subsample(pixels, size):
-    """[B, H, W] at the nearest of `size` places whose first and last are the corners."""
+    """Samples [B, H, W] at the pixels nearest to a grid of `size` with aligned corners."""
     rows, columns = (
         np.rint(np.linspace(0, have - 1, want)).astype(int)
         for have, want in zip(pixels.shape[1:], size, strict=True)

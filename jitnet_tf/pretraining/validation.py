@@ -1,4 +1,4 @@
-"""How well a student segments labelled photographs."""
+"""The accuracy of a student's segmentation of labeled images."""
 
 import numpy as np
 import tensorflow as tf
@@ -7,35 +7,37 @@ from jitnet_tf.distillation import metrics
 from teacher.images import UnreadableError
 
 
-def evaluate(segment, labelled, num_classes, progress):
-    """Segments each photograph at its own size.
+def evaluate(segment, dataset, num_classes, progress):
+    """Segments each image at its own size and counts the confusions.
 
     Args:
       segment: uint8 frame [H, W, 3] → class ids uint8 [H, W], a tensor; see `segmenter`.
-      labelled: a Labelled.
+      dataset: a LabeledDataset.
       num_classes: C.
-      progress: a tqdm, moved by one a photograph.
+      progress: a tqdm, advanced by one for each image.
 
     Returns:
       Confusion counts int64 [C, C], see `metrics.confusion`.
+
+    Raises:
+      UserError: too many images are unreadable.
     """
     counts = np.zeros((num_classes, num_classes), np.int64)
-    for number in range(len(labelled)):
+    for number in range(len(dataset)):
         progress.update()
-        counts += judge(segment, labelled, number, num_classes)
+        counts += judge(segment, dataset, number, num_classes)
     return counts
 
 
-def judge(segment, labelled, number, num_classes):
-    """Confusion counts of one photograph; the arguments are those of `evaluate`.
+def judge(segment, dataset, number, num_classes):
+    """Returns the confusion counts of one image; for arguments and errors see `evaluate`.
 
-    Pixels of weight 0, in crowds say, do not count, and nothing does where it is damaged. Raises
-    UserError where too many are, see `Labelled.check_lost`.
+    Pixels of weight 0, such as crowds, do not count. The counts of an unreadable image are 0.
     """
     try:
-        frame, labels, weights = labelled.read(number)
+        frame, labels, weights = dataset.read(number)
     except UnreadableError:
-        labelled.check_lost()
+        dataset.check_unreadable()
         return np.zeros((num_classes, num_classes), np.int64)
     prediction = segment(tf.constant(frame)).numpy()
     judged = weights > 0
@@ -43,13 +45,13 @@ def judge(segment, labelled, number, num_classes):
 
 
 def scores(counts, class_names):
-    """Confusion counts as plain values: mean IoU and IoU by class, of the classes labelled."""
+    """Returns mean IoU and IoU by class of the labeled classes, as plain values."""
     score = metrics.StreamScore(class_names)
     return {"mean_iou": score.mean(counts), "class_iou": score.per_class(counts)}
 
 
 def segmenter(model):
-    """A compiled function: uint8 frame [H, W, 3] of any size → class ids uint8 [H, W]."""
+    """Compiles a model for frames uint8 [H, W, 3] of any size → class ids uint8 [H, W]."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)])
     def segment(frame):

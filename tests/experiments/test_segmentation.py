@@ -9,7 +9,6 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_label_folder import png, write_labelled
 
 from experiments import segmentation
 from jitnet_tf.base import checkpoint
@@ -21,7 +20,7 @@ from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from jitnet_tf.student import initial_weights, weights
 from jitnet_tf.student.student import build_network
 from tests.commands import refusal, run_command
-from tests.materials import texture, write_photographs
+from tests.materials import png, texture, write_images, write_label_folder
 
 GROUPS = class_groups("lvs")
 SMALL = StudentConfig(width=0.25)
@@ -41,7 +40,7 @@ def write_weights(path, student, groups=GROUPS, name=checkpoint.WEIGHTS, **more)
 def material(tmp_path_factory):
     """Photographs with annotations and as labels, and weights: a folder, and the model."""
     folder = tmp_path_factory.mktemp("segmentation")
-    write_labelled(folder, 12)
+    write_label_folder(folder, 12)
     return folder, write_weights(folder / "weights", SMALL)
 
 
@@ -265,16 +264,16 @@ def test_what_was_lost_before_an_interruption_counts(
     material, built, tmp_path, monkeypatch, capsys
 ):
     """Of a dozen photographs one may be lost, not two; what it was is told in the end."""
-    _, pictures = write_photographs(tmp_path, 12)
-    (pictures / "002.png").write_bytes(b"no picture")
+    _, pictures = write_images(tmp_path, 12)
+    (pictures / "002.png").write_bytes(b"not an image")
     output, another = tmp_path / "scores.json", pictures / "more/009.jpg"
     arguments = flags(material, output, images=pictures)
     interrupt_after(monkeypatch, 4, lambda: signal.raise_signal(signal.SIGINT))
     assert run_command(segmentation, *arguments) == 130
     whole = another.read_bytes()
-    another.write_bytes(b"no picture")
+    another.write_bytes(b"not an image")
     assert run_command(segmentation, *arguments) == 2
-    assert "2 of the 12 photographs of" in capsys.readouterr().err.splitlines()[-1]
+    assert "2 of the 12 images of" in capsys.readouterr().err.splitlines()[-1]
     another.write_bytes(whole)
     assert run_command(segmentation, *arguments) == 0
     values = read(output)

@@ -9,7 +9,7 @@ import pytest
 from tensorflow import keras
 
 from tests.commands import run_command
-from tests.materials import frames, write_photographs, write_teacher, write_video
+from tests.materials import frames, write_images, write_teacher, write_video
 
 ROOT = pathlib.Path(__file__).parents[2]
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
@@ -54,11 +54,11 @@ def test_commands(tmp_path, monkeypatch):
     write_video(tmp_path / "clips" / "street.mp4", frames(20))
     write_teacher(tmp_path / "path" / "to" / "saved_model")
     for part in ("train2017", "val2017"):
-        file, folder = write_photographs(tmp_path / part, 3)
+        file, folder = write_images(tmp_path / part, 3)
         (tmp_path / "coco").mkdir(exist_ok=True)
         file.rename(tmp_path / "coco" / f"instances_{part}.json")
         folder.rename(tmp_path / "coco" / part)
-    write_photographs(tmp_path / "unlabelled", 20)[1].rename(tmp_path / "photos")
+    write_images(tmp_path / "unlabelled", 20)[1].rename(tmp_path / "photos")
     (tmp_path / "flags").symlink_to(ROOT / "flags")
     monkeypatch.chdir(tmp_path)
     commands = [command for command in COMMANDS if command not in ELSEWHERE]

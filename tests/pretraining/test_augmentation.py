@@ -1,11 +1,11 @@
-"""jitnet_tf.pretraining.augmentation: crops that stay in the photograph, in scale and aligned."""
+"""Random crops: inside the image, within the bounds, aligned with their labels."""
 
 import dataclasses
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jitnet_tf.pretraining.augmentation import LUMA, Augmentation
@@ -31,7 +31,7 @@ SIZES = st.tuples(st.integers(1, 90), st.integers(1, 90))
 SEEDS = st.integers(0, 2**32)
 
 
-def photograph(size, seed=0):
+def labeled_image(size, seed=0):
     """A frame, labels and weights that have nothing to do with each other."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 9, size, np.uint8)
@@ -39,16 +39,14 @@ def photograph(size, seed=0):
 
 
 def place(size):
-    """A picture of where each pixel is: rows and columns, in which a crop tells its window."""
+    """An image whose labels and weights are the row and the column of each pixel."""
     rows, columns = np.indices(size)
     return np.zeros((*size, 3), np.uint8), rows.astype(np.uint8), columns.astype(np.float32)
 
 
-@settings(max_examples=200)
 @given(augmentations(), SIZES, SEEDS)
-def test_shapes_and_repetition(augment, size, seed):
-    """Any photograph gives a crop; the same state of the generator the same one."""
-    contents = photograph(size)
+def test_any_image_gives_a_crop_that_depends_on_the_generator_only(augment, size, seed):
+    contents = labeled_image(size)
     before = [a.copy() for a in contents]
     frame, labels, weights = crop = augment(np.random.default_rng(seed), *contents)
     S = augment.crop
@@ -64,16 +62,15 @@ def test_shapes_and_repetition(augment, size, seed):
         np.testing.assert_array_equal(a, b)
 
 
-@settings(max_examples=300)
 @given(augmentations(), SIZES, SEEDS)
-def test_scale_and_aspect(augment, size, seed):
-    """Within the bounds to a pixel, but where the photograph cannot fill the crop."""
+def test_scale_and_aspect_are_within_the_bounds(augment, size, seed):
+    """To a pixel, unless the image is too small to fill the crop."""
     rng = np.random.default_rng(seed)
-    window = augment._window(rng, size)
+    window = augment.window(rng, size)
     assert all(0 <= part.start < part.stop <= side for part, side in zip(window, size, strict=True))
     h, w = (part.stop - part.start for part in window)
     S, root = augment.crop, augment.stretch**0.5
-    # Where both sides have their stretch, the side before it is within the bounds of the scale.
+    # Without their stretch, the sides are within the bounds of the scale.
     assert max(h, w) <= S / augment.min_scale * root + 1
     fills = min(size) >= S / augment.min_scale * root
     if fills:
@@ -86,31 +83,31 @@ def test_scale_and_aspect(augment, size, seed):
 
 
 @given(SIZES, SEEDS)
-def test_a_small_photograph_is_magnified_no_more_than_has_to_be(size, seed):
-    """To the square, or what `stretch` makes of it, of its shorter side."""
+def test_a_small_image_is_cropped_to_its_shorter_side(size, seed):
+    """To a square, or with `stretch` to a rectangle that reaches two opposite edges."""
     for stretch in (1, 1.5):
         augment = augmentation(100, min_scale=0.01, max_scale=0.02, stretch=stretch)
-        window = augment._window(np.random.default_rng(seed), size)
+        window = augment.window(np.random.default_rng(seed), size)
         h, w = (part.stop - part.start for part in window)
         assert h == size[0] or w == size[1]
         if stretch == 1:
             assert h == w == min(size)
 
 
-def test_every_scale_stretch_and_place_comes():
-    """Evenly: in the logarithm of the scale, and in the place where it is."""
+def test_scale_stretch_and_place_are_uniform():
+    """Scale and stretch in the logarithm."""
     augment = augmentation(16, min_scale=0.5, max_scale=2, stretch=1.5)
     rng = np.random.default_rng(0)
-    windows = [augment._window(rng, (400, 500)) for _ in range(4000)]
+    windows = [augment.window(rng, (400, 500)) for _ in range(4000)]
     sides = np.array([[part.stop - part.start for part in window] for window in windows])
     scale = np.log2(16 / np.sqrt(sides.prod(1)))
     stretch = np.log(sides[:, 0] / sides[:, 1]) / np.log(1.5)
-    centres = np.array([[part.start + part.stop for part in window] for window in windows]) / 2
+    centers = np.array([[part.start + part.stop for part in window] for window in windows]) / 2
     for values, least, most in (
         (scale, -1, 1),
         (stretch, -1, 1),
-        (centres[:, 0], 0, 400),
-        (centres[:, 1], 0, 500),
+        (centers[:, 0], 0, 400),
+        (centers[:, 1], 0, 500),
     ):
         counts, _ = np.histogram(values, 5, (least, most))
         assert counts.sum() > 3800
@@ -118,10 +115,8 @@ def test_every_scale_stretch_and_place_comes():
         assert counts.max() < 1.25 * len(values) / 5
 
 
-@settings(max_examples=200)
 @given(augmentations(), SIZES, SEEDS)
 def test_labels_are_of_the_nearest_pixel(augment, size, seed):
-    """Every row and column of the crop shows a row and column of the window, evenly, in order."""
     _, rows, columns = augment(np.random.default_rng(seed), *place(size))
     assert (rows == rows[:, :1]).all()
     assert (columns == columns[:1]).all()
@@ -129,16 +124,15 @@ def test_labels_are_of_the_nearest_pixel(augment, size, seed):
     if across[0] > across[-1]:
         assert augment.flip
         across = across[::-1]
-    window = augment._window(np.random.default_rng(seed), size)
+    window = augment.window(np.random.default_rng(seed), size)
     for shown, part in zip((down, across), window, strict=True):
-        centres = part.start + (np.arange(augment.crop) + 0.5) * (
+        centers = part.start + (np.arange(augment.crop) + 0.5) * (
             (part.stop - part.start) / augment.crop
         )
-        assert (shown <= centres + 1e-9).all()
-        assert (centres <= shown + 1 + 1e-9).all()
+        assert (shown <= centers + 1e-9).all()
+        assert (centers <= shown + 1 + 1e-9).all()
 
 
-@settings(max_examples=100)
 @given(
     st.tuples(st.integers(40, 120), st.integers(40, 120)),
     st.floats(0.4, 2),
@@ -146,8 +140,8 @@ def test_labels_are_of_the_nearest_pixel(augment, size, seed):
     st.booleans(),
     SEEDS,
 )
-def test_the_frame_stays_with_its_labels(size, scale, stretch, flip, seed):
-    """A photograph painted by its labels is still so in the crop, away from edges."""
+def test_frame_and_labels_stay_aligned(size, scale, stretch, flip, seed):
+    """An image painted by its labels still matches them in the crop, away from edges."""
     random = np.random.default_rng(seed)
     colors = random.integers(0, 256, (9, 3), np.uint8)
     labels = random.integers(0, 9, (4, 5), np.uint8)
@@ -163,19 +157,18 @@ def test_the_frame_stays_with_its_labels(size, scale, stretch, flip, seed):
 
 
 @given(SEEDS, st.booleans())
-def test_nothing_to_do(seed, larger):
-    """Without any variation a photograph of the crop's size stays as it is, a larger one is cut."""
+def test_without_variation_the_image_is_only_cropped(seed, larger):
     size = (90, 100) if larger else (64, 64)
-    contents = photograph(size)
+    contents = labeled_image(size)
     crop = NOTHING(np.random.default_rng(seed), *contents)
-    y, x = (part.start for part in NOTHING._window(np.random.default_rng(seed), size))
+    y, x = (part.start for part in NOTHING.window(np.random.default_rng(seed), size))
     for a, b in zip(crop, contents, strict=True):
         np.testing.assert_array_equal(a, b[y : y + 64, x : x + 64])
 
 
-def test_every_other_crop_is_mirrored():
+def test_half_of_the_crops_are_mirrored():
     augment = dataclasses.replace(NOTHING, flip=True)
-    contents = photograph((64, 64))
+    contents = labeled_image((64, 64))
     rng = np.random.default_rng(0)
     mirrored = 0
     for _ in range(200):
@@ -188,7 +181,7 @@ def test_every_other_crop_is_mirrored():
 
 
 def test_reduced_frames_are_averaged():
-    """A fine chequerboard becomes grey, not whichever pixel is hit."""
+    """A fine checkerboard becomes grey."""
     board = np.indices((128, 128)).sum(0) % 2 * 255
     frame = np.dstack([board] * 3).astype(np.uint8)
     augment = dataclasses.replace(NOTHING, min_scale=0.5, max_scale=0.5)
@@ -200,34 +193,33 @@ def test_reduced_frames_are_averaged():
 
 
 @given(SIZES, SEEDS)
-def test_colors_change_no_labels(size, seed):
-    contents = photograph(size)
+def test_colors_change_by_one_affine_map_and_labels_not(size, seed):
+    contents = labeled_image(size)
     plain = augmentation(16, color=0)
     vivid = dataclasses.replace(plain, color=0.4)
     one, other = (augment(np.random.default_rng(seed), *contents) for augment in (plain, vivid))
     np.testing.assert_array_equal(one[1], other[1])
     np.testing.assert_array_equal(one[2], other[2])
-    # The same crop, in other colors: one affine map for all its pixels.
     rng = np.random.default_rng(seed)
-    vivid._window(rng, size)
-    rng.random()  # whether to mirror
-    matrix = vivid._colors(rng).astype(np.float64)
+    vivid.window(rng, size)
+    rng.random()  # decides on mirroring
+    matrix = vivid.color_matrix(rng).astype(np.float64)
     expected = np.clip(one[0] @ matrix[:, :3].T + matrix[:, 3], 0, 255)
     assert np.abs(other[0] - expected).max() <= 1
 
 
 @pytest.mark.parametrize("color", [0.1, 0.4, 0.9])
-def test_colors_are_within_bounds(color):
-    """Brightness, contrast and saturation change by that part at most, a channel by a quarter."""
+def test_changes_of_color_are_within_the_bounds(color):
+    """Brightness, contrast and saturation change by `color` at most, a channel by a quarter."""
     augment, rng = dataclasses.replace(NOTHING, color=color), np.random.default_rng(0)
     seen = []
     for _ in range(500):
-        matrix = augment._colors(rng).astype(np.float64)
+        matrix = augment.color_matrix(rng).astype(np.float64)
         assert matrix.shape == (3, 4)
-        grey = matrix[:, :3].sum(1)  # what is made of grey, by channel: contrast × channel
+        grey = matrix[:, :3].sum(1)  # the image of grey, by channel: contrast × channel
         assert (grey >= (1 - color) * (1 - color / 4) - 1e-6).all()
         assert (grey <= (1 + color) * (1 + color / 4) + 1e-6).all()
-        # Away from grey by how much; the same in all channels but for their own factors.
+        # The saturation is the same in all channels, apart from their own factors.
         mix = matrix[:, :3] / grey[:, None]
         saturation = (mix - LUMA)[np.diag_indices(3)] / (1 - LUMA)
         np.testing.assert_allclose(saturation, saturation[0], atol=1e-5)
@@ -239,10 +231,9 @@ def test_colors_are_within_bounds(color):
     assert (np.min(seen, 0) < -0.6 * color).all()
 
 
-def test_middle_grey_changes_by_brightness_and_channels_alone():
-    """Contrast is about the middle of the range."""
+def test_contrast_does_not_change_the_middle_grey():
     augment, rng = dataclasses.replace(NOTHING, color=0.4), np.random.default_rng(0)
     for _ in range(100):
-        matrix = augment._colors(rng)
+        matrix = augment.color_matrix(rng)
         middle = matrix @ (127.5, 127.5, 127.5, 1)
         assert (np.abs(middle / 127.5 - 1) <= 0.4 + 0.1 * 1.4 + 1e-6).all()

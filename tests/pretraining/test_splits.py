@@ -1,4 +1,4 @@
-"""jitnet_tf.pretraining.splits: what is learned from, and what is kept from it to judge by."""
+"""The training and validation splits of a pretraining."""
 
 import json
 import os
@@ -15,8 +15,8 @@ from jitnet_tf.config import PretrainConfig
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.pretraining import splits
 from jitnet_tf.pretraining.datasets.coco import CocoDataset
-from teacher import annotate, images
-from tests.materials import write_photographs, write_teacher
+from teacher import annotate
+from tests.materials import write_images, write_teacher
 from tests.teacher.test_record import another_teacher
 
 LVS = LabelMaker(class_groups("lvs"))
@@ -30,7 +30,7 @@ def picture(scene, size=(240, 320)):
 
 
 def write(folder, pictures, file="instances.json"):
-    """Writes pictures, by name, each with a person, as an annotation file; returns both paths."""
+    """Writes images, by name, and an annotation file with a person in each; returns both paths."""
     images, annotations = [], []
     for number, (name, contents) in enumerate(pictures.items(), 1):
         path = folder / name
@@ -47,27 +47,26 @@ def write(folder, pictures, file="instances.json"):
     return folder / file, folder
 
 
-def names_of(annotated):
-    return [name for one in annotated for name in one.names]
+def names_of(datasets):
+    return [name for dataset in datasets for name in dataset.names]
 
 
 def kept_names(count, start=0):
-    """Names that are not held out."""
+    """File names that are not held out."""
     names = (f"{number}.jpg" for number in range(start, 10_000))
-    return [name for name in names if splits._rank(name) >= PART][:count]
+    return [name for name in names if splits.rank(name) >= PART][:count]
 
 
 def held_names(count, start=0):
     names = (f"{number}.jpg" for number in range(start, 10_000))
-    return [name for name in names if splits._rank(name) < PART][:count]
+    return [name for name in names if splits.rank(name) < PART][:count]
 
 
 # Holding out
 
 
-def test_names_are_ranked_evenly():
-    """So that a part of them is that part."""
-    ranks = np.array([splits._rank(f"photos/{number:06d}.jpg") for number in range(20_000)])
+def test_ranks_of_names_are_uniform_and_unordered():
+    ranks = np.array([splits.rank(f"photos/{number:06d}.jpg") for number in range(20_000)])
     counts, _ = np.histogram(ranks, 20, (0, 1))
     assert counts.sum() == 20_000
     # Chi-squared with 19 degrees of freedom is above 43.8 once in a thousand.
@@ -77,13 +76,13 @@ def test_names_are_ranked_evenly():
 
 @settings(max_examples=5)
 @given(part=st.floats(0.02, 0.98))
-def test_parts_sum_up(tmp_path_factory, part):
-    annotated = CocoDataset(*write_photographs(tmp_path_factory.mktemp("parts"), 20), LVS)
-    before, numbered = annotated.names, list(range(20))
-    contents = dict(zip(before, map(annotated.read, numbered), strict=True))
-    training = [annotated]
+def test_each_image_is_in_one_split_with_its_labels(tmp_path_factory, part):
+    dataset = CocoDataset(*write_images(tmp_path_factory.mktemp("parts"), 20), LVS)
+    before = dataset.names
+    contents = dict(zip(before, map(dataset.read, range(20)), strict=True))
+    training = [dataset]
     held = splits.hold_out(training, part)
-    expected = [name for name in before if splits._rank(name) < part]
+    expected = [name for name in before if splits.rank(name) < part]
     assert names_of(held) == expected
     assert names_of(training) == [name for name in before if name not in expected]
     for one in (*training, *held):
@@ -93,14 +92,14 @@ def test_parts_sum_up(tmp_path_factory, part):
 
 
 @pytest.mark.parametrize(("part", "counts"), [(0, (0, 20)), (1, (20, 0))])
-def test_none_or_all(tmp_path, part, counts):
-    training = [CocoDataset(*write_photographs(tmp_path, 20), LVS)]
+def test_parts_0_and_1_are_none_and_all(tmp_path, part, counts):
+    training = [CocoDataset(*write_images(tmp_path, 20), LVS)]
     held = splits.hold_out(training, part)
     assert (sum(map(len, held)), len(training[0])) == counts
     assert len(held) == (part == 1)
 
 
-def test_what_is_held_out_stays_so_when_photographs_are_added(tmp_path):
+def test_added_images_do_not_change_what_is_held_out(tmp_path):
     pictures = {f"{number}.jpg": picture(number) for number in range(40)}
     few = {name: contents for name, contents in pictures.items() if int(name[:-4]) % 3}
     held = []
@@ -112,8 +111,8 @@ def test_what_is_held_out_stays_so_when_photographs_are_added(tmp_path):
 
 
 @pytest.mark.parametrize("size", [(240, 320), (180, 240), (480, 640), (300, 380)])
-def test_nothing_that_looks_like_what_is_held_out_is_learned_from(tmp_path, size):
-    """The same picture under another name, of another size and quality, in either set."""
+def test_images_that_look_like_held_out_ones_are_dropped(tmp_path, size):
+    """The same image under another name, of another size and quality, in either dataset."""
     held, kept = held_names(6), kept_names(20)
     pictures = {name: picture(scene) for scene, name in enumerate((*held, *kept))}
     again = {
@@ -137,8 +136,7 @@ def test_nothing_that_looks_like_what_is_held_out_is_learned_from(tmp_path, size
     assert ((splits.BITS - np.concatenate(likeness)) / 2 > splits.SAME_BITS).all()
 
 
-def test_many_are_compared_in_parts(tmp_path, monkeypatch):
-    """With the same outcome."""
+def test_comparing_in_parts_gives_the_same_splits(tmp_path, monkeypatch):
     pictures = {f"{number}.jpg": picture(number % 15) for number in range(30)}
     outcomes = []
     for compared in (1000, 4, 1):
@@ -153,41 +151,41 @@ def test_many_are_compared_in_parts(tmp_path, monkeypatch):
     assert not scenes[0] & scenes[1]
 
 
-def test_what_cannot_be_compared_is_like_nothing(tmp_path):
-    """Damaged ones, which are told when they are read, and such as are hardly pictures."""
+def test_images_that_cannot_be_compared_are_like_none(tmp_path):
+    """Damaged ones, which are reported when they are read, and very small ones."""
     names = [*held_names(2), *kept_names(4)]
     pictures = {name: picture(scene) for scene, name in enumerate(names)}
     pictures["tiny.png"] = picture(9, (2, 3))
     pictures["flat.png"] = picture(9, (1, 60))
-    annotated = CocoDataset(*write(tmp_path, pictures), LVS)
+    dataset = CocoDataset(*write(tmp_path, pictures), LVS)
     for name in (names[0], names[2]):
-        (tmp_path / name).write_bytes(b"no picture")
+        (tmp_path / name).write_bytes(b"not an image")
     with tqdm(disable=True) as progress:
-        rows = splits.fingerprints(annotated, progress)
-    unreadable = [annotated.names.index(name) for name in (names[0], names[2], "tiny.png")]
+        rows = splits.fingerprints(dataset, progress)
+    unreadable = [dataset.names.index(name) for name in (names[0], names[2], "tiny.png")]
     assert not rows[unreadable].any()
     assert (np.abs(rows[[1, 3, 4, 5]]) == 1).all()
-    held = splits.hold_out([annotated], PART)
-    assert {*names_of(held), *annotated.names} == set(pictures)
+    held = splits.hold_out([dataset], PART)
+    assert {*names_of(held), *dataset.names} == set(pictures)
 
 
-def test_real_photographs_are_told_apart(shared, tmp_path):
-    """And found again at half their size, most of them."""
+def test_fingerprints_of_real_images(shared, tmp_path):
+    """They differ between images, and over nine tenths are found again at half their size."""
     file, folder = shared("images/coco/instances.json"), shared("images/coco/images")
-    annotated = CocoDataset(file, folder, LVS).subset(range(0, 175, 4))
+    dataset = CocoDataset(file, folder, LVS).subset(range(0, 175, 4))
     pictures = {}
-    for number, name in enumerate(annotated.names):
-        whole = cv2.imread(str(annotated.path(number)))
+    for number, name in enumerate(dataset.names):
+        whole = cv2.imread(str(dataset.path(number)))
         pictures[name] = cv2.resize(whole, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     smaller = CocoDataset(*write(tmp_path, pictures), LVS)
     with tqdm(disable=True) as progress:
-        one, other = (splits.fingerprints(some, progress) for some in (annotated, smaller))
+        one, other = (splits.fingerprints(some, progress) for some in (dataset, smaller))
     same = (splits.BITS - one @ other.T) / 2 <= splits.SAME_BITS
     assert np.diag(same).mean() > 0.9
     assert not (same & ~np.eye(len(same), dtype=bool)).any()
 
 
-# What a configuration names
+# The splits of a configuration
 
 
 @pytest.fixture
@@ -208,51 +206,51 @@ def teacher(tmp_path_factory):
 
 @pytest.fixture
 def photos(tmp_path):
-    """A folder of 20 photographs without annotations that anything is made of."""
-    (tmp_path / "unlabelled").mkdir()
-    return write_photographs(tmp_path / "unlabelled", 20)[1]
+    """A folder of 20 images for a teacher to label."""
+    (tmp_path / "unlabeled").mkdir()
+    return write_images(tmp_path / "unlabeled", 20)[1]
 
 
 @pytest.fixture
 def annotated(tmp_path):
-    """Annotation file and folder of 20 other photographs."""
-    folder = tmp_path / "labelled"
+    """Annotation file and folder of 20 other images."""
+    folder = tmp_path / "labeled"
     return write(folder, {f"a{number}.jpg": picture(number) for number in range(20)})
 
 
 def test_annotations_alone(config, annotated):
     file, folder = map(str, annotated)
-    opened = splits.open_sets(config(annotations=file, images=folder), LVS)
+    opened = splits.open_splits(config(annotations=file, images=folder), LVS)
     assert [one.file for one in opened.training] == [file]
     assert opened.validation == []
     assert opened.problems() == []
     assert len(opened.training[0]) == 20
 
 
-def test_all_that_can_be_given(config, annotated, photos, teacher, tmp_path):
-    """Annotations, photographs for the teacher, a part held out of both, and a set to judge by."""
+def test_all_datasets_at_once(config, annotated, photos, teacher, tmp_path):
+    """Annotations, images for the teacher, a part held out of both, and validation images."""
     file, folder = map(str, annotated)
     (tmp_path / "judged").mkdir()
-    judged = write_photographs(tmp_path / "judged", 20)
-    (photos / "000.jpg").write_bytes(b"no picture")
+    judged = write_images(tmp_path / "judged", 20)
+    (photos / "000.jpg").write_bytes(b"not an image")
     (judged[1] / "002.png").unlink()
     made = config(
         annotations=file,
         images=folder,
-        photographs=str(photos),
+        unlabeled_images=str(photos),
         teacher=str(teacher),
         validation_annotations=str(judged[0]),
         validation_images=str(judged[1]),
         holdout=PART,
     )
-    opened = splits.open_sets(made, LVS)
-    labels = f"{made.logdir}/{splits.LABELS}"
+    opened = splits.open_splits(made, LVS)
+    labels = f"{made.logdir}/{splits.TEACHER_LABELS}"
     assert [one.file for one in opened.training] == [file, labels]
     assert [one.file for one in opened.validation] == [str(judged[0]), file, labels]
     assert len(opened.validation[0]) == 19
     for of_training, held in zip(opened.training, opened.validation[1:], strict=True):
-        assert all(splits._rank(name) < PART for name in held.names)
-        assert all(splits._rank(name) >= PART for name in of_training.names)
+        assert all(splits.rank(name) < PART for name in held.names)
+        assert all(splits.rank(name) >= PART for name in of_training.names)
         assert held.names
         assert of_training.names
     total = sum(map(len, (*opened.training, *opened.validation[1:])))
@@ -264,117 +262,125 @@ def test_all_that_can_be_given(config, annotated, photos, teacher, tmp_path):
     assert set(np.unique(found)) <= {0, 1, 3}
 
 
-def test_photographs_are_told_from_others(config, annotated, tmp_path):
-    """By a digest, whatever the folder is called."""
+def test_the_digest_depends_on_images_and_splits_not_on_the_folder(config, annotated, tmp_path):
     file, folder = map(str, annotated)
     digests = {
-        splits.open_sets(config(annotations=file, images=folder, holdout=part), LVS).digest
+        splits.open_splits(config(annotations=file, images=folder, holdout=part), LVS).digest
         for part in (0, PART, PART)
     }
     assert len(digests) == 2
     os.rename(folder, tmp_path / "moved")
     moved = str(tmp_path / "moved")
-    opened = splits.open_sets(config(annotations=f"{moved}/instances.json", images=moved), LVS)
+    opened = splits.open_splits(config(annotations=f"{moved}/instances.json", images=moved), LVS)
     assert opened.digest in digests
     pictures = {f"a{number}.jpg": picture(number) for number in range(21)}
     file, folder = map(str, write(tmp_path / "more", pictures))
-    assert splits.open_sets(config(annotations=file, images=folder), LVS).digest not in digests
+    assert splits.open_splits(config(annotations=file, images=folder), LVS).digest not in digests
 
 
-def test_teachers_labels_are_made_once(config, photos, teacher, monkeypatch):
-    """A resumed training finds them in its directory; what was damaged is told again."""
-    (photos / "000.jpg").write_bytes(b"no picture")
-    made = config(photographs=str(photos), teacher=str(teacher))
-    first = splits.open_sets(made, LVS)
-    assert os.listdir(made.logdir) == [splits.LABELS]
+def test_the_teacher_labels_once(config, photos, teacher, monkeypatch):
+    """A resumed training finds the labels in its directory; damaged images are reported again."""
+    (photos / "000.jpg").write_bytes(b"not an image")
+    made = config(unlabeled_images=str(photos), teacher=str(teacher))
+    first = splits.open_splits(made, LVS)
+    assert os.listdir(made.logdir) == [splits.TEACHER_LABELS]
 
     def asked(*_):
-        raise AssertionError("a teacher was asked again")
+        raise AssertionError("the teacher was asked again")
 
     monkeypatch.setattr(annotate, "annotate", asked)
-    again = splits.open_sets(made, LVS)
+    again = splits.open_splits(made, LVS)
     assert again.digest == first.digest
     assert again.problems() == first.problems() == [f"{photos}/000.jpg (not an image, or damaged)"]
     for one, other in zip(again.training[0].read(3), first.training[0].read(3), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_labelling_that_was_interrupted_goes_on(config, photos, teacher, monkeypatch):
-    made = config(photographs=str(photos), teacher=str(teacher))
-    seen, read = [], images.read
+def test_interrupted_labeling_continues(config, photos, teacher, monkeypatch):
+    made = config(unlabeled_images=str(photos), teacher=str(teacher))
+    seen, read = [], annotate.read_image
 
-    def interrupted(path, size=None):
+    def interrupted(path):
         seen.append(path)
         if len(seen) == 8:
             raise KeyboardInterrupt
-        return read(path, size)
+        return read(path)
 
-    monkeypatch.setattr(images, "read", interrupted)
+    monkeypatch.setattr(annotate, "read_image", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        splits.open_sets(made, LVS)
-    opened = splits.open_sets(made, LVS)
+        splits.open_splits(made, LVS)
+    opened = splits.open_splits(made, LVS)
     assert len(opened.training[0]) == 20
     assert len(seen) == 8 + 13
-    assert os.listdir(made.logdir) == [splits.LABELS]
+    assert os.listdir(made.logdir) == [splits.TEACHER_LABELS]
 
 
-def test_labels_of_another_teacher_or_of_other_photographs(config, photos, teacher, tmp_path):
-    made = config(photographs=str(photos), teacher=str(teacher))
-    splits.open_sets(made, LVS)
+def test_labels_of_another_teacher_or_of_other_images_are_refused(
+    config, photos, teacher, tmp_path
+):
+    made = config(unlabeled_images=str(photos), teacher=str(teacher))
+    splits.open_splits(made, LVS)
     (tmp_path / "other").mkdir()
     other = another_teacher(teacher.parent, tmp_path / "other")
-    message = rf"{splits.LABELS}' holds labels of other images or of another teacher"
-    with pytest.raises(UserError, match=message):
-        splits.open_sets(config(photographs=str(photos), teacher=str(other)), LVS)
+    with pytest.raises(UserError, match=f"{splits.TEACHER_LABELS}' .*another teacher"):
+        splits.open_splits(config(unlabeled_images=str(photos), teacher=str(other)), LVS)
     (photos / "000.jpg").rename(photos / "new.jpg")
-    with pytest.raises(UserError, match=message):
-        splits.open_sets(made, LVS)
+    with pytest.raises(UserError, match=f"{splits.TEACHER_LABELS}' .*other images"):
+        splits.open_splits(made, LVS)
 
 
-def test_labels_made_before(config, photos, teacher, tmp_path):
-    """By teacher.annotate; the teacher itself is not needed."""
+def test_labels_of_teacher_annotate(config, photos, teacher, tmp_path):
+    """They serve without their teacher."""
     from teacher import open_teacher
     from teacher.record import describe_live
 
     described = describe_live(str(teacher))
     file = tmp_path / "photos.json"
     annotate.annotate(photos, open_teacher(str(teacher)), described, file)
-    opened = splits.open_sets(config(photographs=str(photos), teacher=f"annotated:{file}"), LVS)
+    opened = splits.open_splits(
+        config(unlabeled_images=str(photos), teacher=f"annotated:{file}"), LVS
+    )
     assert opened.training[0].file == str(file)
     assert len(opened.training[0]) == 20
     assert os.listdir(tmp_path / "run") == []
 
 
 @pytest.mark.parametrize(
-    ("spec", "message"),
+    ("spec", "named"),
     [
         ("recorded:street.rec", "--teacher=recorded:street.rec"),
         ("lvs:hockey", "--teacher=lvs:hockey"),
-        ("annotated:gone.json", "annotation file 'gone.json' does not exist"),
-        ("gone", "teacher 'gone' is not a folder"),
+        ("annotated:gone.json", r"'gone\.json' does not exist"),
+        ("gone", "'gone' is not a folder"),
     ],
 )
-def test_teachers_that_cannot_label_photographs(config, photos, spec, message):
-    with pytest.raises(UserError, match=message):
-        splits.open_sets(config(photographs=str(photos), teacher=spec), LVS)
+def test_teachers_that_cannot_label_images_are_refused(config, photos, spec, named):
+    with pytest.raises(UserError, match=named):
+        splits.open_splits(config(unlabeled_images=str(photos), teacher=spec), LVS)
 
 
-def test_a_holdout_that_leaves_nothing(config, annotated):
+def test_a_holdout_of_everything_is_refused(config, annotated):
     file, folder = map(str, annotated)
-    message = r"--holdout=1 leaves none of the photographs of .*instances\.json"
-    with pytest.raises(UserError, match=message):
-        splits.open_sets(config(annotations=file, images=folder, holdout=1), LVS)
+    with pytest.raises(UserError, match=r"--holdout=1 .*instances\.json"):
+        splits.open_splits(config(annotations=file, images=folder, holdout=1), LVS)
 
 
-def test_a_holdout_that_all_the_rest_looks_like(config, tmp_path):
+def test_a_holdout_of_nothing_is_refused(config, tmp_path):
+    few = {name: picture(number) for number, name in enumerate(kept_names(3))}
+    file, folder = map(str, write(tmp_path / "few", few))
+    with pytest.raises(UserError, match=r"--holdout=0\.3 .*--validation_images"):
+        splits.open_splits(config(annotations=file, images=folder, holdout=PART), LVS)
+
+
+def test_a_holdout_that_all_the_rest_looks_like_is_refused(config, tmp_path):
     same = {name: picture(0) for name in (*held_names(2), *kept_names(4))}
     file, folder = map(str, write(tmp_path / "same", same))
-    with pytest.raises(UserError, match="leaves none of the photographs"):
-        splits.open_sets(config(annotations=file, images=folder, holdout=PART), LVS)
+    with pytest.raises(UserError, match=r"--holdout=0\.3 .*instances\.json"):
+        splits.open_splits(config(annotations=file, images=folder, holdout=PART), LVS)
 
 
-def test_names_that_are_no_unicode(config, tmp_path):
-    """As archives from other systems leave them."""
+def test_file_names_that_are_not_unicode(config, tmp_path):
+    """Archives from other systems leave some."""
     pictures = {f"{number}.jpg": picture(number) for number in range(20)}
     file, folder = write(tmp_path / "old", pictures)
     name = os.fsdecode(b"stra\xdfe.jpg")
@@ -382,6 +388,8 @@ def test_names_that_are_no_unicode(config, tmp_path):
     data = json.loads(file.read_text())
     data["images"][7]["file_name"] = name
     file.write_text(json.dumps(data))
-    opened = splits.open_sets(config(annotations=str(file), images=str(folder), holdout=PART), LVS)
+    opened = splits.open_splits(
+        config(annotations=str(file), images=str(folder), holdout=PART), LVS
+    )
     assert name in names_of([*opened.training, *opened.validation])
     assert len(opened.digest) == 16

@@ -1,4 +1,4 @@
-"""jitnet_tf.pretraining.training: its step against numpy and on two devices, its schedule."""
+"""The training step against numpy and on two devices; the learning rate."""
 
 import json
 import subprocess
@@ -12,7 +12,8 @@ from tensorflow import keras
 from jitnet_tf.config import PretrainConfig, StudentConfig
 from jitnet_tf.pretraining import training
 from jitnet_tf.student import weights as network_weights
-from jitnet_tf.student.jitnet import at_half_size, build_jitnet
+from jitnet_tf.student.architectures import half_resolution
+from jitnet_tf.student.jitnet import build_jitnet
 from jitnet_tf.student.loss import weighted_cross_entropy
 
 CROP, BATCH, CLASSES = 32, 4, 3
@@ -48,13 +49,13 @@ def test_learning_rate_rises_holds_and_falls():
     np.testing.assert_allclose(rates[80:], np.linspace(1, 0, 21))
 
 
-def test_learning_rate_of_the_authors_is_constant():
+def test_the_learning_rate_is_constant_without_cooldown():
     wanted = config(steps=10, learning_rate=0.1)
     assert {training.learning_rate(step, wanted) for step in range(10)} == {0.1}
 
 
-def test_more_steps_change_nothing_before_it_falls():
-    """So training can be prolonged until then."""
+def test_more_steps_change_no_learning_rate_before_it_falls():
+    """So a training can be made longer until then."""
     few, many = config(steps=100, cooldown=0.2), config(steps=1000, cooldown=0.2)
     for step in range(80):
         assert training.learning_rate(step, few) == training.learning_rate(step, many)
@@ -64,7 +65,7 @@ def test_more_steps_change_nothing_before_it_falls():
 
 
 def test_a_step_is_adamw():
-    """Loshchilov & Hutter 2019, with ε where Kingma & Ba 2015 have it at the end of their §2."""
+    """Loshchilov & Hutter 2019, with ε as at the end of §2 in Kingma & Ba 2015."""
     values = {"learning_rate": 0.01, "weight_decay": 0.1, "epsilon": 1e-3}
     made = trainer(**values, half_size_loss=False)
     reference = build_jitnet(CLASSES, **SMALL, frame_size=(CROP, CROP))
@@ -93,7 +94,8 @@ def test_a_step_is_adamw():
         np.testing.assert_allclose(trained, variable.numpy(), atol=2e-5, err_msg=name)
 
 
-def test_it_learns_and_weights_of_a_checkpoint_are_averages():
+@pytest.mark.slow
+def test_checkpoints_hold_averages_of_weights_that_learn():
     made = trainer(ema_decay=0.5, learning_rate=0.01)
     names = network_weights.named(made.averaged)
     average = {k: made.get_state()[f"{training.AVERAGED}{k}"] for k in names}
@@ -109,25 +111,24 @@ def test_it_learns_and_weights_of_a_checkpoint_are_averages():
             np.testing.assert_allclose(averaged, average[name], atol=1e-6)
     for name, value in network_weights.restore_scale(network_weights.arrays(names)).items():
         np.testing.assert_array_equal(value, state[name])
-    assert losses[-1] < 0.9 * losses[0]  # and it learns
+    assert losses[-1] < 0.9 * losses[0]
 
 
 # Half size
 
 
 @pytest.mark.parametrize("size", [(32, 48), (33, 47)])
-def test_logits_at_half_size(size):
-    """Resized, they are the logits at full size."""
+def test_logits_half_resolution_resized_are_the_logits(size):
     model = build_jitnet(CLASSES, **SMALL)
     frames = np.random.default_rng(0).integers(0, 255, (2, *size, 3), np.uint8)
-    half = at_half_size(model)(frames)
+    half = half_resolution(model)(frames)
     assert half.shape[1:3] == tuple((side + 1) // 2 for side in size)
     resized = tf.raw_ops.ResizeBilinear(images=half, size=size, align_corners=True)
     np.testing.assert_allclose(resized, model(frames), atol=1e-4)
 
 
-def test_labels_at_half_size_are_where_its_logits_are():
-    """The first and last are the corners, as of the bilinear resizing."""
+def test_labels_half_resolution_are_aligned_with_the_logits():
+    """The corners are aligned, as in the bilinear resizing."""
     pixels = tf.constant(np.arange(32 * 33).reshape(1, 32, 33))
     taken = training.subsample(pixels, (16, 17)).numpy()[0]
     assert taken[0, 0] == 0
@@ -140,17 +141,19 @@ def test_labels_at_half_size_are_where_its_logits_are():
 # State
 
 
-def test_going_on_from_a_state():
-    """To the last bit: weights, averages, the optimizer's moments. Not from another network's."""
+@pytest.mark.slow
+def test_a_restored_state_trains_on_bit_for_bit():
+    """Weights, averages and the optimizer's moments; another network's state is refused."""
     one, other = trainer(), trainer(seed=1)
     one.train(batch(0), 0)
-    other.train(batch(7), 0)  # its moments differ, too
+    other.train(batch(7), 0)  # so that its moments differ, too
     other.set_state(one.get_state())
     for step in (1, 2):
         assert float(one.train(batch(step), step)) == float(other.train(batch(step), step))
+    state = other.get_state()
     for name, value in one.get_state().items():
-        np.testing.assert_array_equal(value, other.get_state()[name])
-    state = {**other.get_state(), "averaged/weights/logits/bias": np.zeros(5, np.float32)}
+        np.testing.assert_array_equal(value, state[name])
+    state["averaged/weights/logits/bias"] = np.zeros(5, np.float32)
     with pytest.raises(ValueError, match="averaged/weights/logits/bias has shape"):
         one.set_state(state)
 
@@ -162,7 +165,7 @@ TWO_DEVICES = """
 import json, sys
 sys.path[:0] = json.loads(sys.argv[1])
 import tensorflow as tf
-from tests import test_training as here
+from tests.pretraining import test_training as here
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 print(json.dumps(here.losses_on_two_devices_and_one()))
@@ -170,7 +173,7 @@ print(json.dumps(here.losses_on_two_devices_and_one()))
 
 
 def losses_on_two_devices_and_one():
-    """Losses of some steps, and the greatest difference of the weights then."""
+    """Losses of some steps, and the greatest difference of the weights after them."""
     two = training.devices_strategy()
     assert two.num_replicas_in_sync == 2
     losses, states = [], []
@@ -193,8 +196,9 @@ def losses_on_two_devices_and_one():
     return *losses, float(difference)
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one():
-    """The same losses for the same global batch, within rounding, and the same weights."""
+    """The same losses and weights for the same global batch, within rounding."""
     done = subprocess.run(
         [sys.executable, "-c", TWO_DEVICES, json.dumps([p for p in sys.path if p])],
         capture_output=True,
@@ -206,5 +210,5 @@ def test_two_devices_train_as_one():
     two, one, difference = json.loads(done.stdout.splitlines()[-1])
     assert len(two) == 5
     np.testing.assert_allclose(two, one, rtol=1e-5)
-    assert max(one) > min(one) + 0.01  # it learns
+    assert max(one) > min(one) + 0.01
     assert difference < 1e-3

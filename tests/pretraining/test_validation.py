@@ -1,4 +1,4 @@
-"""jitnet_tf.pretraining.validation: counts worked out by hand for a segmenter that is none."""
+"""Validation, against confusion counts worked out by hand for artificial segmenters."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.pretraining import validation
 from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from teacher.images import UnreadableError
-from tests.materials import write_photographs
+from tests.materials import write_images
 
 GROUPS = class_groups("lvs")
 C = len(GROUPS.names)
@@ -19,20 +19,20 @@ PERSON, AUTO, DOG = (GROUPS.names.index(name) for name in ("person", "auto", "do
 
 
 @pytest.fixture
-def annotated(tmp_path):
-    return CocoDataset(*write_photographs(tmp_path, 20), LabelMaker(GROUPS))
+def dataset(tmp_path):
+    return CocoDataset(*write_images(tmp_path, 20), LabelMaker(GROUPS))
 
 
-def evaluate(segment, annotated):
-    with tqdm(total=len(annotated), disable=False, leave=False) as progress:
-        counts = validation.evaluate(segment, annotated, C, progress)
-        assert progress.n == len(annotated)
+def evaluate(segment, dataset):
+    with tqdm(total=len(dataset), disable=False, leave=False) as progress:
+        counts = validation.evaluate(segment, dataset, C, progress)
+        assert progress.n == len(dataset)
     assert (counts.dtype, counts.shape) == (np.int64, (C, C))
     return counts
 
 
 def always(class_id):
-    """A segmenter that sees one class everywhere."""
+    """A segmenter that predicts one class everywhere."""
 
     def segment(frame):
         assert frame.dtype == tf.uint8
@@ -42,19 +42,19 @@ def always(class_id):
 
 
 def colors(frame):
-    """A segmenter that knows the paint of `write_photographs`."""
+    """A segmenter that recognizes the colors of `write_images`."""
     r, _, b = np.moveaxis(frame.numpy().astype(int), -1, 0)
     person, car = (r > 180) & (b < 110), (b > 180) & (r < 110)
     return tf.constant(np.where(car, AUTO, np.where(person, PERSON, 0)).astype(np.uint8))
 
 
-def test_counts_are_of_all_pixels_outside_crowds(annotated):
-    contents = [annotated.read(number)[1:] for number in range(20)]
+def test_all_pixels_outside_crowds_are_counted(dataset):
+    contents = [dataset.read(number)[1:] for number in range(20)]
     judged = sum(int((weights > 0).sum()) for _, weights in contents)
     crowds = sum(int((weights == 0).sum()) for _, weights in contents)
     assert crowds > 0
     for class_id in (0, PERSON, DOG):
-        counts = evaluate(always(class_id), annotated)
+        counts = evaluate(always(class_id), dataset)
         assert counts.sum() == judged
         expected = np.zeros((C, C), np.int64)
         for labels, weights in contents:
@@ -63,24 +63,23 @@ def test_counts_are_of_all_pixels_outside_crowds(annotated):
         assert counts[[PERSON, AUTO], class_id].all()
 
 
-def test_counts_add_up_over_photographs(annotated):
+def test_counts_add_up_over_images(dataset):
     expected = np.zeros((C, C), np.int64)
     for number in range(20):
-        frame, labels, weights = annotated.read(number)
+        frame, labels, weights = dataset.read(number)
         prediction = colors(tf.constant(frame)).numpy()
         for y, x in zip(*np.nonzero(weights), strict=True):
             expected[labels[y, x], prediction[y, x]] += 1
         if number == 2:
             break
-    part = annotated.subset(range(3))
+    part = dataset.subset(range(3))
     counts = evaluate(colors, part)
     np.testing.assert_array_equal(counts, expected)
     assert not np.array_equal(counts, np.diag(np.diag(counts)))
 
 
-def test_what_is_predicted_in_a_crowd_does_not_count(annotated):
-    """Whatever it is."""
-    part = annotated.subset([0])
+def test_predictions_in_a_crowd_do_not_count(dataset):
+    part = dataset.subset([0])
     _, labels, weights = part.read(0)
 
     def segment(inside):
@@ -95,37 +94,37 @@ def test_what_is_predicted_in_a_crowd_does_not_count(annotated):
     assert score == {"mean_iou": 1, "class_iou": {"person": 1, "auto": 1}}
 
 
-def test_damaged_photographs_are_skipped(annotated):
-    whole = evaluate(always(0), annotated)
-    lost = [annotated.read(number)[1:] for number in (3, 11)]
+def test_damaged_images_are_skipped(dataset):
+    whole = evaluate(always(0), dataset)
+    damaged = [dataset.read(number)[1:] for number in (3, 11)]
     for number in (3, 11):
-        annotated.path(number).write_bytes(b"no picture")
-    counts = evaluate(always(0), annotated)
-    for labels, weights in lost:
+        dataset.path(number).write_bytes(b"not an image")
+    counts = evaluate(always(0), dataset)
+    for labels, weights in damaged:
         whole[:, 0] -= np.bincount(labels[weights > 0], minlength=C)
     np.testing.assert_array_equal(counts, whole)
-    assert len(annotated.lost) == 2
+    assert len(dataset.unreadable) == 2
 
 
-def test_too_many_damaged_photographs(annotated):
+def test_too_many_damaged_images_are_an_error(dataset):
     for number in (3, 11, 12):
-        annotated.path(number).write_bytes(b"no picture")
-    with pytest.raises(UserError, match="3 of the 20 photographs of"):
-        evaluate(always(0), annotated)
+        dataset.path(number).write_bytes(b"not an image")
+    with pytest.raises(UserError, match="3 of the 20 images of"):
+        evaluate(always(0), dataset)
     with pytest.raises(UnreadableError):
-        annotated.read(12)
+        dataset.read(12)
 
 
-def test_nothing_to_judge(annotated):
-    assert not evaluate(always(0), annotated.subset([])).any()
+def test_no_image_counts_nothing(dataset):
+    assert not evaluate(always(0), dataset.subset([])).any()
 
 
 # Scores
 
 
-def test_scores_are_of_the_classes_labelled():
+def test_scores_are_of_the_labeled_classes():
     counts = np.zeros((C, C), np.int64)
-    counts[0] = [50, 10, 0, 0, 0, 6, 0, 0, 0]  # of what is background, 6 pixels seen as dog
+    counts[0] = [50, 10, 0, 0, 0, 6, 0, 0, 0]  # of the background, 6 pixels are taken for a dog
     counts[PERSON, [0, PERSON]] = 5, 25
     counts[AUTO, [PERSON, AUTO]] = 4, 12
     score = validation.scores(counts, GROUPS.names)
@@ -134,7 +133,7 @@ def test_scores_are_of_the_classes_labelled():
     assert score["mean_iou"] == pytest.approx((person + auto) / 2)
 
 
-def test_scores_of_nothing():
+def test_scores_without_labeled_classes():
     counts = np.zeros((C, C), np.int64)
     counts[0, [0, DOG]] = 90, 10
     assert validation.scores(counts, GROUPS.names) == {"mean_iou": None, "class_iou": {}}
@@ -143,8 +142,8 @@ def test_scores_of_nothing():
 # The student
 
 
-def test_the_class_of_the_greatest_logit_at_any_size():
-    """With one trace, and normalised as in a run, not as in training."""
+def test_the_segmenter_takes_the_greatest_logit_at_any_size():
+    """With one trace, and with the normalization of a run, not of the training."""
 
     def model(frames, training):
         assert not training

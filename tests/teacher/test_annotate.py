@@ -1,4 +1,4 @@
-"""teacher.annotate: each image is labeled once, and COCO's tools read the file."""
+"""python -m teacher.annotate: a teacher labels each image once, in COCO's format."""
 
 import contextlib
 import json
@@ -15,9 +15,10 @@ from pycocotools.coco import COCO
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.pretraining.datasets.coco import CocoDataset
-from teacher import annotate, coco, images, open_teacher
+from teacher import annotate, coco, open_teacher
 from teacher.detections import Detections, from_box_masks
-from tests.commands import run_command
+from teacher.images import list_images, read_image
+from tests.commands import refusal, run_command
 from tests.materials import texture, write_teacher
 
 TEACHER = {"teacher": "t", "teacher_sha256": "0123456789abcdef"}
@@ -44,7 +45,7 @@ def photos(material, tmp_path):
 
 
 class Teacher:
-    """Finds objects that depend on the image; raises KeyboardInterrupt after `stop_after`."""
+    """Detects a few objects that depend on the image; interrupts after `stop_after` images."""
 
     def __init__(self, stop_after=None):
         self.stop_after = stop_after
@@ -61,7 +62,7 @@ class Teacher:
 
 
 def load(file):
-    """COCO's own reader of a file, without its notes."""
+    """COCO's own reader of a file, without its output."""
     with contextlib.redirect_stdout(None):
         return COCO(str(file))
 
@@ -71,10 +72,10 @@ def left(folder):
     return sorted(path.name for path in folder.iterdir() if path.is_file())
 
 
-# What is written
+# The annotation file
 
 
-def test_coco_reads_the_file(material, tmp_path, capsys):
+def test_cocos_own_reader_gets_the_teachers_detections(material, tmp_path, capsys):
     output = tmp_path / "new" / "photos.json"
     inputs = (f"--images={material}/photos", f"--teacher={material}/teacher")
     assert run_command(annotate, *inputs, f"--output={output}") == 0
@@ -82,7 +83,7 @@ def test_coco_reads_the_file(material, tmp_path, capsys):
     assert left(output.parent) == ["photos.json"]
 
     data = load(output)
-    names = images.names(material / "photos")
+    names = list_images(material / "photos")
     found = data.loadImgs(sorted(data.getImgIds()))
     assert [image["file_name"] for image in found] == names
     assert {category["id"]: category["name"] for category in data.loadCats(data.getCatIds())} == (
@@ -90,30 +91,30 @@ def test_coco_reads_the_file(material, tmp_path, capsys):
     )
     teacher = open_teacher(str(material / "teacher"))
     for image in found:
-        frame = images.read(material / "photos" / image["file_name"])
+        frame = read_image(material / "photos" / image["file_name"])
         assert (image["height"], image["width"]) == frame.shape[:2]
         rows = data.loadAnns(data.getAnnIds(imgIds=image["id"]))
-        said = teacher(frame, 0)
-        assert len(rows) == len(said) == 2
+        detections = teacher(frame, 0)
+        assert len(rows) == len(detections) == 2
         for i, row in enumerate(rows):
-            assert row["category_id"] == said.classes[i]
-            assert np.float32(row["score"]) == said.scores[i]
+            assert row["category_id"] == detections.classes[i]
+            assert np.float32(row["score"]) == detections.scores[i]
             mask = np.zeros(frame.shape[:2], np.uint8)
-            (y, x), (h, w) = said.origins[i], said.masks[i].shape
-            mask[y : y + h, x : x + w] = said.masks[i]
+            (y, x), (h, w) = detections.origins[i], detections.masks[i].shape
+            mask[y : y + h, x : x + w] = detections.masks[i]
             np.testing.assert_array_equal(data.annToMask(row), mask)
             assert row["area"] == mask.sum() > 0
             assert row["iscrowd"] == 0
             x, y, w, h = row["bbox"]
             height, width = frame.shape[:2]
             box = np.float32([y / height, x / width, (y + h) / height, (x + w) / width])
-            np.testing.assert_array_equal(box, said.boxes[i])
+            np.testing.assert_array_equal(box, detections.boxes[i])
     assert json.loads(output.read_text())["info"]["teacher"] == "teacher"
 
 
 @st.composite
-def anything_seen(draw):
-    """A picture's size and Detections on it."""
+def sizes_and_detections(draw):
+    """An image's size and Detections on it."""
     size = draw(st.tuples(st.integers(1, 40), st.integers(1, 40)))
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     count = draw(st.integers(0, 6))
@@ -125,15 +126,15 @@ def anything_seen(draw):
 
 @settings(max_examples=25)
 @given(
-    seen=anything_seen(),
+    seen=sizes_and_detections(),
     threshold=st.sampled_from([0.05, 0.5, 0.9]),
     dilation=st.sampled_from([0, 0.075, 0.15]),
 )
-def test_labels_equal_the_teachers(tmp_path_factory, seen, threshold, dilation):
-    """Labels and weights equal those of the detections in every bit."""
+def test_targets_are_those_of_the_detections(tmp_path_factory, seen, threshold, dilation):
+    """Labels and weights, bit for bit."""
     folder = tmp_path_factory.mktemp("photos")
     (height, width), detections = seen
-    # An object without pixels is no annotation in COCO's format.
+    # COCO's format has no objects without pixels.
     keep = [i for i, mask in enumerate(detections.masks) if mask.any()]
     with_pixels = Detections(
         detections.boxes[keep],
@@ -146,12 +147,12 @@ def test_labels_equal_the_teachers(tmp_path_factory, seen, threshold, dilation):
     assert cv2.imwrite(str(folder / "a.png"), picture)
     assert cv2.imwrite(str(folder / "b.png"), picture[:1, :1])
     person = from_box_masks([[0, 0, 1, 1]], [1], [0.9], np.ones((1, 2, 2)), (1, 1))
-    said = iter([detections, person])
-    assert annotate.annotate(folder, lambda *_: next(said), TEACHER, folder / "a.json") == []
+    answers = iter([detections, person])
+    assert annotate.annotate(folder, lambda *_: next(answers), TEACHER, folder / "a.json") == []
     label_maker = LabelMaker(class_groups("lvs"), threshold, 5, dilation)
-    annotated = CocoDataset(folder / "a.json", folder, label_maker)
+    dataset = CocoDataset(folder / "a.json", folder, label_maker)
     for number, of in enumerate((with_pixels, person)):
-        frame, labels, weights = annotated.read(number)
+        frame, labels, weights = dataset.read(number)
         size = frame.shape[:2]
         for found, expected in (
             (labels, label_maker.labels(of, size)),
@@ -166,9 +167,9 @@ def test_labels_equal_the_teachers(tmp_path_factory, seen, threshold, dilation):
 
 @pytest.mark.parametrize("cut", [0, 1, 40, 100_000])
 @pytest.mark.parametrize("stop_after", [0, 1, 4, 5])
-def test_an_interrupted_command_is_resumed(photos, tmp_path, stop_after, cut):
-    """The bytes are the same, also after a partial line, and no image is labeled twice."""
-    (photos / "3.png").write_bytes(b"no picture")
+def test_interrupted_annotation_continues(photos, tmp_path, stop_after, cut):
+    """To the same file, also after a partial line, without labeling an image twice."""
+    (photos / "3.png").write_bytes(b"not an image")
     whole, parts = tmp_path / "whole.json", tmp_path / "parts.json"
     annotate.annotate(photos, Teacher(), TEACHER, whole)
     first, second = Teacher(stop_after), Teacher()
@@ -182,8 +183,8 @@ def test_an_interrupted_command_is_resumed(photos, tmp_path, stop_after, cut):
     problems = annotate.annotate(photos, second, TEACHER, parts)
     assert parts.read_bytes() == whole.read_bytes()
     assert len(problems) == 1
-    # Nothing is seen twice but what the cut took away.
-    names = [name for name in images.names(photos)[max(lines, 0) :] if name != "3.png"]
+    # Only images that the cut removed are labeled twice.
+    names = [name for name in list_images(photos)[max(lines, 0) :] if name != "3.png"]
     assert len(second.seen) == len(names)
     if cut == 0:
         assert len(first.seen) + len(second.seen) == 6
@@ -196,18 +197,18 @@ def interrupt(folder, output, described=TEACHER, after=2):
     return output.with_name(output.name + annotate.PARTIAL)
 
 
-def test_the_part_of_another_teacher_is_not_changed(photos, tmp_path):
+def test_the_unfinished_file_of_another_teacher_is_refused(photos, tmp_path):
     output = tmp_path / "a.json"
     before = interrupt(photos, output).read_bytes()
     other = {**TEACHER, "teacher_sha256": "f" * 16}
-    with pytest.raises(UserError, match=r"a\.json\.partial'.* other images"):
+    with pytest.raises(UserError, match=r"a\.json\.partial'.* another teacher"):
         annotate.annotate(photos, Teacher(), other, output)
     assert left(tmp_path) == ["a.json.partial"]
     assert (tmp_path / "a.json.partial").read_bytes() == before
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "renamed"])
-def test_the_part_of_other_images_is_not_changed(photos, tmp_path, change):
+def test_the_unfinished_file_of_other_images_is_refused(photos, tmp_path, change):
     output = tmp_path / "a.json"
     partial = interrupt(photos, output)
     before = partial.read_bytes()
@@ -225,26 +226,27 @@ def test_the_part_of_other_images_is_not_changed(photos, tmp_path, change):
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe\x00\n", b"no JSON\n", b"[]\n[]\n", b'{"a": 1}\n{"b": 2}\n', b"1\n2\n"]
 )
-def test_another_file_in_place_of_the_part_is_not_changed(photos, tmp_path, content):
+def test_another_file_in_its_place_is_refused(photos, tmp_path, content):
     partial = tmp_path / "a.json.partial"
     partial.write_bytes(content)
-    with pytest.raises(UserError, match=r"a\.json\.partial'.* other images"):
+    with pytest.raises(UserError, match=r"a\.json\.partial'"):
         annotate.annotate(photos, Teacher(), TEACHER, tmp_path / "a.json")
     assert partial.read_bytes() == content
 
 
-def test_a_part_without_images_does_not_bind_the_next_command(photos, tmp_path):
+def test_an_unfinished_file_without_images_is_replaced(photos, tmp_path):
+    """By the next command, even with another teacher."""
     output = tmp_path / "a.json"
     assert interrupt(photos, output, {"teacher": "wrong"}, after=0).exists()
     annotate.annotate(photos, Teacher(), TEACHER, output)
     assert left(tmp_path) == ["a.json"]
-    assert json.loads(output.read_text())["info"] == {**TEACHER, "photographs": 7}
+    assert json.loads(output.read_text())["info"] == {**TEACHER, "images": 7}
 
 
-def test_existing_output_is_not_changed(photos, tmp_path):
+def test_an_existing_output_is_refused(photos, tmp_path):
     output = tmp_path / "a.json"
     output.write_text("mine")
-    with pytest.raises(UserError, match=r"a\.json' exists.*--output"):
+    with pytest.raises(UserError, match=r"a\.json' exists already.*--output"):
         annotate.annotate(photos, Teacher(), TEACHER, output)
     assert output.read_text() == "mine"
 
@@ -252,7 +254,7 @@ def test_existing_output_is_not_changed(photos, tmp_path):
 # Damage
 
 
-def test_damaged_images_are_skipped_and_listed(material, photos, tmp_path, capsys):
+def test_damaged_images_are_skipped_and_reported(material, photos, tmp_path, capsys):
     (photos / "1.png").write_bytes(b"")
     (photos / "more" / "6.jpg").write_bytes((photos / "4.jpg").read_bytes()[:500])
     output = tmp_path / "a.json"
@@ -261,7 +263,7 @@ def test_damaged_images_are_skipped_and_listed(material, photos, tmp_path, capsy
     out = capsys.readouterr().out
     for name in ("1.png", "more/6.jpg"):
         assert f"skipped {photos / name} (not an image, or damaged)" in out
-    assert "2 unreadable images" in out
+    assert "2 images skipped" in out
     names = [image["file_name"] for image in load(output).dataset["images"]]
     assert names == ["0.jpg", "2.jpg", "3.png", "4.jpg", "more/5.png"]
 
@@ -272,31 +274,31 @@ def test_skipped_images_are_unreadable_in_the_dataset(photos, tmp_path):
         shutil.copy(photos / "0.jpg", photos / f"{i}.jpg")
     label_maker = LabelMaker(class_groups("coco"), 0.05)
     damaged = ["1.png", "10.jpg", "11.jpg"]
-    for lost in (1, 2, 3):
-        (photos / damaged[lost - 1]).write_bytes(b"")
-        output = tmp_path / f"{lost}.json"
+    for count in (1, 2, 3):
+        (photos / damaged[count - 1]).write_bytes(b"")
+        output = tmp_path / f"{count}.json"
         annotate.annotate(photos, Teacher(), TEACHER, output)
-        if lost < 3:
-            annotated = CocoDataset(output, photos, label_maker)
-            assert sorted(annotated.lost) == damaged[:lost]
-            assert annotated.lost["1.png"] == f"{photos}/1.png (not an image, or damaged)"
-            assert len(annotated) == 20 - lost
-    with pytest.raises(UserError, match=r"3 of the 20 .*1\.png \(not an image"):
+        if count < 3:
+            dataset = CocoDataset(output, photos, label_maker)
+            assert sorted(dataset.unreadable) == damaged[:count]
+            assert dataset.unreadable["1.png"] == f"{photos}/1.png (not an image, or damaged)"
+            assert len(dataset) == 20 - count
+    with pytest.raises(UserError, match=r"3 of the 20 images .*1\.png"):
         CocoDataset(output, photos, label_maker)
 
 
-def test_all_damaged(photos, tmp_path):
-    for name in images.names(photos):
+def test_a_folder_of_damaged_images_is_refused(photos, tmp_path):
+    for name in list_images(photos):
         (photos / name).write_bytes(b"")
     teacher = Teacher()
-    with pytest.raises(UserError, match=r"none of the images in .*0\.jpg"):
+    with pytest.raises(UserError, match=r"photos' .*0\.jpg"):
         annotate.annotate(photos, teacher, TEACHER, tmp_path / "a.json")
     assert teacher.seen == []
     assert left(tmp_path) == []
 
 
-def test_full_disk(photos, tmp_path, monkeypatch):
-    """While labeling and at the end: a UserError, and the next command resumes."""
+def test_annotation_continues_after_a_full_disk(photos, tmp_path, monkeypatch):
+    """While labeling and at the end."""
     output = tmp_path / "a.json"
     teacher, real = Teacher(), json.dumps
 
@@ -306,7 +308,7 @@ def test_full_disk(photos, tmp_path, monkeypatch):
         return real(value)
 
     monkeypatch.setattr(annotate.json, "dumps", full)
-    message = r"a\.json' cannot be written .*No space left on device"
+    message = r"a\.json' .*No space left on device"
     with pytest.raises(UserError, match=message):
         annotate.annotate(photos, teacher, TEACHER, output)
     monkeypatch.undo()
@@ -330,21 +332,21 @@ def test_full_disk(photos, tmp_path, monkeypatch):
     assert left(tmp_path) == ["a.json"]
 
 
-def test_unwritable_output(photos, tmp_path):
+def test_an_output_that_cannot_be_written_is_refused(photos, tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match=r"a\.json' cannot be written"):
+    with pytest.raises(UserError, match=r"a\.json'"):
         annotate.annotate(photos, Teacher(), TEACHER, tmp_path / "file" / "a.json")
 
 
-# Labels made before
+# Earlier labels
 
 
-def test_check_same_takes_only_labels_of_these_images_and_teacher(photos, tmp_path):
+def test_labels_of_other_images_or_of_another_teacher_are_refused(photos, tmp_path):
     output = tmp_path / "a.json"
     (photos / "1.png").write_bytes(b"")
     annotate.annotate(photos, Teacher(), TEACHER, output)
     annotate.check_same(output, photos, TEACHER)
-    message = r"a\.json' holds labels of other images"
+    message = r"a\.json' .*other images or of another teacher"
     with pytest.raises(UserError, match=message):
         annotate.check_same(output, photos, {**TEACHER, "teacher": "u"})
     (photos / "0.jpg").rename(photos / "00.jpg")
@@ -353,31 +355,29 @@ def test_check_same_takes_only_labels_of_these_images_and_teacher(photos, tmp_pa
     shutil.copy(photos / "00.jpg", photos / "0.jpg")
     with pytest.raises(UserError, match=message):
         annotate.check_same(output, photos, TEACHER)
-    for content in ("", "[]", "{}", '{"info": 1, "images": 2}', "\x00"):
-        output.write_text(content)
-        with pytest.raises(UserError, match=message):
-            annotate.check_same(output, photos, TEACHER)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"info": 1, "images": 2}', "\x00"])
+def test_files_that_hold_no_labels_are_refused(photos, tmp_path, content):
+    output = tmp_path / "a.json"
+    output.write_text(content)
+    with pytest.raises(UserError, match=r"a\.json'"):
+        annotate.check_same(output, photos, TEACHER)
 
 
 # The command
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("changed", "named"),
     [
         ("--teacher=recorded:street.rec", "--teacher=recorded:street.rec"),
         ("--teacher=lvs:hockey", "--teacher=lvs:hockey"),
-        ("--teacher=missing", "'missing'"),
+        ("--teacher=missing", "'missing' is not a folder"),
         ("--images=missing", "'missing' is not a folder"),
     ],
 )
-def test_mistakes(material, tmp_path, monkeypatch, capsys, changed, message):
+def test_invalid_flags_are_refused(material, tmp_path, monkeypatch, capsys, changed, named):
     monkeypatch.chdir(tmp_path)
     inputs = (f"--images={material}/photos", f"--teacher={material}/teacher", "--output=a.json")
-    assert run_command(annotate, *inputs, changed) == 2
-    captured = capsys.readouterr()
-    *_, line = captured.err.splitlines()
-    assert line.startswith("error: ")
-    assert message in line
-    assert "Traceback" not in captured.err
-    assert left(tmp_path) == []
+    assert named in refusal(annotate, tmp_path, capsys, *inputs, changed)

@@ -1,74 +1,72 @@
-"""What sets of photographs with labels share, however the labels are stored."""
+"""A dataset of labeled images, however its labels are stored."""
 
 import abc
 import copy
 import pathlib
 
 from jitnet_tf.base.errors import UserError
-from teacher import images
+from teacher.images import UnreadableError
 
-# More than this part of the photographs missing or unreadable is a mistake, not an accident.
-MAX_LOST = 0.1
+# The share of missing or damaged images above which the dataset is taken to be wrong.
+MAX_UNREADABLE = 0.1
 
 
 class LabeledDataset(abc.ABC):
-    """Photographs with labels, numbered from 0: what a student is trained and judged on.
+    """Images with labels, numbered from 0.
 
-    A kind of set calls `_take` when it knows its photographs, and provides `identity` and
-    `_read`.
+    A subclass calls `_set_images` once it knows its images, and implements `identity` and `_read`.
 
     Args:
-      file: where the labels are, a file or folder.
-      folder: of the photographs.
+      file: the labels, a file or folder.
+      folder: the folder of the images.
       label_maker: a LabelMaker.
 
     Attributes:
-      file: as a text.
-      names: file names, in the order of their numbers.
-      lost: what could not be read, a text by file name.
-      unknown: names of what is labelled that are none of COCO's and so taken for background.
-      absent: classes of the student that nothing is labelled as.
+      file: the argument, as a text.
+      unreadable: the images that are missing or damaged, file name → problem.
+      unknown: names of labeled classes that are not COCO's; they are taken for background.
+      absent: classes of the student that no label has.
     """
 
-    advice = "check the folder of the photographs"
+    advice = "check the folder of the images"
 
     def __init__(self, file, folder, label_maker):
         self.file = str(file)
-        self.lost = {}
+        self.unreadable = {}
         self.unknown, self.absent = [], []
         self._folder = pathlib.Path(folder)
         self._label_maker = label_maker
 
-    def _take(self, images):
-        """Notes the photographs, dicts with a "file_name" each; those not there are lost.
+    def _set_images(self, images):
+        """Sets the images; those without a readable file or label become `unreadable`.
+
+        images: a dict for each, with its "file_name" and what the subclass adds.
 
         Raises:
-          UserError: too many are lost.
+          UserError: there is no such folder, or too many images are unreadable.
         """
-        self._images = images
-        self._announced = len(images) + len(self.lost)
-        self._may_lose = MAX_LOST * self._announced
         if not self._folder.is_dir():
             raise UserError(
-                f"{str(self._folder)!r} is not a folder: give the photographs of {self.file!r}"
+                f"{str(self._folder)!r} is not a folder: give the images of {self.file!r}"
             )
-        there = []
+        self._images = []
+        self._total = len(images) + len(self.unreadable)
+        self._max_unreadable = MAX_UNREADABLE * self._total
         for image in images:
             path = self._folder / image["file_name"]
-            if problem := self._missing(image, path):
-                self.lost[image["file_name"]] = f"{path} ({problem})"
+            if problem := self._problem(image, path):
+                self.unreadable[image["file_name"]] = f"{path} ({problem})"
             else:
-                there.append(image)
-        self._images = there
-        self.check_lost()
+                self._images.append(image)
+        self.check_unreadable()
 
-    def _missing(self, image, path):
-        """What is not there of a photograph, or cannot be what it should: a text; "" for all."""
+    def _problem(self, image, path):
+        """Describes what is wrong with an image; empty if nothing. Pixels are not read yet."""
         return "" if path.is_file() else "missing"
 
     @property
     def names(self):
-        """File names, in the order of their numbers."""
+        """File names, in the order of the images' numbers."""
         return [image["file_name"] for image in self._images]
 
     def __len__(self):
@@ -76,52 +74,52 @@ class LabeledDataset(abc.ABC):
 
     @abc.abstractmethod
     def identity(self):
-        """Bytes that tell the labels from others."""
+        """Returns bytes that differ for different labels."""
 
     def keep(self, numbers):
-        """Forgets all photographs but those of these numbers, which are numbered anew."""
+        """Drops all images except these, which are renumbered from 0."""
         self._images = [self._images[number] for number in numbers]
-        self._announced = len(self.lost) + len(self._images)
-        self._may_lose = len(self.lost) + MAX_LOST * len(self._images)
+        # Images that were unreadable before do not count against those kept.
+        self._total = len(self.unreadable) + len(self._images)
+        self._max_unreadable = len(self.unreadable) + MAX_UNREADABLE * len(self._images)
 
     def subset(self, numbers):
-        """Another set, with the photographs of these numbers alone."""
+        """Returns another dataset, of these images only."""
         part = copy.copy(self)
-        part.lost = {}
+        part.unreadable = {}
         part.keep(numbers)
         return part
 
-    def check_lost(self):
-        """UserError where more photographs were lost than could be by accident."""
-        if len(self.lost) > self._may_lose:
-            example = next(iter(self.lost.values()))
+    def check_unreadable(self):
+        """Raises UserError if more images are unreadable than MAX_UNREADABLE allows."""
+        if len(self.unreadable) > self._max_unreadable:
+            example = next(iter(self.unreadable.values()))
             raise UserError(
-                f"{len(self.lost)} of the {self._announced} photographs of {self.file!r} are "
+                f"{len(self.unreadable)} of the {self._total} images of {self.file!r} are "
                 f"missing or damaged, such as {example}: {self.advice}"
             )
 
     def path(self, number):
-        """Where a photograph is."""
+        """Returns the path of an image."""
         return self._folder / self._images[number]["file_name"]
 
     def read(self, number):
-        """A photograph and what to learn from it.
+        """Reads an image with its labels and loss weights.
 
         Returns:
-          uint8 RGB [H, W, 3]; labels uint8 [H, W]; weights float32 [H, W], 0 where nothing is said
-          of the class.
+          uint8 RGB [H, W, 3]; class ids uint8 [H, W]; weights float32 [H, W], 0 where the class
+          is not known.
 
         Raises:
-          UnreadableError: it is damaged; also noted in `lost`.
+          UnreadableError: the image or its label is damaged; added to `unreadable`.
         """
         image = self._images[number]
-        path = self.path(number)
         try:
-            return self._read(image, path)
-        except images.UnreadableError as error:
-            self.lost[image["file_name"]] = str(error)
+            return self._read(image, self.path(number))
+        except UnreadableError as error:
+            self.unreadable[image["file_name"]] = str(error)
             raise
 
     @abc.abstractmethod
     def _read(self, image, path):
-        """As `read`; UnreadableError says which file."""
+        """Implements `read`; an UnreadableError names the file."""

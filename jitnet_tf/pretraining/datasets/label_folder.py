@@ -1,4 +1,4 @@
-"""Photographs with a picture of class ids each, in folders, as VOC's and Cityscapes' tools use."""
+"""Images with labels as PNGs of class ids, as VOC's and Cityscapes' tools write them."""
 
 import io
 import json
@@ -11,12 +11,13 @@ from PIL import Image
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import BACKGROUND
 from jitnet_tf.pretraining.datasets.base import LabeledDataset
-from teacher import coco, images
+from teacher import coco
 from teacher.detections import Detections
+from teacher.images import UnreadableError, list_images, read_image
 
-CLASSES = "classes.json"  # as `writers.MaskWriter` leaves it beside its masks
-IGNORED = "ignore"  # the name of classes that do not count
-IGNORED_ID = 255  # does not count either, whatever its name
+CLASSES = "classes.json"  # `sinks.writers.MaskWriter` writes it beside its masks
+IGNORED = "ignore"  # the name of classes without loss
+IGNORED_ID = 255  # always without loss
 # Pillow's modes of images with one channel or a palette; others are colors.
 ONE_CHANNEL = ("1", "L", "P")
 SIXTEEN_BITS = ("I", "I;16")
@@ -25,29 +26,29 @@ GREY_STEPS = {"L;2": 85, "L;4": 17}
 
 
 class LabelFolder(LabeledDataset):
-    """The photographs of a folder, labelled in another.
+    """The images of one folder with the labels of another.
 
-    The label of photograph `some/name.jpg` is `some/name.png`: class ids, as grey values or as
-    places in a palette, of the photograph's size. Id 255 does not count. Ids have names in
-    `classes.json`, {"0": "background", "1": "person", …}, else in `class_names`; by name they are
-    classes of the student: its own, or a COCO category in one of its groups. Other names are
-    background, but for "ignore", which does not count.
+    The label of image `some/name.jpg` is `some/name.png`, of the image's size: class ids, as grey
+    values or as indices of a palette. Pixels of id 255 have loss weight 0. Ids have names in
+    `classes.json`, {"0": "background", "1": "person", …}, or else in `class_names`. A name is a
+    class of the student, a COCO category in one of its groups, or "ignore", for weight 0; other
+    names are background.
 
-    Loss weights are as for instances, of which each connected part of a class is taken to be one:
-    objects of a class that touch share a box, and parts of one object have several.
+    Loss weights are computed as for detections, with each connected region of a class as one: the
+    label does not separate objects of a class that touch.
 
     Args:
       labels: the folder of the labels.
-      folder: that of the photographs; a folder of labels inside it is passed over.
+      folder: the folder of the images; if the labels are inside it, they are no images.
       label_maker: a LabelMaker.
-      class_names: names of the ids 0, 1, …, where the labels have no `classes.json`.
+      class_names: names of the ids 0, 1, …, for labels without a `classes.json`.
 
     Attributes:
-      classes: name of a label's class → the student's class, or "ignore".
+      classes: name in the labels → class of the student, or "ignore".
 
     Raises:
-      UserError: the ids have no names, none of them is a class of the student, there are no labels
-        or photographs, or too many have no label that can be one.
+      UserError: the ids have no names, no name is a class of the student, there are no labels or
+        images, or too many images lack a valid label.
     """
 
     advice = "check both folders"
@@ -56,11 +57,20 @@ class LabelFolder(LabeledDataset):
         super().__init__(labels, folder, label_maker)
         self._labels = pathlib.Path(labels)
         if not self._labels.is_dir():
-            raise UserError(f"{self.file!r} is not a folder: give the one that holds the labels")
+            raise UserError(f"{self.file!r} is not a folder: give the folder of the labels")
         if next(self._labels.rglob("*.png"), None) is None:
             raise UserError(f"{self.file!r} holds no labels (.png)")
         self._named = _names(self._labels, class_names)
-        groups = label_maker.groups
+        self._set_classes(label_maker.groups)
+        self._set_images(
+            [
+                {"file_name": name, "label": pathlib.PurePosixPath(name).with_suffix(".png")}
+                for name in self._list_images()
+            ]
+        )
+
+    def _set_classes(self, groups):
+        """Maps the labels' classes to the student's, and builds the tables by id for `_read`."""
         self.classes = {name: _student_class(name, groups) for name in self._named.values()}
         found = set(self.classes.values())
         if not found & set(groups.groups):
@@ -72,38 +82,32 @@ class LabelFolder(LabeledDataset):
         known = {BACKGROUND, IGNORED, *coco.IDS, *groups.groups}
         self.unknown = sorted(name for name in self.classes if name not in known)
         self._class_ids = np.zeros(256, np.uint8)
-        self._is_named, self._counts = np.zeros(256, bool), np.zeros(256, bool)
+        self._is_named, self._has_loss = np.zeros(256, bool), np.zeros(256, bool)
         for number, name in self._named.items():
-            is_class = self.classes[name] != IGNORED
-            self._class_ids[number] = groups.names.index(self.classes[name]) if is_class else 0
-            self._is_named[number], self._counts[number] = True, is_class
+            has_loss = self.classes[name] != IGNORED
+            self._class_ids[number] = groups.names.index(self.classes[name]) if has_loss else 0
+            self._is_named[number], self._has_loss[number] = True, has_loss
         self._is_named[IGNORED_ID] = True
-        # An instance has a category; any of a group stands for it.
+        # A detection has a COCO category; any of a group serves for its class.
         self._categories = [0, *(coco.IDS[members[0]] for members in groups.groups.values())]
-        self._take(
-            [
-                {"file_name": name, "label": pathlib.PurePosixPath(name).with_suffix(".png")}
-                for name in self._photographs()
-            ]
-        )
 
-    def _photographs(self):
+    def _list_images(self):
         root, labels = self._folder.resolve(), self._labels.resolve()
-        names = images.names(self._folder)
+        names = list_images(self._folder)
         if labels.is_relative_to(root):
             names = [name for name in names if not (root / name).is_relative_to(labels)]
         if not names:
             raise UserError(
-                f"{str(self._folder)!r} holds no photographs but the labels: give each a folder"
+                f"{str(self._folder)!r} holds no images but the labels: give each a folder"
             )
         return names
 
     def identity(self):
-        """See `LabeledDataset`. Labels go by file size: reading them all would take long."""
+        """Returns the classes and the sizes of the label files: reading them all would be slow."""
         sizes = [(self._labels / image["label"]).stat().st_size for image in self._images]
         return json.dumps([sorted(self._named.items()), sizes]).encode()
 
-    def _missing(self, image, path):
+    def _problem(self, image, path):
         label = self._labels / image["label"]
         try:
             with open(label, "rb") as file:
@@ -114,7 +118,7 @@ class LabelFolder(LabeledDataset):
             return f"its label {label}: {error.strerror}"
         except ValueError as error:
             return f"its label {label}: {error}"
-        return super()._missing(image, path)
+        return super()._problem(image, path)
 
     def _read(self, image, path):
         label = self._labels / image["label"]
@@ -123,15 +127,15 @@ class LabelFolder(LabeledDataset):
             if unnamed := sorted(set(np.unique(ids)) - set(np.flatnonzero(self._is_named))):
                 raise ValueError(f"class id {unnamed[0]} has no name")
         except ValueError as error:
-            raise images.UnreadableError(f"{label} ({error})") from None
-        frame = images.read(path, ids.shape)
+            raise UnreadableError(f"{label} ({error})") from None
+        frame = read_image(path, ids.shape)
         labels = self._class_ids[ids]
-        weights = self._label_maker.weights(self._parts(labels), ids.shape)
-        weights[~self._counts[ids]] = 0
+        weights = self._label_maker.weights(self._regions(labels), ids.shape)
+        weights[~self._has_loss[ids]] = 0
         return frame, labels, weights
 
-    def _parts(self, labels):
-        """The connected parts of classes as Detections, by their boxes alone."""
+    def _regions(self, labels):
+        """The connected regions of each class as Detections with a box and no mask."""
         boxes, categories = [np.zeros((0, 4))], []
         for class_id in np.unique(labels[labels > 0]):
             here = (labels == class_id).astype(np.uint8)
@@ -149,7 +153,7 @@ class LabelFolder(LabeledDataset):
 
 
 def _names(labels, given):
-    """Class id → name."""
+    """Returns class id → name, from the folder's `classes.json` or from --label_classes."""
     path = labels / CLASSES
     if not path.exists():
         if not given:
@@ -174,7 +178,7 @@ def _names(labels, given):
 
 
 def _student_class(name, groups):
-    """A class of the student by the name of a label's, or IGNORED."""
+    """Returns the student's class for the name of a label's class, or IGNORED."""
     if name == IGNORED or name in groups.groups:
         return name
     return next((g for g, members in groups.groups.items() if name in members), BACKGROUND)

@@ -5,7 +5,7 @@ import types
 
 from experiments import pretraining_speed
 from tests.commands import run_command
-from tests.materials import write_photographs
+from tests.materials import write_images
 
 
 def test_rate_is_of_all_batches(monkeypatch):
@@ -22,7 +22,7 @@ def test_rate_is_of_all_batches(monkeypatch):
 
 
 def test_command(tmp_path, capsys):
-    file, folder = write_photographs(tmp_path / "photographs", 12)
+    file, folder = write_images(tmp_path / "photographs", 12)
     small = ("--width=.25", "--crop=32", "--batch_size=4", "--steps=100000", "--seconds=1")
     flags = (f"--annotations={file}", f"--images={folder}")
     assert run_command(pretraining_speed, *flags, *small) == 0
