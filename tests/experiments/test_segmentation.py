@@ -407,7 +407,7 @@ def test_files_that_are_none(tmp_path, capsys):
         ({"init": "random"}, "'random' does not exist"),
         ({"images": "nowhere"}, "'nowhere' is not a folder"),
         ({"annotations": "nowhere.json"}, "annotation file 'nowhere.json' does not exist"),
-        ({"annotations": None, "labels": "nowhere"}, "'nowhere' is not a folder: give the one"),
+        ({"annotations": None, "labels": "nowhere"}, "'nowhere' is not a folder"),
         ({"output": "/proc/nothing/a.json"}, "--output=/proc/nothing/a.json cannot be written ("),
     ],
 )
