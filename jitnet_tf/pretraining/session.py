@@ -86,13 +86,18 @@ class Pretraining:
 
     def _check_same(self, progress):
         """Raises UserError if the pretraining to resume had other inputs or another Keras."""
+        if "images" not in progress:
+            raise UserError(
+                f"--resume: an older version started the training in {self.config.logdir!r}: start "
+                f"another with --init={self.config.logdir}"
+            )
         now = self._inputs()
         for name, what in (
             ("groups", "the class groups"),
             ("images", "the images or labels"),
             ("keras", "the version of Keras"),
         ):
-            if progress.get(name) != now[name]:
+            if progress[name] != now[name]:
                 raise UserError(
                     f"--resume: {what} differed when the training in {self.config.logdir!r} "
                     f"started: restore that, or start another with --init={self.config.logdir}"

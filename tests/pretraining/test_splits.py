@@ -194,7 +194,7 @@ def config(tmp_path):
     (tmp_path / "run").mkdir()
 
     def make(**changes):
-        return PretrainConfig(str(tmp_path / "run"), **changes)
+        return PretrainConfig(logdir=str(tmp_path / "run"), **changes)
 
     return make
 

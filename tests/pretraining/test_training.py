@@ -22,7 +22,7 @@ SMALL = {"width": 0.25}
 
 def config(**values):
     values = {"crop": CROP, "batch_size": BATCH, "warmup": 0, "cooldown": 0.0, **values}
-    return PretrainConfig("", student=StudentConfig(width=0.25), **values)
+    return PretrainConfig(student=StudentConfig(width=0.25), **values)
 
 
 def batch(seed=0):
