@@ -21,7 +21,7 @@ from teacher.recorded import Recorder
 SIZE = (48, 64)
 SQUARE = 28  # pixels, the side of `square_scene`'s
 IMAGE_SIZES = ((96, 128), (120, 96), (104, 136))
-GREY, RGB, PALETTE, GREY_ALPHA = 0, 2, 3, 4  # color types of PNGs
+GRAY, RGB, PALETTE, GRAY_ALPHA = 0, 2, 3, 4  # color types of PNGs
 
 
 def frames(count, size=SIZE, seed=0):
@@ -48,9 +48,9 @@ def write_teacher(path):
     boxes = tf.constant([[[0.1, 0.05, 0.6, 0.5], [0.3, 0.4, 1.02, 0.9], [0, 0, 0, 0]]])
 
     def detect(input_tensor):
-        grey = tf.reduce_mean(tf.cast(input_tensor, tf.float32), -1, keepdims=True) / 255
-        crops = tf.image.crop_and_resize(grey, boxes[0], [0, 0, 0], [33, 33])[..., 0]
-        scores = tf.stack([0.6 + 0.3 * tf.reduce_mean(grey), 0.55, 0.0])
+        gray = tf.reduce_mean(tf.cast(input_tensor, tf.float32), -1, keepdims=True) / 255
+        crops = tf.image.crop_and_resize(gray, boxes[0], [0, 0, 0], [33, 33])[..., 0]
+        scores = tf.stack([0.6 + 0.3 * tf.reduce_mean(gray), 0.55, 0.0])
         return {
             "detection_boxes": boxes,
             "detection_scores": scores[None],
@@ -167,7 +167,7 @@ def write_images(folder, count):
     return file, pictures
 
 
-def png(pixels, bits=8, kind=GREY, transparent=b""):
+def png(pixels, bits=8, kind=GRAY, transparent=b""):
     """Encodes integers [H, W] or [H, W, channels] of so many bits as a PNG.
 
     kind: PNG's color type. transparent: the content of its tRNS chunk. Palettes repeat colors.
@@ -195,7 +195,7 @@ def png(pixels, bits=8, kind=GREY, transparent=b""):
 def write_label_folder(folder, count):
     """Writes `write_images` and their labels as PNGs: (annotation file, images, labels).
 
-    Grey and with a palette in turn, 255 in crowds; with a classes.json.
+    Gray and with a palette in turn, 255 in crowds; with a classes.json.
     """
     file, images = write_images(folder, count)
     groups = class_groups("lvs")
@@ -206,7 +206,7 @@ def write_label_folder(folder, count):
         ids[weights == 0] = 255
         path = (labels / name).with_suffix(".png")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png(ids, kind=PALETTE if number % 2 else GREY))
+        path.write_bytes(png(ids, kind=PALETTE if number % 2 else GRAY))
     (labels / "classes.json").write_text(json.dumps(dict(enumerate(groups.names))))
     return file, images, labels
 

@@ -91,6 +91,6 @@ class Augmentation:
         channels = 1 + rng.uniform(-self.color, self.color, 3) / 4
         mix = (1 + saturation) * np.eye(3) - saturation * LUMA
         matrix = (1 + contrast) * channels[:, None] * mix
-        # Contrast is about the middle grey; the unit of brightness is half the range.
+        # Contrast is about the middle gray; the unit of brightness is half the range.
         offset = 127.5 * (brightness - contrast)
         return np.column_stack([matrix, np.full(3, offset)]).astype(np.float32)

@@ -197,11 +197,11 @@ def fingerprints(dataset, progress):
     for number in range(len(dataset)):
         try:
             data = np.fromfile(dataset.path(number), np.uint8)
-            grey = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
+            gray = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
         except (OSError, cv2.error):  # missing, empty, or smaller than 8 × 8
-            grey = None
-        if grey is not None:
-            small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
+            gray = None
+        if gray is not None:
+            small = cv2.resize(gray, (9, 8), interpolation=cv2.INTER_AREA)
             rows[number] = np.where(small[:, 1:] > small[:, :-1], 1, -1).ravel()
         progress.update()
     return rows

@@ -181,7 +181,7 @@ def test_half_of_the_crops_are_mirrored():
 
 
 def test_reduced_frames_are_averaged():
-    """A fine checkerboard becomes grey."""
+    """A fine checkerboard becomes gray."""
     board = np.indices((128, 128)).sum(0) % 2 * 255
     frame = np.dstack([board] * 3).astype(np.uint8)
     augment = dataclasses.replace(NOTHING, min_scale=0.5, max_scale=0.5)
@@ -216,22 +216,22 @@ def test_changes_of_color_are_within_the_bounds(color):
     for _ in range(500):
         matrix = augment.color_matrix(rng).astype(np.float64)
         assert matrix.shape == (3, 4)
-        grey = matrix[:, :3].sum(1)  # the image of grey, by channel: contrast × channel
-        assert (grey >= (1 - color) * (1 - color / 4) - 1e-6).all()
-        assert (grey <= (1 + color) * (1 + color / 4) + 1e-6).all()
+        gray = matrix[:, :3].sum(1)  # the image of gray, by channel: contrast × channel
+        assert (gray >= (1 - color) * (1 - color / 4) - 1e-6).all()
+        assert (gray <= (1 + color) * (1 + color / 4) + 1e-6).all()
         # The saturation is the same in all channels, apart from their own factors.
-        mix = matrix[:, :3] / grey[:, None]
+        mix = matrix[:, :3] / gray[:, None]
         saturation = (mix - LUMA)[np.diag_indices(3)] / (1 - LUMA)
         np.testing.assert_allclose(saturation, saturation[0], atol=1e-5)
         np.testing.assert_allclose(mix @ np.ones(3), 1, atol=1e-6)
         assert abs(saturation[0] - 1) <= color + 1e-6
         assert abs(matrix[0, 3]) <= 127.5 * 2 * color + 1e-3
-        seen.append([grey.mean() - 1, saturation[0] - 1, matrix[0, 3] / 255])
+        seen.append([gray.mean() - 1, saturation[0] - 1, matrix[0, 3] / 255])
     assert (np.max(seen, 0) > 0.6 * color).all()
     assert (np.min(seen, 0) < -0.6 * color).all()
 
 
-def test_contrast_does_not_change_the_middle_grey():
+def test_contrast_does_not_change_the_middle_gray():
     augment, rng = dataclasses.replace(NOTHING, color=0.4), np.random.default_rng(0)
     for _ in range(100):
         matrix = augment.color_matrix(rng)

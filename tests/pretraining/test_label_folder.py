@@ -17,7 +17,7 @@ from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from jitnet_tf.pretraining.datasets.label_folder import LabelFolder, read_ids
 from jitnet_tf.sinks.writers import MaskWriter
 from teacher.images import UnreadableError
-from tests.materials import GREY, GREY_ALPHA, PALETTE, RGB, png, texture, write_label_folder
+from tests.materials import GRAY, GRAY_ALPHA, PALETTE, RGB, png, texture, write_label_folder
 
 GROUPS = class_groups("lvs")
 LVS = LabelMaker(GROUPS)
@@ -42,7 +42,7 @@ def write(folder, ids, classes=None):
 # Class ids in files
 
 
-@pytest.mark.parametrize("kind", [GREY, PALETTE])
+@pytest.mark.parametrize("kind", [GRAY, PALETTE])
 @settings(max_examples=40)
 @given(
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
@@ -54,7 +54,7 @@ def test_ids_are_what_was_written(tmp_path_factory, kind, size, bits, transparen
     """Also with few bits a pixel and with a transparent color."""
     ids = np.random.default_rng(seed).integers(0, 2**bits, size)
     path = tmp_path_factory.mktemp("ids") / "ids.png"
-    with_alpha = (b"\0\0" if kind == GREY else b"\0\x80") if transparent else b""
+    with_alpha = (b"\0\0" if kind == GRAY else b"\0\x80") if transparent else b""
     path.write_bytes(png(ids, bits, kind, with_alpha))
     found = read_ids(path)
     assert found.dtype == np.uint8
@@ -66,11 +66,11 @@ INVALID = {
     "empty": (b"", "not a PNG"),
     "a GIF": (b"GIF89a" + bytes(90), "not a PNG"),
     "RGB": (png(np.stack([IDS] * 3, -1), kind=RGB), "color image"),
-    "grey and alpha": (png(np.stack([IDS] * 2, -1), kind=GREY_ALPHA), "color image"),
+    "gray and alpha": (png(np.stack([IDS] * 2, -1), kind=GRAY_ALPHA), "color image"),
     "16 bits": (png(IDS, 16), "16 bits a pixel"),
-    "grey, cut off": (png(IDS)[:-40], "damaged"),
+    "gray, cut off": (png(IDS)[:-40], "damaged"),
     "palette, cut off": (png(IDS, kind=PALETTE)[:-40], "damaged"),
-    "grey, header alone": (png(IDS)[:40], "damaged"),
+    "gray, header alone": (png(IDS)[:40], "damaged"),
     "palette, header alone": (png(IDS, kind=PALETTE)[:40], "damaged"),
     "no pixels": (png(IDS)[:33] + png(IDS)[-12:], "damaged"),
 }
@@ -83,7 +83,7 @@ def test_invalid_files_are_refused(tmp_path, data, problem):
         read_ids(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("kind", [GREY, PALETTE])
+@pytest.mark.parametrize("kind", [GRAY, PALETTE])
 @settings(max_examples=60)
 @given(place=st.integers(0, 500), value=st.integers(0, 255))
 @example(place=18, value=1)  # the width
@@ -100,7 +100,7 @@ def test_a_changed_byte_changes_no_ids_unnoticed(tmp_path_factory, kind, place, 
     np.testing.assert_array_equal(found, IDS)
 
 
-@pytest.mark.parametrize("kind", [GREY, PALETTE])
+@pytest.mark.parametrize("kind", [GRAY, PALETTE])
 def test_truncated_files_are_refused_at_any_length(tmp_path, kind):
     """Up to the end mark, after which there are only four bytes of its checksum."""
     data = png(IDS, kind=kind)

@@ -85,13 +85,13 @@ def test_pixels_are_rgb(tmp_path, suffix):
 
 
 def test_any_kind_of_pixels_becomes_rgb(tmp_path):
-    grey = texture((24, 32), 0)[..., 0]
-    for number, stored in enumerate((grey, grey.astype(np.uint16) * 257, np.dstack([grey] * 4))):
+    gray = texture((24, 32), 0)[..., 0]
+    for number, stored in enumerate((gray, gray.astype(np.uint16) * 257, np.dstack([gray] * 4))):
         path = tmp_path / f"{number}.png"
         assert cv2.imwrite(str(path), stored)
         frame = read_image(path)
         assert frame.dtype == np.uint8
-        np.testing.assert_array_equal(frame, np.dstack([grey] * 3))
+        np.testing.assert_array_equal(frame, np.dstack([gray] * 3))
 
 
 @pytest.mark.parametrize("orientation", TURNS)

@@ -21,14 +21,14 @@ IGNORED_ID = 255  # always without loss
 # Pillow's modes of images with one channel or a palette; others are colors.
 ONE_CHANNEL = ("1", "L", "P")
 SIXTEEN_BITS = ("I", "I;16")
-# Pillow spreads grey values of few bits over 0…255: raw mode → the step between two ids.
-GREY_STEPS = {"L;2": 85, "L;4": 17}
+# Pillow spreads gray values of few bits over 0…255: raw mode → the step between two ids.
+GRAY_STEPS = {"L;2": 85, "L;4": 17}
 
 
 class LabelFolder(LabeledDataset):
     """The images of one folder with the labels of another.
 
-    The label of image `some/name.jpg` is `some/name.png`, of the image's size: class ids, as grey
+    The label of image `some/name.jpg` is `some/name.png`, of the image's size: class ids, as gray
     values or as indices of a palette. Pixels of id 255 have loss weight 0. Ids have names in
     `classes.json`, {"0": "background", "1": "person", …}, or else in `class_names`. A name is a
     class of the student, a COCO category in one of its groups, or "ignore", for weight 0; other
@@ -185,7 +185,7 @@ def _student_class(name, groups):
 
 
 def read_ids(path):
-    """Reads the class ids in a PNG: its grey values or the indices of its palette, uint8 [H, W].
+    """Reads the class ids in a PNG: its gray values or the indices of its palette, uint8 [H, W].
 
     Raises:
       ValueError: the file is not such a PNG, or damaged.
@@ -196,7 +196,7 @@ def read_ids(path):
         raise ValueError(error.strerror) from None
     image = _open_ids(io.BytesIO(data))
     try:
-        step = GREY_STEPS.get(image.tile[0][3], 1)
+        step = GRAY_STEPS.get(image.tile[0][3], 1)
         image.verify()  # checksums, which decoding ignores; the image cannot be decoded after it
         ids = np.asarray(_open_ids(io.BytesIO(data)), np.uint8)
     except Exception:  # Pillow raises many kinds for damaged files
