@@ -1,0 +1,96 @@
+"""Values that tests build by hand, and readers of what the program prints."""
+
+import dataclasses
+
+from experiments import methods
+
+# Reports of experiments: results, and the Markdown that is made of them
+
+
+def made_result(stream="a", method="jitnet_0.8", iou=0.5, **changes):
+    """A result as `experiments.protocol.evaluation.evaluate` returns it, of ten frames.
+
+    Two are teacher frames, with three updates in all. The teacher takes .5 s a frame, an inference
+    .1 s, an update .2 s; of a flow method, flow and warp take .1 s together.
+
+    changes: "category", "classes" and "max_frames" of the stream, "settings" and "summary" are
+    merged into the example's; all others replace a value of the result.
+    """
+    is_flow = method.startswith("flow")
+    student = {"infer": 0.8, "trial": 0.2, "update": 0.6}
+    of_stream = {"category": "squares", "classes": ["person"], "max_frames": None}
+    summary = {
+        "frames": 10,
+        "teacher_frames": 2,
+        "teacher_fraction": 0.2,
+        "updates": 0 if is_flow else 3,
+        "mean_iou": iou,
+        "mean_iou_student_only": iou - 0.1 if iou else None,
+        "speedup": 2.5,
+        "teacher_seconds_per_frame": 0.5,
+        "teacher_time": "recorded",
+        "teacher_mode": "sync",
+        "seconds": {"flow": 0.7, "warp": 0.1} if is_flow else student,
+    }
+    return {
+        "stream": {
+            "name": stream,
+            **{name: changes.pop(name, value) for name, value in of_stream.items()},
+        },
+        "method": method,
+        "settings": {**vars(methods.Settings()), **changes.pop("settings", {})},
+        "frames": 10,
+        "recorded": {"recorded_teacher": "a teacher", "frame_size": [48, 64]},
+        "summary": {**summary, **changes.pop("summary", {})},
+        "flicker": {"prediction": 0.125, "teacher": 0.25},
+        "machine": {"cpu": "a CPU", "cores": 2, "gpus": []},
+        "versions": {"tensorflow": "2"},
+        "jobs": 1,
+        **changes,
+    }
+
+
+@dataclasses.dataclass
+class MarkdownTable:
+    """A table of a Markdown text: the bold line above it, its head, and rows of cells."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+
+    @property
+    def cells(self):
+        """Row's first cell → column → cell."""
+        return {row[0]: dict(zip(self.head[1:], row[1:], strict=True)) for row in self.rows}
+
+
+def markdown_tables(text):
+    """The MarkdownTables of a text, in order. All rows of each are as long as its head."""
+    found, title, lines = [], "", []
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("|"):
+            lines.append([cell.strip() for cell in line.strip().strip("|").split("|")])
+            continue
+        if lines:
+            head, rule, *rows = lines
+            assert rule == ["-"] * len(head)
+            assert all(len(row) == len(head) for row in rows)
+            found.append(MarkdownTable(title, head, rows))
+            title, lines = "", []
+        if line.startswith("**") and line.endswith("**"):
+            title = line.strip("*")
+        elif line:
+            title = ""
+    return found
+
+
+def markdown_table(text, title=""):
+    """The one MarkdownTable of a text whose title contains `title`."""
+    [found] = [table for table in markdown_tables(text) if title in table.title]
+    return found
+
+
+def markdown_rows(text, *start):
+    """The rows, of all tables of a text, whose first cells are `start`."""
+    rows = [row for table in markdown_tables(text) for row in table.rows]
+    return [row for row in rows if tuple(row[: len(start)]) == start]
