@@ -21,8 +21,9 @@ from absl import flags
 
 from experiments import methods
 from experiments.methods import first_annotation
-from experiments.protocol import davis_measures, evaluation, jobs, streams
+from experiments.protocol import davis_measures, evaluation, streams
 from experiments.reports import command, davis
+from experiments.reports.results import Results
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import class_groups
@@ -106,7 +107,7 @@ def define_flags():
 def main():
     """See the module."""
     if FLAGS.print:
-        print(davis.report(jobs.load_all(FLAGS.print)))
+        print(davis.report(Results.load(FLAGS.print)))
         return
     FLAGS.videos = _frames_folder()
     listed = command.listed_streams()

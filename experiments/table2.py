@@ -12,8 +12,8 @@ the tables from the results alone.
 from absl import flags
 
 from experiments import methods
-from experiments.protocol import jobs
 from experiments.reports import command, table2
+from experiments.reports.results import Results
 from jitnet_tf.base import command_line
 
 FLAGS = flags.FLAGS
@@ -50,7 +50,7 @@ def define_flags():
 def main():
     """See the module."""
     if FLAGS.print:
-        print(table2.report(jobs.load_all(FLAGS.print)))
+        print(table2.report(Results.load(FLAGS.print)))
         return
     listed, settings = command.listed_streams(), command.settings()
     names, chosen = methods.select(FLAGS.only, listed)

@@ -19,8 +19,9 @@ import dataclasses
 from absl import flags
 
 from experiments import methods
-from experiments.protocol import evaluation, jobs
+from experiments.protocol import evaluation
 from experiments.reports import command, table3
+from experiments.reports.results import Results
 from jitnet_tf import video
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
@@ -90,7 +91,7 @@ def define_flags():
 def main():
     """See the module."""
     if FLAGS.print:
-        print(table3.report(jobs.load_all(FLAGS.print)))
+        print(table3.report(Results.load(FLAGS.print)))
         return
     listed, settings = command.listed_streams(), command.settings()
     # Written so that NaN, which compares as false, is refused too.

@@ -9,6 +9,7 @@ from experiments import methods
 from experiments.protocol import jobs, streams
 from experiments.protocol.evaluation import evaluate as evaluate_method
 from experiments.reports import figures
+from experiments.reports.results import Results
 from jitnet_tf.base import command_line, files
 from jitnet_tf.base.errors import UserError
 
@@ -32,13 +33,11 @@ def define_plot_flag(name):
 
 
 def show_tables(report, listed, name):
-    """Prints what `report` makes of all results on listed streams, and keeps it in --results.
+    """Prints a report of all results on listed streams, and writes it to --results.
 
-    report: list of results → text. listed: Streams. name: of the file.
+    report: `results.Results` → text. listed: Streams. name: of the file.
     """
-    names = {stream.name for stream in listed}
-    found = [r for r in jobs.load_all(FLAGS.results) if r["stream"]["name"] in names]
-    text = report(found)
+    text = report(Results.load(FLAGS.results, {stream.name for stream in listed}))
     table = pathlib.Path(FLAGS.results, name)
     files.write_text(table, text + "\n")
     print(text)

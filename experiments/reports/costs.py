@@ -1,15 +1,39 @@
-"""What a method costs beside its teacher on every frame: the paper's speedups.
+"""The cost of a method against its teacher on every frame: stages of a run, and the speedups.
 
-Four figures that are never mixed: wall-clock of the run itself (`Statistics.speedup`), the cost
-model with this machine's times, the same with the paper's times, and with the paper's FLOPs.
+There are four speedups, which are never mixed: wall-clock of the run itself (`Statistics.speedup`),
+and the cost model with this machine's times, with the paper's times, and with the paper's FLOPs.
 """
 
 import dataclasses
 
+from jitnet_tf.config import SYNC
+
+TEACHER_FRAMES, UPDATES, FRAMES = "teacher_frames", "updates", "frames"
+BETWEEN = "between"  # frames without a teacher
+ATTEMPTS = "attempts"  # trials and updates
+# The stages of `FrameResult.seconds` → how often each is run. "score" and "rehearse" are in results
+# of older versions alone: there "infer" was the forward pass of every attempt ("rehearse" with an
+# asynchronous teacher), and "update" the step without it.
+STAGES = {
+    "teacher": TEACHER_FRAMES,
+    "wait": TEACHER_FRAMES,
+    "labels": TEACHER_FRAMES,
+    "infer": BETWEEN,
+    "trial": TEACHER_FRAMES,
+    "rehearse": ATTEMPTS,
+    "score": ATTEMPTS,
+    "update": UPDATES,
+    "flow": BETWEEN,
+    "warp": BETWEEN,
+    "decode": FRAMES,
+    "reference": FRAMES,
+    "output": FRAMES,
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """Cost of one call of each part, all in one unit: seconds, milliseconds, GFLOP."""
+    """The cost of one call of each part, all in one unit: seconds, milliseconds, GFLOP."""
 
     teacher: float
     infer: float
@@ -24,7 +48,7 @@ PAPER_GFLOP = Costs(teacher=1390.0, infer=15.2, update=42.0)
 def speedup(frames, teacher_frames, updates, costs):
     """N·teacher / ((N−T)·infer + T·teacher + U·update), as EastGit0's full_segment_iou.py does.
 
-    The student's forward pass on a teacher frame is in none of these terms there.
+    A trial, the student's last forward pass on a teacher frame, is in none of these terms there.
     """
     spent = (
         (frames - teacher_frames) * costs.infer
@@ -34,19 +58,43 @@ def speedup(frames, teacher_frames, updates, costs):
     return frames * costs.teacher / spent
 
 
-def measured(summary, stages):
-    """This machine's Costs in seconds from a run's summary (`Statistics.summary`); None if unknown.
+def calls(summary, stage):
+    """Returns how often a stage was run. summary: of a run (`Statistics.summary`)."""
+    frames, teacher_frames, updates = (summary[n] for n in (FRAMES, TEACHER_FRAMES, UPDATES))
+    if stage == "infer" and not _student_skips_teacher_frames(summary):
+        is_old = "score" in summary["seconds"] and "rehearse" not in summary["seconds"]
+        return frames + updates if is_old else frames
+    return {
+        FRAMES: frames,
+        TEACHER_FRAMES: teacher_frames,
+        UPDATES: updates,
+        BETWEEN: frames - teacher_frames,
+        ATTEMPTS: teacher_frames + updates,
+    }[STAGES[stage]]
 
-    stages: those that make up inference, `("infer",)` for a student. A student infers once a frame
-    and once more after each update; flow, on the frames that the teacher does not see.
+
+def _student_skips_teacher_frames(summary):
+    """Returns whether `infer` is of frames without a teacher alone.
+
+    It is of all frames with an asynchronous teacher, for OSVOS, and in results of older versions.
     """
-    teacher, seconds = summary["teacher_seconds_per_frame"], summary["seconds"]
+    return "trial" in summary["seconds"] and summary.get("teacher_mode", SYNC) == SYNC
+
+
+def seconds_per_call(summary, stage):
+    """Returns the seconds of one call of a stage; 0 if it was never run."""
+    return summary["seconds"].get(stage, 0.0) / max(calls(summary, stage), 1)
+
+
+def measured(summary, stages):
+    """Returns this machine's Costs in seconds; None if the teacher's time is unknown.
+
+    Args:
+      summary: of a run (`Statistics.summary`).
+      stages: those that make up inference: `("infer",)` for a student.
+    """
+    teacher = summary["teacher_seconds_per_frame"]
     if teacher is None:
         return None
-    calls = (
-        summary["frames"] + summary["updates"]
-        if "infer" in stages
-        else summary["frames"] - summary["teacher_frames"]
-    )
-    infer = sum(seconds.get(stage, 0.0) for stage in stages) / max(calls, 1)
-    return Costs(teacher, infer, seconds.get("update", 0.0) / max(summary["updates"], 1))
+    infer = sum(seconds_per_call(summary, stage) for stage in stages)
+    return Costs(teacher, infer, seconds_per_call(summary, "update"))

@@ -1,11 +1,9 @@
 """Table 3 as Markdown, from results alone."""
 
 import collections
-import statistics
 
-from experiments import methods
-from experiments.protocol import provenance
-from experiments.reports import markdown
+from experiments.reports import costs, markdown
+from experiments.reports.results import title
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.runs.summary import UNCOUNTED_STAGES
 
@@ -24,142 +22,96 @@ PAPER = {
 }
 ACCURACY_NOTE = """\
 IoU of the class that follows a stream's name, against the teacher on every frame, and its mean over
-streams. In brackets: speedup over the teacher on every frame, by time measured in the run, decoding
-left out; frames that the teacher was asked for. On these a method shows its own prediction, after
-learning. OSVOS A goes on from the last fine-tuning's weights, B starts afresh each time."""
+streams. In brackets: speedup over the teacher on every frame, by time measured in the run without
+decoding; part of the frames that are teacher frames. There a method shows its own prediction, after
+its updates. OSVOS A continues from the weights of the last fine-tuning, B from the initial ones."""
 COSTS_NOTE = """\
-OSVOS infers once a frame and learns on each teacher frame that has the class, for as many steps as
-its bounds in steps and seconds allow, whichever ends first. JITNet learns all classes, as long as
-it is less accurate than .8. The paper's OSVOS: 30 s, or 500 steps, on each of 120 frames, one hour
+OSVOS infers once a frame and is trained on each teacher frame that has the class, until its limit
+of steps or of seconds is reached. JITNet is trained on all classes, as long as it is less accurate
+than .8. The paper's OSVOS: 30 s, or 500 steps, on each of 120 frames, one hour
 for two minutes of video, .3× of its teacher's speed (300 ms a frame)."""
 
 
 def report(results):
-    """All tables of a list of results (`table3.evaluate`), as Markdown text.
+    """Returns all tables of `results.Results` (of `table3.evaluate`), as Markdown text.
 
     Raises:
-      UserError: these are no such results, or of different settings.
+      UserError: these are results of another table, or made from different initial weights.
     """
-    table = Table([r for r in results if r["method"] in METHODS])
-    sections = [
-        ("IoU in % (speedup, teacher frames)", table.accuracy(), ACCURACY_NOTE),
-        ("Cost", table.costs(), COSTS_NOTE),
-        ("Made with", table.origin(), ""),
+    if not set(METHODS).intersection(results.methods()):
+        raise UserError("there is no result of OSVOS or JITNet 0.8 there: see --help")
+    for r in results:
+        if len(r["stream"]["classes"]) != 1 or not isinstance(r.get("initialised"), str):
+            raise UserError(
+                f"the result of {r['method']} on {r['stream']['name']} is not of "
+                "experiments.table3: take another folder"
+            )
+    for method in results.methods():
+        results.check_same(method, "initial weights", lambda r: r["initialised"])
+    columns = [*METHODS, *(m for m in results.methods() if m not in METHODS)]
+    return markdown.sections(
+        [
+            ("IoU in % (speedup, teacher frames)", accuracy(results, columns), ACCURACY_NOTE),
+            ("Cost", costs_table(results, columns), COSTS_NOTE),
+            ("Made with", results.origin(_further), ""),
+        ]
+    )
+
+
+def accuracy(results, columns):
+    """Returns the table of IoU, speedup and teacher frames, and the paper's."""
+    rows = [*results.groups(), *results.each_stream()]
+    lines = results.lines(rows, columns, _accuracy)
+    others = ["–"] * (len(columns) - len(METHODS))
+    lines += [[f"*the paper: {name}*", *cells, *others] for name, cells in PAPER.items()]
+    return markdown.table(["", *map(title, columns)], lines)
+
+
+def costs_table(results, columns):
+    """Returns the table of costs: of each method on its streams, and over all of them."""
+    lines = []
+    for method in columns:
+        found = results.of(method)
+        lines += [[title(method), r["stream"]["name"], *_costs([r])] for r in found]
+        if len(found) > 1:
+            lines.append([title(method), "all", *_costs(found)])
+    head = [
+        "",
+        "stream",
+        "frames",
+        "teacher frames",
+        "steps on a teacher frame",
+        "seconds of these",
+        "inference, ms",
+        "seconds for 30 frames",
+        "seconds in all",
+        "speedup over the teacher",
     ]
-    return "\n\n".join(f"**{title}**\n\n{text}\n\n{note}".strip() for title, text, note in sections)
+    return markdown.table(head, lines)
 
 
-class Table:
-    """Results by stream and method; see `report`."""
-
-    def __init__(self, results):
-        if not results:
-            raise UserError("there is no result of OSVOS or JITNet 0.8 there: see --help")
-        for r in results:
-            if len(r["stream"]["classes"]) != 1 or not isinstance(r.get("initialised"), str):
-                raise UserError(
-                    f"the result of {r['method']} on {r['stream']['name']} is not of "
-                    "experiments.table3: take another folder"
-                )
-        self._cells = {(r["stream"]["name"], r["method"]): r for r in results}
-        self._streams = {r["stream"]["name"]: r["stream"] for r in results}
-        self._categories = collections.defaultdict(list)
-        for name, stream in self._streams.items():
-            self._categories[stream["category"]].append(name)
-        for method in METHODS:
-            found = [r for r in results if r["method"] == method]
-            for name in methods.named(method).settings:
-                _check_same(method, name, {str(r["settings"][name]) for r in found})
-            _check_same(method, "initial weights", {r["initialised"] for r in found})
-
-    def accuracy(self):
-        """Rows: overall, categories, streams, the paper's; columns: METHODS."""
-        lines = [
-            [title, *(self._over(names, method, _accuracy) for method in METHODS)]
-            for title, names in self._rows()
-        ]
-        lines += [[f"*the paper: {title}*", *cells] for title, cells in PAPER.items()]
-        return markdown.table(["", *map(_title, METHODS)], lines)
-
-    def costs(self):
-        """Rows: streams by method, then each method over all of its streams."""
-        lines = []
-        for method in METHODS:
-            names = [name for name in self._streams if (name, method) in self._cells]
-            for title, group in [*((name, [name]) for name in names), ("all", names)]:
-                if group and (title != "all" or len(names) > 1):
-                    found = [self._cells[name, method] for name in group]
-                    lines.append([_title(method), title, *_costs(found)])
-        return markdown.table(
-            [
-                "",
-                "stream",
-                "frames",
-                "teacher frames",
-                "steps on a teacher frame",
-                "seconds of these",
-                "inference, ms a frame",
-                "seconds for 30 frames",
-                "seconds in all",
-                "speedup over the teacher",
-            ],
-            lines,
-        )
-
-    def origin(self):
-        """What the results were made with."""
-        facts = collections.defaultdict(set)
-        for (_, method), r in self._cells.items():
-            facts[f"{_title(method)} started from"].add(r["initialised"])
-            facts["recorded teacher"].add(r["recorded"]["recorded_teacher"])
-            facts["teacher's time"].add(r["summary"]["teacher_time"])
-            facts["machine"].add(provenance.in_words(r["machine"]))
-            facts["versions"].add(provenance.versions_in_words(r["versions"]))
-            facts["side by side"].add(f"{r['jobs']} evaluations")
-            for name in methods.named(method).settings:
-                if r["settings"][name] is not None:
-                    facts[name].add(str(r["settings"][name]))
-            height, width = r["recorded"]["frame_size"]
-            facts["frames"].add(f"{r['stream']['name']} {height}×{width}")
-        lines = [[name, "; ".join(sorted(values))] for name, values in facts.items()]
-        return markdown.table(["", ""], lines)
-
-    def _rows(self):
-        """Title and stream names of each row."""
-        rows = [("overall", list(self._streams))]
-        if len(self._categories) > 1:
-            rows += sorted(self._categories.items())
-        return rows + [
-            (f"{name} ({stream['classes'][0]})", [name]) for name, stream in self._streams.items()
-        ]
-
-    def _over(self, names, method, cell):
-        """The cell of a method's results on streams; a dash where one is missing."""
-        found = [self._cells.get((name, method)) for name in names]
-        return "–" if None in found else cell(found)
+def _further(result):
+    """Returns facts of a result's origin."""
+    height, width = result["recorded"]["frame_size"]
+    return {
+        f"{title(result['method'])} started from": result["initialised"],
+        "teacher's time": result["summary"]["teacher_time"],
+        "frames": f"{result['stream']['name']} {height}×{width}",
+    }
 
 
-def _check_same(method, name, values):
-    if len(values) > 1:
-        raise UserError(
-            f"results of {method} were made with different {name} ({', '.join(sorted(values))}): "
-            "they belong in different folders"
-        )
-
-
-def _title(method):
-    return methods.named(method).title
+def _mean(found, key):
+    return markdown.mean(r["summary"][key] for r in found)
 
 
 def _accuracy(found):
-    iou = _mean([r["summary"]["mean_iou"] for r in found], lambda v: f"{100 * v:.1f}")
-    speedup = _mean([r["summary"]["speedup"] for r in found], _times)
-    fraction = _mean([r["summary"]["teacher_fraction"] for r in found], lambda v: f"{100 * v:.1f}")
-    return f"{iou} ({speedup}, {fraction} %)"
+    iou = markdown.percent(_mean(found, "mean_iou"))
+    fraction = markdown.percent(_mean(found, "teacher_fraction"))
+    return f"{iou} ({_times(_mean(found, 'speedup'))}, {fraction} %)"
 
 
 def _costs(found):
-    """Cells of a row of the costs: sums over streams, and means of what these sums make up."""
+    """Returns the cells of costs: sums over streams, and means made of these sums."""
     total = collections.Counter()
     for r in found:
         summary = r["summary"]
@@ -167,29 +119,26 @@ def _costs(found):
         teacher = summary["teacher_seconds_per_frame"] or 0.0
         total.update(
             frames=summary["frames"],
-            lessons=summary["teacher_frames"],
+            teacher_frames=summary["teacher_frames"],
             steps=summary["updates"],
             update=summary["seconds"].get("update", 0.0),
             infer=summary["seconds"].get("infer", 0.0),
+            inferences=costs.calls(summary, "infer"),
             spent=spent + summary["teacher_frames"] * teacher,
         )
-    lessons, frames = max(total["lessons"], 1), total["frames"]
+    teacher_frames, frames = max(total["teacher_frames"], 1), total["frames"]
     return [
         f"{frames}",
-        f"{total['lessons']} ({100 * total['lessons'] / frames:.1f} %)",
-        f"{total['steps'] / lessons:.1f}",
-        f"{total['update'] / lessons:.2f}",
-        f"{1000 * total['infer'] / frames:.1f}",
+        f"{total['teacher_frames']} ({markdown.percent(total['teacher_frames'] / frames)} %)",
+        f"{total['steps'] / teacher_frames:.1f}",
+        f"{total['update'] / teacher_frames:.2f}",
+        markdown.milliseconds(total["infer"] / max(total["inferences"], 1)),
         f"{30 * total['spent'] / frames:.2f}",
         f"{total['spent']:.0f}",
-        _mean([r["summary"]["speedup"] for r in found], _times),
+        _times(_mean(found, "speedup")),
     ]
 
 
-def _times(value):
-    """A speedup; two digits of one that is far below 1, too."""
-    return f"{value:.1f}×" if value >= 1 else f"{value:.2g}×"
-
-
-def _mean(values, in_words):
-    return "–" if None in values else in_words(statistics.fmean(values))
+def _times(factor):
+    """Writes a speedup; two digits of one that is far below 1."""
+    return markdown.times(factor) if factor is None or factor >= 1 else f"{factor:.2g}×"

@@ -3,7 +3,6 @@
 import functools
 import json
 import pathlib
-import re
 import shutil
 
 import cv2
@@ -13,9 +12,8 @@ import pytest
 from experiments import davis, methods
 from experiments.methods import first_annotation
 from experiments.protocol import jobs, streams
-from experiments.reports import davis as davis_report
-from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
+from tests.builders import made_result, markdown_table
 from tests.commands import refusal, run_command
 from tests.materials import SQUARE, square_scene, write_square_stream
 
@@ -194,7 +192,8 @@ def test_the_command(material, tmp_path, monkeypatch, capsys):
         assert result["davis"]["J"]["mean"] == pytest.approx(np.mean(frames[1:-1]), abs=1e-4)
 
     # The tables say it, are made of the results alone, and nothing is run again.
-    assert tables(printed)["Region"]["whole (person)"]["Teacher"] == "100.0 / 100.0 / 0.0"
+    region = markdown_table(printed, "Region similarity").cells
+    assert region["whole (person)"]["Teacher"] == "100.0 / 100.0 / 0.0"
     assert run_command(davis, "--print=results") == 0
     assert capsys.readouterr().out.strip() in printed
     monkeypatch.setattr(jobs, "run", lambda *_: pytest.fail("it ran again"))
@@ -327,97 +326,3 @@ def test_refuses_results_of_other_settings(refused, material, tmp_path):
     path.write_text(json.dumps(made_result("whole", "first_annotation")))
     message = refused(*arguments(material, annotation_updates=7))
     assert "was made with another annotation_updates" in message
-
-
-# Tables by hand
-
-
-def made_result(name, method, J=(0.5, 1, 0), F=(0.25, 0, 0.125), **changes):
-    """A result of ten frames, with mean, recall and decay of J and F."""
-    measures = {"J": J, "F": F}
-    return {
-        "stream": {
-            "name": name,
-            "category": "squares",
-            "classes": ["person", "bike"],
-            "max_frames": None,
-        },
-        "method": method,
-        "settings": {**vars(methods.Settings()), **changes.pop("settings", {})},
-        "recorded": {"recorded_teacher": "a teacher"},
-        "summary": {"teacher_fraction": 0.25, "updates": 3, **changes.pop("summary", {})},
-        "flicker": {},
-        "davis": {
-            measure: dict(zip(davis_report.STATISTICS, values, strict=True))
-            for measure, values in measures.items()
-        },
-        "machine": {"cpu": "a CPU", "cores": 2, "gpus": []},
-        "versions": {"tensorflow": "2"},
-        "jobs": 1,
-        **changes,
-    }
-
-
-def tables(text):
-    """A title's first word → row's name → column → cell."""
-    found = {}
-    for title, table in re.findall(r"\*\*(\w+).*?\*\*\n\n((?:\|.*\n?)+)", text):
-        head, _, *lines = [
-            [cell.strip() for cell in line.strip().strip("|").split("|")]
-            for line in table.strip().splitlines()
-        ]
-        found[title] = {line[0]: dict(zip(head[1:], line[1:], strict=True)) for line in lines}
-    return found
-
-
-def test_tables():
-    untaught = {"teacher_fraction": 0, "updates": 0}
-    updates = {"annotation_updates": 9}
-    text = davis_report.report(
-        [
-            made_result("a", "jitnet_0.9", J=(0.5, 0.75, 0.1), summary={"updates": 4}),
-            made_result("a", "first_annotation", summary=untaught, settings=updates),
-            made_result("b", "jitnet_0.9", J=(0.7, 0.25, -0.3), F=(0.75, 1, -0.0002)),
-            made_result("b", "teacher", summary={"teacher_fraction": 1, "updates": 0}),
-        ]
-    )
-    found = tables(text)
-    assert list(found["Mean"]) == ["Teacher", "JITNet 0.9", "First annotation"]  # in their order
-    assert found["Mean"]["JITNet 0.9"] == {
-        "J mean": "60.0",
-        "J recall": "50.0",
-        "J decay": "-10.0",
-        "F mean": "50.0",
-        "F recall": "50.0",
-        "F decay": "6.2",
-        "teacher frames (updates)": "25.0 (4)",
-    }
-    assert set(found["Mean"]["Teacher"].values()) == {"–"}  # no mean over a part of the sequences
-    assert list(found["Region"]) == ["mean", "a (person, bike)", "b (person, bike)"]
-    assert found["Region"]["mean"]["JITNet 0.9"] == "60.0 / 50.0 / -10.0"
-    assert found["Contour"]["b (person, bike)"]["JITNet 0.9"] == "75.0 / 100.0 / 0.0"
-    assert found["Contour"]["a (person, bike)"]["Teacher"] == "– / – / –"
-    assert found["Teacher"]["a (person, bike)"]["First annotation"] == "0.0 (9)"
-    assert found["Teacher"]["a (person, bike)"]["JITNet 0.9"] == "25.0 (4)"
-    assert found["Teacher"]["b (person, bike)"]["Teacher"] == "100.0 (0)"
-    assert found["Made"]["annotation_updates"] == {"": "9"}
-    assert found["Made"]["machine"] == {"": "2 cores of a CPU, no GPU"}
-
-
-def test_refuses_results_of_another_table():
-    other = made_result("a", "jitnet_0.9")
-    del other["davis"]
-    with pytest.raises(UserError, match=r"of jitnet_0.9 on a is none of experiments\.davis"):
-        davis_report.report([made_result("b", "teacher"), other])
-    with pytest.raises(UserError, match="of oracle on a is none of"):
-        davis_report.report([made_result("a", "oracle")])
-
-
-def test_refuses_to_mix_settings():
-    results = [
-        made_result("a", "first_annotation"),
-        made_result("b", "first_annotation", settings={"annotation_updates": 5}),
-    ]
-    message = r"first_annotation were made with different annotation_updates \(32, 5\)"
-    with pytest.raises(UserError, match=message):
-        davis_report.report(results)

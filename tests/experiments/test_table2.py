@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import pathlib
-import re
 import signal
 import subprocess
 import sys
@@ -14,10 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments import methods, table2
+from experiments import table2
 from experiments.protocol import jobs, streams
-from experiments.reports import table2 as table2_report
-from jitnet_tf.base.errors import UserError
+from tests.builders import made_result, markdown_table
 from tests.commands import run_command
 from tests.materials import write_square_stream
 
@@ -143,42 +141,7 @@ def test_refuses_results_of_other_settings_and_damaged_ones(refused, material, t
     assert "result.json' is not a result" in refused("--print=done")
 
 
-# Tables by hand
-
-
-def made_result(name, method, iou=0.5, **changes):
-    """A result of ten frames, two of them teacher frames with three updates in all."""
-    is_flow = method.startswith("flow")
-    seconds = {"flow": 0.7, "warp": 0.1} if is_flow else {"infer": 1.3, "update": 0.6}
-    summary = {
-        "frames": 10,
-        "teacher_frames": 2,
-        "teacher_fraction": 0.2,
-        "updates": 0 if is_flow else 3,
-        "mean_iou": iou,
-        "mean_iou_student_only": iou - 0.1 if iou else None,
-        "speedup": 2.5,
-        "teacher_seconds_per_frame": 0.5,
-        "seconds": seconds,
-        **changes.pop("summary", {}),
-    }
-    values = {
-        "stream": {
-            "name": name,
-            "category": changes.pop("category", "squares"),
-            "classes": ["person"],
-            "max_frames": None,
-        },
-        "method": method,
-        "settings": {**vars(methods.Settings()), **changes.pop("settings", {})},
-        "recorded": changes.pop("recorded", {"recorded_teacher": "a teacher"}),
-        "summary": summary,
-        "flicker": {"prediction": 0.125, "teacher": 0.25},
-        "machine": {"cpu": "a CPU", "cores": 2, "gpus": []},
-        "versions": {"tensorflow": "2"},
-        "jobs": 1,
-    }
-    return {**values, **changes}
+# The tables
 
 
 def write_result(results, name, method, **changes):
@@ -188,188 +151,11 @@ def write_result(results, name, method, **changes):
     return path
 
 
-def tables(text):
-    """Title → row's name → column → cell."""
-    found = {}
-    for title, table in re.findall(r"\*\*(.*?)\*\*\n\n((?:\|.*\n?)+)", text):
-        head, _, *lines = [
-            [cell.strip() for cell in line.strip().strip("|").split("|")]
-            for line in table.strip().splitlines()
-        ]
-        assert all(len(line) == len(head) for line in lines)
-        found[title] = {line[0]: dict(zip(head[1:], line[1:], strict=True)) for line in lines}
-    return found
-
-
-def table_named(text, part):
-    (found,) = [rows for title, rows in tables(text).items() if part in title]
-    return found
-
-
-@pytest.fixture
-def report():
-    """Three streams in two categories; one lacks a method."""
-    return table2_report.report(
-        [
-            made_result("a", "jitnet_0.8", 0.9, category="fixed"),
-            made_result("b", "jitnet_0.8", 0.6, category="fixed"),
-            made_result("c", "jitnet_0.8", 0.3, category="traffic"),
-            made_result("a", "flow_slow", 0.8, category="fixed"),
-            made_result("b", "flow_slow", 0.7, category="fixed"),
-            made_result(
-                "c",
-                "never_adapted",
-                0.05,
-                category="traffic",
-                summary={"teacher_frames": 0, "teacher_fraction": 0.0, "updates": 0},
-            ),
-        ]
-    )
-
-
-def test_averages_are_means_over_streams(report):
-    rows = table_named(report, "all frames")
-    assert list(rows) == [
-        "overall",
-        "fixed",
-        "traffic",
-        "a (person)",
-        "b (person)",
-        "c (person)",
-        "*the paper, overall*",
-    ]
-    # In the table's order, and only methods that have results.
-    assert list(rows["overall"]) == ["Never adapted", "Flow slow", "JITNet 0.8"]
-    column = {name: row["JITNet 0.8"] for name, row in rows.items()}
-    assert column["overall"] == "60.0 (20.0)"
-    assert column["fixed"] == "75.0 (20.0)"
-    assert column["traffic"] == column["c (person)"] == "30.0 (20.0)"
-    assert column["*the paper, overall*"] == "78.6 (4.7)"
-    assert rows["fixed"]["Flow slow"] == "75.0 (20.0)"
-    updates = table_named(report, "Updates")
-    assert {row["JITNet 0.8"] for row in updates.values()} == {"3"}
-    assert updates["fixed"]["Flow slow"] == "0"
-
-
-def test_what_is_missing_is_a_dash(report):
-    rows = table_named(report, "all frames")
-    for name in ("overall", "traffic", "c (person)"):
-        assert rows[name]["Flow slow"] == "–"  # no mean over a part of the streams
-    assert rows["a (person)"]["Never adapted"] == "–"
-    assert rows["c (person)"]["Never adapted"] == "5.0"  # without a teacher there is no fraction
-    assert rows["*the paper, overall*"]["Never adapted"] == "–"
-    assert table_named(report, "Flicker")["c (person)"]["Flow slow"] == "–"
-
-
-def test_frames_that_the_teacher_did_not_see(report):
-    rows = table_named(report, "did not see")
-    assert rows["fixed"] == {"Never adapted": "–", "Flow slow": "65.0", "JITNet 0.8": "65.0"}
-    assert "*the paper, overall*" not in rows
-
-
-def test_speedups(report):
-    rows = table_named(report, "Speedup")
-    jitnet = list(rows["JITNet 0.8"].values())
-    # Here: .5 s for the teacher, 1.3 s for ten frames and three updates, .2 s for an update.
-    assert jitnet == [
-        "2.50×",
-        f"{10 * 0.5 / (8 * 0.1 + 2 * 0.5 + 3 * 0.2):.2f}×",
-        f"{10 * 300 / (8 * 7 + 2 * 300 + 3 * 30):.2f}×",
-        f"{10 * 1390 / (8 * 15.2 + 2 * 1390 + 3 * 42):.2f}×",
-        "13.5×",  # the paper's own
-        "–",
-    ]
-    # .8 s for eight frames; the paper states no cost of flow alone.
-    assert list(rows["Flow slow"].values()) == [
-        "2.50×",
-        f"{10 * 0.5 / (0.8 + 2 * 0.5):.2f}×",
-        "–",
-        "–",
-        "2.2×",
-        "–",
-    ]
-
-
-def test_the_oracle_has_no_speedup():
-    """Its training and its labels are not in the run."""
-    text = table2_report.report([made_result("a", "oracle")])
-    assert list(table_named(text, "Speedup")["Offline oracle"].values()) == ["–"] * 6
-
-
-def test_the_paper_in_its_own_terms():
-    """Without training and teacher frames a student saves what one inference does."""
-    never = {"teacher_frames": 0, "teacher_fraction": 0.0, "updates": 0}
-    text = table2_report.report([made_result("a", "never_adapted", summary=never)])
-    row = list(table_named(text, "Speedup")["Never adapted"].values())
-    assert row[2:] == [f"{300 / 7:.2f}×", f"{1390 / 15.2:.2f}×", "–", "–"]
-
-
-def test_milliseconds(report):
-    rows = table_named(report, "Milliseconds")
-    assert list(rows["JITNet 0.8"].values())[:3] == ["500.0", "100.0", "200.0"]
-    assert list(rows["Flow slow"].values())[:3] == ["500.0", "100.0", "–"]
-    by_frame = {name: cell for name, cell in rows["JITNet 0.8"].items() if "by frame" in name}
-    assert by_frame == {
-        "infer, by frame": "130.0",
-        "update, by frame": "60.0",
-        "flow, by frame": "–",
-        "warp, by frame": "–",
-    }
-
-
-def test_flicker(report):
-    rows = table_named(report, "Flicker")
-    assert rows["a (person)"] == {
-        "Teacher": "25.0",
-        "Never adapted": "–",
-        "Flow slow": "12.5",
-        "JITNet 0.8": "12.5",
-    }
-
-
-def test_what_is_unknown_is_a_dash():
-    unknown = {"speedup": None, "teacher_seconds_per_frame": None}
-    text = table2_report.report(
-        [
-            made_result("a", "jitnet_0.8", None, summary=unknown),
-            made_result("b", "jitnet_0.8", flicker={"prediction": None, "teacher": None}),
-        ]
-    )
-    assert table_named(text, "all frames")["overall"]["JITNet 0.8"] == "–"
-    assert list(table_named(text, "Speedup")["JITNet 0.8"].values())[:2] == ["–", "–"]
-    assert table_named(text, "Flicker")["b (person)"] == {"Teacher": "–", "JITNet 0.8": "–"}
-    assert list(table_named(text, "all frames")) == [  # one category is the same as all
-        "overall",
-        "a (person)",
-        "b (person)",
-        "*the paper, overall*",
-    ]
-
-
-def test_origin(report):
-    rows = table_named(report, "Made with")
-    values = {name: next(iter(row.values())) for name, row in rows.items()}
-    assert values["recorded teacher"] == "a teacher"
-    assert "a CPU" in values["machine"]
-    assert values["versions"] == "tensorflow 2"
-    assert (values["init"], values["seed"], values["flow"]) == ("pretrained", "0", "dis")
-    assert "oracle_steps" not in values  # no oracle is among the results
-
-
-def test_settings_that_differ_are_refused():
-    made = [made_result(n, "oracle", settings={"oracle_steps": int(n)}) for n in ("7", "900")]
-    with pytest.raises(UserError, match="results of oracle were made with different oracle_steps"):
-        table2_report.report(made)
-    # Those that do not bear on a method may differ.
-    made = [made_result(n, "flow_slow", settings={"oracle_steps": int(n)}) for n in ("7", "900")]
-    assert "oracle_steps" not in table2_report.report(made)
-
-
 def test_print_makes_tables_of_results_alone(tmp_path, capsys):
     write_result(tmp_path, "a", "jitnet_0.8", iou=0.75)
     before = files(tmp_path)
     assert run_command(table2, f"--print={tmp_path}") == 0
-    rows = table_named(capsys.readouterr().out, "all frames")
+    rows = markdown_table(capsys.readouterr().out, "all frames").cells
     assert rows["a (person)"]["JITNet 0.8"] == "75.0 (20.0)"
     assert files(tmp_path) == before
 
@@ -482,7 +268,7 @@ def test_interrupted_and_completed(finished):
     text = (results / "table2.md").read_text()
     assert text.strip() in output
     assert output.endswith(f"{results}/table2.md: the tables above\n")
-    row = table_named(text, "all frames")["long (person)"]
+    row = markdown_table(text, "all frames").cells["long (person)"]
     assert row["Flow slow"] == "100.0 (12.5)"  # the square stands still
     assert float(row["JITNet 0.8"].partition(" ")[0]) > 50
 

@@ -1,4 +1,4 @@
-"""experiments.reports.costs: the paper's saturated rows, and what a run's summary says of its parts."""
+"""experiments.reports.costs: the paper's saturated rows, and the costs of a run's parts."""
 
 import pytest
 from hypothesis import given
@@ -57,29 +57,50 @@ def summary(**changes):
         "teacher_frames": 10,
         "updates": 30,
         "teacher_seconds_per_frame": 0.5,
-        "seconds": {"infer": 2.6, "update": 1.5, "labels": 9.0, "decode": 9.0},
+        "teacher_mode": "sync",
+        "seconds": {"infer": 1.8, "trial": 0.2, "update": 1.5, "labels": 9.0, "decode": 9.0},
         **changes,
     }
 
 
-def test_measured_student_infers_on_every_frame_and_after_every_update():
-    found = costs.measured(summary(), ("infer",))
-    assert found == Costs(0.5, pytest.approx(2.6 / 130), pytest.approx(1.5 / 30))
+@pytest.mark.parametrize(
+    ("changes", "calls"),
+    [
+        ({}, 90),  # a student tries teacher frames, and infers all others
+        ({"teacher_mode": "async"}, 100),
+        ({"seconds": {"infer": 1.8, "update": 1.5}}, 100),  # OSVOS
+        ({"teacher_frames": 0, "updates": 0, "seconds": {"infer": 1.8}}, 100),  # frozen
+        # Results of older versions: the forward passes of all attempts, unless asynchronous.
+        ({"seconds": {"infer": 1.8, "score": 0.1, "update": 1.5}}, 130),
+        ({"seconds": {"infer": 1.8, "score": 0.1, "update": 1.5, "rehearse": 0.2}}, 100),
+    ],
+)
+def test_frames_that_a_student_infers(changes, calls):
+    made = summary(**changes)
+    assert costs.calls(made, "infer") == calls
+    found = costs.measured(made, ("infer",))
+    assert found.teacher == 0.5
+    assert found.infer == pytest.approx(1.8 / calls)
+    if made["updates"]:
+        assert found.update == pytest.approx(1.5 / 30)
 
 
-def test_measured_flow_is_on_frames_without_the_teacher():
+def test_flow_is_estimated_on_frames_without_a_teacher():
     seconds = {"flow": 1.8, "warp": 0.9, "teacher": 9.0}
     found = costs.measured(summary(updates=0, seconds=seconds), ("flow", "warp"))
     assert found == Costs(0.5, pytest.approx(2.7 / 90), 0)
 
 
-def test_measured_of_what_never_ran():
-    """A stream of teacher frames alone, and a student that needed no update."""
+def test_stages_that_never_ran_cost_nothing():
+    """A stream of teacher frames alone."""
     found = costs.measured(summary(teacher_frames=100, updates=0, seconds={}), ("flow", "warp"))
     assert found == Costs(0.5, 0, 0)
-    found = costs.measured(summary(updates=0, seconds={"infer": 2.0}), ("infer",))
-    assert found == Costs(0.5, pytest.approx(0.02), 0)
 
 
-def test_measured_is_unknown_where_the_teachers_time_is():
+def test_costs_are_unknown_if_the_teachers_time_is():
     assert costs.measured(summary(teacher_seconds_per_frame=None), ("infer",)) is None
+
+
+@pytest.mark.parametrize("stage", costs.STAGES)
+def test_every_stage_has_a_count(stage):
+    assert 0 < costs.calls(summary(), stage) <= 100
