@@ -22,8 +22,8 @@ import statistics
 from absl import flags
 
 from experiments import methods
-from experiments.protocol import jobs
 from experiments.reports import command, figures, markdown
+from experiments.reports.results import Results
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RANDOM
@@ -122,12 +122,11 @@ def found(study, results, names=None):
     """
     table = {label: {} for label in study.variants}
     for seed in SEEDS:
+        place = folder(results, study, seed)
+        of_seed = Results.load(place, names, study.variants.values(), required=False)
         for label, method in study.variants.items():
-            for path in sorted(folder(results, study, seed).glob(f"*/{method}/{jobs.RESULT}")):
-                result = jobs.load(path)
-                name = result["stream"]["name"]
-                if names is None or name in names:
-                    table[label].setdefault(name, []).append(result)
+            for result in of_seed.of(method):
+                table[label].setdefault(result["stream"]["name"], []).append(result)
     return table
 
 
@@ -135,7 +134,7 @@ def means(table, key="mean_iou"):
     """Means over a study's streams of means over seeds, by label; None unless all have one."""
     names = _names(table)
     return {
-        label: statistics.fmean(statistics.fmean(_values(by_stream[n], key)) for n in names)
+        label: statistics.fmean(statistics.fmean(_of_summary(by_stream[n], key)) for n in names)
         if names and names == sorted(by_stream)
         else None
         for label, by_stream in table.items()
@@ -146,8 +145,8 @@ def _names(table):
     return sorted({name for by_stream in table.values() for name in by_stream})
 
 
-def _values(results, key):
-    """A value of each result's summary, in % where it is a part of 1."""
+def _of_summary(results, key):
+    """Returns a value of each result's summary; parts of 1 in %."""
     factor = 1 if key == "updates" else 100
     return [factor * (r["summary"][key] or 0.0) for r in results]
 
@@ -179,17 +178,17 @@ def report(study, table):
         title = f"{label} (default)" if label == study.default else label
         mean = mean_iou[label]
         if mean is None:
-            lines.append([title, *["–"] * (len(head) - 1)])
+            lines.append([title, *[markdown.UNKNOWN] * (len(head) - 1)])
             continue
         no_difference = label == study.default or base is None
         lines.append(
             [
                 title,
-                f"{mean:.1f}",
-                "–" if no_difference else f"{mean - base:+.1f}",
-                *(_spread(_values(by_stream[name], "mean_iou")) for name in names),
-                f"{teacher[label]:.1f}",
-                f"{updates[label]:.0f}",
+                markdown.number(mean),
+                markdown.UNKNOWN if no_difference else f"{mean - base:+.1f}",
+                *(_spread(_of_summary(by_stream[name], "mean_iou")) for name in names),
+                markdown.number(teacher[label]),
+                markdown.number(updates[label], 0),
                 f"{len({r['settings']['seed'] for r in results})}",
             ]
         )
@@ -198,7 +197,7 @@ def report(study, table):
         f"{shown[names[0]]['settings']['init']}. "
         f"Frames: {'; '.join(_size(shown[name]) for name in names)}."
     )
-    return f"**{study.title}**\n\n{markdown.table(head, lines)}\n\n{note}"
+    return markdown.sections([(study.title, markdown.table(head, lines), note)])
 
 
 def _size(result):
@@ -227,7 +226,7 @@ def draw(study, table):
     for axis, key in ((above, "mean_iou"), (below, "teacher_fraction")):
         for name, color in zip(names, itertools.cycle(figures.COLORS), strict=False):
             there = [i for i, label in enumerate(labels) if name in table[label]]
-            seeds = [_values(table[labels[i]][name], key) for i in there]
+            seeds = [_of_summary(table[labels[i]][name], key) for i in there]
             middle = [statistics.fmean(values) for values in seeds]
             axis.plot(there, middle, "o-", ms=4, color=color, label=name)
             axis.fill_between(

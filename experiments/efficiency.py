@@ -9,13 +9,12 @@ by default what that of the recordings took. Interrupted, the same command goes 
 """
 
 import dataclasses
-import statistics
 
 from absl import flags
 
 from experiments import methods
-from experiments.protocol import jobs, provenance
 from experiments.reports import command, costs, figures, markdown
+from experiments.reports.results import Results
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 
@@ -75,7 +74,7 @@ def point(results, teacher_ms=None):
                 speedup,
             )
         )
-    return Point(*map(statistics.fmean, zip(*values, strict=True)))
+    return Point(*map(markdown.mean, zip(*values, strict=True)))
 
 
 def _teacher_seconds(summary, teacher_ms):
@@ -86,50 +85,44 @@ def _teacher_seconds(summary, teacher_ms):
 
 
 def curves(results, teacher_ms=None):
-    """Curve → label → Point, of the methods that have a result on every stream.
+    """Curve → label → Point, of the methods of `results.Results` with a result on every stream.
 
     Raises:
-      UserError: none has.
+      UserError: there is no such method.
     """
-    names = {r["stream"]["name"] for r in results}
-    by_method = {}
-    for r in results:
-        by_method.setdefault(r["method"], []).append(r)
-    found = {
-        title: {
-            label: point(by_method[method], teacher_ms)
-            for label, method in points.items()
-            if len(by_method.get(method, ())) == len(names)
-        }
-        for title, points in CURVES.items()
-    }
-    found = {title: points for title, points in found.items() if points}
+    found = {}
+    for title, points in CURVES.items():
+        of_methods = {label: results.over(results.streams, m) for label, m in points.items()}
+        known = {label: point(r, teacher_ms) for label, r in of_methods.items() if r}
+        if known:
+            found[title] = known
     if not found:
         raise UserError("no method there has a result on every stream: the same command makes them")
     return found
 
 
 def report(results, teacher_ms=None):
-    """The table of `curves` as Markdown text."""
+    """Returns the table of `curves` as Markdown text."""
     head = ["", "mean IoU", "teacher frames, %", "updates", "ms a frame", "speedup"]
     lines = [
         [
             f"{title}: {label}" if label else title,
-            *(f"{value:.1f}" for value in (p.mean_iou, p.teacher)),
-            f"{p.updates:.0f}",
-            f"{p.ms:.1f}",
-            f"{p.speedup:.1f}×",
+            markdown.number(p.mean_iou),
+            markdown.number(p.teacher),
+            markdown.number(p.updates, 0),
+            markdown.number(p.ms),
+            markdown.times(p.speedup),
         ]
         for title, points in curves(results, teacher_ms).items()
         for label, p in points.items()
     ]
-    teacher = statistics.fmean(_teacher_seconds(r["summary"], teacher_ms) for r in results)
-    streams = ", ".join(sorted({r["stream"]["name"] for r in results}))
-    made = "; ".join(sorted({provenance.in_words(r["machine"]) for r in results}))
-    return (
-        f"{markdown.table(head, lines)}\n\n{NOTE.format(teacher=1000 * teacher)}\n\n"
-        f"Streams: {streams}. {made}."
-    )
+    teacher = 1000 * markdown.mean(_teacher_seconds(r["summary"], teacher_ms) for r in results)
+    paragraphs = [
+        markdown.table(head, lines),
+        NOTE.format(teacher=teacher),
+        f"Streams: {', '.join(sorted(results.streams))}. {results.machines()}.",
+    ]
+    return "\n\n".join(paragraphs)
 
 
 def draw(found):
@@ -183,12 +176,11 @@ def main():
     """See the module."""
     command.check_plot()
     if FLAGS.print:
-        found = jobs.load_all(FLAGS.print)
+        found = Results.load(FLAGS.print)
     else:
         names, chosen = methods.select(FLAGS.only, command.listed_streams(), METHODS)
         command.make_results(chosen, names, command.settings(), FLAGS.results)
-        streams = {stream.name for stream in chosen}
-        found = [r for r in jobs.load_all(FLAGS.results) if r["stream"]["name"] in streams]
+        found = Results.load(FLAGS.results, {stream.name for stream in chosen})
     text = report(found, FLAGS.teacher_ms)
     command.show(text, lambda: draw(curves(found, FLAGS.teacher_ms)), NAME)
 

@@ -115,6 +115,10 @@ class Results:
             lines.append([title, *(missing if f is None else cell(f) for f in found)])
         return lines
 
+    def machines(self):
+        """Returns the machines of all results as one line."""
+        return "; ".join(sorted({provenance.in_words(r["machine"]) for r in self}))
+
     def origin(self, further=lambda result: {}):
         """Returns how the results were made as a Markdown table: teacher, machine, settings.
 

@@ -12,6 +12,7 @@ from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.runs import run
+from tests.builders import made_result, markdown_table
 from tests.commands import refusal, run_command
 from tests.materials import write_square_stream
 
@@ -100,15 +101,14 @@ def test_studies_share_results_of_the_same_start():
 
 
 def result(stream, method, iou, *, seed=0, teacher=0.1, updates=40):
-    return {
-        "stream": {"name": stream, "classes": ["person"], "max_frames": None},
-        "method": method,
-        "settings": dataclasses.asdict(ablations.settings(SMALL, seed, "pretrained")),
-        "frames": 90,
-        "recorded": {"frame_size": [48, 64]},
-        "summary": {"mean_iou": iou, "teacher_fraction": teacher, "updates": updates},
-        **{name: {} for name in ("flicker", "machine", "versions")},
-    }
+    return made_result(
+        stream,
+        method,
+        iou,
+        frames=90,
+        settings=dataclasses.asdict(ablations.settings(SMALL, seed, "pretrained")),
+        summary={"teacher_fraction": teacher, "updates": updates},
+    )
 
 
 def write(results, made):
@@ -143,12 +143,7 @@ def complete():
 
 def rows(text):
     """Label → column → cell."""
-    head, _, *lines = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in text.splitlines()
-        if line.startswith("|")
-    ]
-    return {line[0]: dict(zip(head[1:], line[1:], strict=True)) for line in lines}
+    return markdown_table(text).cells
 
 
 def test_report():

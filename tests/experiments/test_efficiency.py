@@ -7,8 +7,10 @@ import pytest
 from experiments import efficiency, methods
 from experiments.efficiency import Point
 from experiments.protocol import jobs, streams
+from experiments.reports.results import Results
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig
+from tests.builders import made_result, markdown_table
 from tests.commands import refusal, run_command
 from tests.materials import write_square_stream
 
@@ -16,28 +18,8 @@ STUDENT = "accuracy_threshold=0.8"
 FLOW = "flow_fast"
 
 
-def result(stream="a", method=STUDENT, iou=0.5, **changes):
-    """Ten frames, two of the teacher's; inference takes .1 s, an update .2 s, the teacher .5 s."""
-    is_flow = method.startswith("flow")
-    summary = {
-        "frames": 10,
-        "teacher_frames": 2,
-        "teacher_fraction": 0.2,
-        "updates": 0 if is_flow else 3,
-        "mean_iou": iou,
-        "teacher_seconds_per_frame": 0.5,
-        # Of a student on ten frames and after three updates; flow on eight frames.
-        "seconds": {"flow": 0.7, "warp": 0.1} if is_flow else {"infer": 1.3, "update": 0.6},
-        **changes,
-    }
-    return {
-        "stream": {"name": stream, "classes": ["person"], "max_frames": None},
-        "method": method,
-        "settings": vars(methods.Settings()),
-        "summary": summary,
-        "machine": {"cpu": "a CPU", "cores": 2, "gpus": []},
-        **{name: {} for name in ("flicker", "recorded", "versions")},
-    }
+def result(stream="a", method=STUDENT, iou=0.5, **summary):
+    return made_result(stream, method, iou, summary=summary)
 
 
 def never_adapted(stream="a"):
@@ -131,34 +113,38 @@ def test_methods_are_what_their_labels_say(monkeypatch):
 
 def test_methods_that_lack_a_stream_are_left_out():
     found = efficiency.curves(
-        [result("a"), result("b"), result("a", FLOW), never_adapted("a"), never_adapted("b")]
+        Results(
+            [result("a"), result("b"), result("a", FLOW), never_adapted("a"), never_adapted("b")]
+        )
     )
     assert list(found) == ["JITNet, by threshold", "never adapted"]
     assert list(found["JITNet, by threshold"]) == ["0.8"]
     with pytest.raises(UserError, match="no method there has a result on every stream"):
-        efficiency.curves([result("a"), result("b", FLOW)])
+        efficiency.curves(Results([result("a"), result("b", FLOW)]))
 
 
 def test_points_stand_in_the_order_of_thresholds():
     made = [result(method=f"accuracy_threshold={t}") for t in (0.95, 0.5, 0.85)]
-    [points] = efficiency.curves(made).values()
+    [points] = efficiency.curves(Results(made)).values()
     assert list(points) == ["0.5", "0.85", "0.95"]
 
 
 def everything():
-    return [result(), result(method="accuracy_threshold=0.9", iou=0.7), never_adapted()]
+    return Results([result(), result(method="accuracy_threshold=0.9", iou=0.7), never_adapted()])
 
 
 def test_report():
     text = efficiency.report(everything())
-    assert text.splitlines()[2:5] == [
-        "| JITNet, by threshold: 0.8 | 50.0 | 20.0 | 3 | 240.0 | 2.1× |",
-        "| JITNet, by threshold: 0.9 | 70.0 | 20.0 | 3 | 240.0 | 2.1× |",
-        "| never adapted | 20.0 | 0.0 | 0 | 100.0 | 5.0× |",
+    table = markdown_table(text)
+    assert table.head[1:] == ["mean IoU", "teacher frames, %", "updates", "ms a frame", "speedup"]
+    assert table.rows == [
+        ["JITNet, by threshold: 0.8", "50.0", "20.0", "3", "240.0", "2.1×"],
+        ["JITNet, by threshold: 0.9", "70.0", "20.0", "3", "240.0", "2.1×"],
+        ["never adapted", "20.0", "0.0", "0", "100.0", "5.0×"],
     ]
-    assert "and 500 ms for" in text
+    assert "500 ms" in text
     assert text.endswith("Streams: a. 2 cores of a CPU, no GPU.")
-    assert "and 200 ms for" in efficiency.report(everything(), 200)
+    assert "200 ms" in efficiency.report(everything(), 200)
 
 
 def test_plot():
@@ -182,7 +168,7 @@ def test_plot():
 
 
 def test_every_curve_is_in_the_plot():
-    found = efficiency.curves([result(method=method) for method in efficiency.METHODS])
+    found = efficiency.curves(Results([result(method=method) for method in efficiency.METHODS]))
     assert list(found) == list(efficiency.CURVES)
     axis = efficiency.draw(found).axes[0]
     assert len({line.get_color() for line in axis.lines}) == len(efficiency.CURVES)
@@ -246,7 +232,7 @@ def test_only_what_is_chosen_runs_and_is_shown(listed, tmp_path, monkeypatch, ca
     settings = methods.Settings(oracle_steps=9)
     assert asked == [("b", method, settings) for method in (STUDENT, FLOW)]
     text = (results / "efficiency.md").read_text()
-    assert text == efficiency.report([result("b"), result("b", FLOW)]) + "\n"
+    assert text == efficiency.report(Results([result("b"), result("b", FLOW)])) + "\n"
     assert capsys.readouterr().out.startswith(text)
     assert (results / "efficiency.png").exists()
     asked.clear()
