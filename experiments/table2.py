@@ -31,9 +31,6 @@ def define_flags():
         "in the run. Default: the recordings, with the time that they hold.",
     )
     flags.DEFINE_string("init", d.init, "Initial weights of JITNet; see jitnet_tf.distill.")
-    flags.DEFINE_string(
-        "mobilenetv2_init", d.mobilenetv2_init, "Initial weights of MobileNetV2; the same."
-    )
     flags.DEFINE_integer("seed", d.seed, "Of initial weights and batches.", lower_bound=0)
     flags.DEFINE_integer("oracle_steps", d.oracle_steps, "Least steps of the oracle.", 1)
     flags.DEFINE_integer(

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.methods import first_annotation, flow, oracle
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import MOBILENETV2, PRETRAINED, RANDOM, RunConfig, StudentConfig
+from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.distillation.distiller import Distiller
 from jitnet_tf.student import initial_weights, weights
 from teacher import saved_model_folder
@@ -31,7 +31,6 @@ class Settings:
       teacher: what to run live on teacher frames, so that its time is measured as well; None: the
         stream's recording, with the time that it took when recorded.
       init: initial weights of every student; see `jitnet_tf.distill --init`.
-      mobilenetv2_init: the same of the student MobileNetV2, for which no weights are published.
       seed: of initial weights and batches.
       noise: added to every initial kernel of a variant, Gaussian, of this part of its deviation:
         how much a result owes to chance where initial weights come from a file.
@@ -47,8 +46,7 @@ class Settings:
     """
 
     teacher: str | None = None
-    init: str = PRETRAINED
-    mobilenetv2_init: str = RANDOM
+    init: str = initial_weights.PRETRAINED
     seed: int = 0
     noise: float = 0.0
     oracle_steps: int = 500
@@ -111,7 +109,7 @@ def distiller(context, **changes):
     from jitnet_tf.runs.run import make_distiller  # imports TensorFlow
 
     settings = context.settings
-    config = RunConfig(**{"init": settings.init, "seed": settings.seed, **changes})
+    config = RunConfig("", "", "", **{"init": settings.init, "seed": settings.seed, **changes})
     label_maker = dataclasses.replace(
         context.label_maker, box_weight=config.box_weight, box_dilation=config.box_dilation
     )
@@ -120,11 +118,6 @@ def distiller(context, **changes):
 
 def _jitnet(threshold):
     return lambda context: distiller(context, accuracy_threshold=threshold)
-
-
-def _mobilenetv2(context):
-    student = StudentConfig(student=MOBILENETV2)
-    return distiller(context, student=student, init=context.settings.mobilenetv2_init)
 
 
 def _fixed_stride(context):
@@ -157,7 +150,7 @@ def _oracle(context):
             student,
             frames,
             oracle_steps(settings, context.frames),
-            RunConfig().learning_rate,
+            RunConfig("", "", "").learning_rate,
             settings.seed,
             context.on_step,
         )
@@ -265,12 +258,6 @@ METHODS = {
     "jitnet_0.7": Method("JITNet 0.7", _jitnet(0.7), TAUGHT),
     "jitnet_0.8": Method("JITNet 0.8", _jitnet(0.8), TAUGHT),
     "jitnet_0.9": Method("JITNet 0.9", _jitnet(0.9), TAUGHT),
-    "mobilenetv2_0.8": Method(
-        "MobileNetV2 0.8",
-        _mobilenetv2,
-        ("teacher", "seed", "mobilenetv2_init"),
-        is_jitnet=False,
-    ),
 }
 # Of tables other than Table 2.
 OTHERS = {
@@ -309,7 +296,7 @@ def variant(name):
         if field not in changes | student:
             raise ValueError(f"{field!r} is no setting of a student")
     changes["student"] = StudentConfig(**student)
-    RunConfig(**changes)  # or it makes no sense
+    RunConfig("", "", "", **changes)  # or it makes no sense
 
     def make(context):
         made, settings = distiller(context, **changes), context.settings
@@ -356,9 +343,8 @@ def oracle_steps(settings, frames):
 def check(settings, names):
     """UserError where the methods `names` cannot run: no checkpoint in init, no weights of flow."""
     used = {setting for name in names for setting in named(name).settings}
-    for name in {"init", "mobilenetv2_init"} & used:
-        if getattr(settings, name) != RANDOM:
-            initial_weights.load(getattr(settings, name))
+    if "init" in used and settings.init != initial_weights.RANDOM:
+        initial_weights.load(settings.init)
     if settings.teacher and "teacher" in used:
         saved_model_folder(settings.teacher)
     if settings.flow == "pwcnet":

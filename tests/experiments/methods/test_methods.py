@@ -29,11 +29,7 @@ from jitnet_tf.runs import run
 
 MAKER = LabelMaker(class_groups("lvs"))
 JITNET = ("jitnet_0.7", "jitnet_0.8", "jitnet_0.9")
-ROWS = (
-    *("never_adapted", "oracle", "flow_slow", "flow_fast", "fixed_stride"),
-    *JITNET,
-    "mobilenetv2_0.8",
-)
+ROWS = ("never_adapted", "oracle", "flow_slow", "flow_fast", "fixed_stride", *JITNET)
 
 
 def streams(*names):
@@ -138,19 +134,12 @@ def test_flow(made, monkeypatch, name, preset, stride):
     assert asked == list(range(0, 33, stride))
 
 
-def test_mobilenetv2_is_the_product_with_another_student(made):
-    config, segmenter = made("mobilenetv2_0.8", init="some", mobilenetv2_init="another", seed=7)
-    student = StudentConfig(student="mobilenetv2")
-    assert config == RunConfig(init="another", seed=7, student=student)
-    assert segmenter.schedule == Schedule(accuracy_threshold=0.8)
-
-
 # Settings as a name
 
 
 def test_a_variant_without_changes_is_the_product(made):
     config, segmenter = made("defaults", init="some", seed=7)
-    assert config == RunConfig(init="some", seed=7)
+    assert config == RunConfig("", "", "", init="some", seed=7)
     assert segmenter.schedule == Schedule()
 
 
@@ -159,7 +148,7 @@ def test_a_variant_changes_what_its_name_says(made):
     config, segmenter = made(name, init="some", seed=7)
     student = StudentConfig(skip=False, width=1.0)
     changes = {"max_updates": 4, "learning_rate": 0.5, "optimizer": "adam", "init": "random"}
-    assert config == RunConfig(seed=7, student=student, **changes)
+    assert config == RunConfig("", "", "", seed=7, student=student, **changes)
     assert segmenter.schedule == Schedule(max_updates=4)
 
 
@@ -256,7 +245,7 @@ def test_noise_of_a_variant(made, monkeypatch):
 
 def test_a_real_students_state_takes_noise():
     """It has kernels and they change; get_state and set_state know each other's arrays."""
-    config = RunConfig(init="random", student=StudentConfig(width=0.25))
+    config = RunConfig("", "", "", init="random", student=StudentConfig(width=0.25))
     student = run.make_student(config, MAKER.groups, (64, 64))
     before = student.get_state()
     student.set_state(methods.perturbed(before, 0.1, 0))
@@ -276,13 +265,9 @@ def test_settings_that_bear_on_a_method():
     assert relevant(settings, "fixed_stride") == {"teacher": "t", **student, "fixed_stride": 9}
     assert relevant(settings, "flow_fast") == {"teacher": "t", "flow": "dis", "pwcnet_small": "w"}
     assert relevant(settings, "flow_slow") == {"teacher": "t", "flow": "dis", "pwcnet_dense": None}
-    noisy = dataclasses.replace(settings, noise=0.5, mobilenetv2_init="y")
+    noisy = dataclasses.replace(settings, noise=0.5)
     assert relevant(noisy, "width=1.0") == {"teacher": "t", **student, "noise": 0.5}
     assert relevant(noisy, "jitnet_0.8") == {"teacher": "t", **student}
-    assert relevant(noisy, "mobilenetv2_0.8") == {
-        **{"teacher": "t", "seed": 3},
-        "mobilenetv2_init": "y",
-    }
 
 
 @pytest.mark.parametrize(
@@ -348,13 +333,3 @@ def test_check(tmp_path):
         check(Settings(init=str(tmp_path)), ["oracle"])
     checkpoint.save(tmp_path, {"a": np.zeros(3)}, {})
     check(Settings(init=str(tmp_path)), ["oracle"])
-
-
-def test_check_of_mobilenetv2(tmp_path):
-    settings = Settings(mobilenetv2_init=str(tmp_path / "none"))
-    check(settings, ["jitnet_0.8", "oracle", "width=1.0"])  # which are no such student
-    with pytest.raises(UserError, match="none' does not exist: give a run directory"):
-        check(settings, ["jitnet_0.8", "mobilenetv2_0.8"])
-    check(Settings(init="nowhere"), ["mobilenetv2_0.8"])  # which starts from its own
-    checkpoint.save(tmp_path, {"a": np.zeros(3)}, {})
-    check(Settings(mobilenetv2_init=str(tmp_path)), ["mobilenetv2_0.8"])
