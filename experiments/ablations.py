@@ -4,13 +4,14 @@
         --results=runs/ablations
     python -m experiments.ablations --study=max_updates --print=runs/ablations
 
-A study is a list of methods as `methods.variant` reads them; 'defaults' is JITNet 0.8 as the
-product has it, and is evaluated once for all studies that share --results. Interrupted, the same
-command goes on. One seed suffices for a difference from the default of --close points or more;
-methods that are closer, and the default with them, are measured again with two more seeds.
+A study is a list of variants (`methods.jitnet.variant`). 'defaults' is JITNet 0.8 with the
+product's defaults; it is evaluated once for all studies that share --results. After an interruption
+the same command makes the missing results. One seed is enough for a difference from the default of
+--close points or more; closer variants, and the default with them, are measured with two more
+seeds.
 
-From random weights a seed is that of the weights. From weights of a file it is that of a noise of
-1 % on them, none with seed 0: how much of a difference is chance.
+For random initial weights the seed is theirs. For weights from a file it is the seed of noise of
+1 % on them (none for seed 0), which shows how much of a difference is chance.
 """
 
 import dataclasses
@@ -26,7 +27,7 @@ from experiments.reports import command, figures, markdown
 from experiments.reports.results import Results
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import RANDOM
+from jitnet_tf.student import initial_weights
 
 FLAGS = flags.FLAGS
 SEEDS = (0, 1, 2)
@@ -36,13 +37,13 @@ CLOSE = 2.0  # points of mean IoU
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """What is compared in one table and one plot.
+    """The methods of one table and one plot.
 
     Attributes:
       title: of both.
-      variants: label → method; see `methods.named`.
-      default: label of the one that the product has.
-      init: that all of it starts from, where pretrained weights fit not all; None: --init.
+      variants: {label: method}; see `methods.named`.
+      default: label of the product's default.
+      init: initial weights of all variants, if the pretrained ones do not fit all. None: --init.
     """
 
     title: str
@@ -51,23 +52,23 @@ class Study:
     init: str | None = None
 
 
-def _values(title, field, values, default, init=None):
-    """A study of the values of one field."""
+def _study(title, field, values, default, init=None):
+    """Makes a study of the values of one field."""
     names = {f"{v}": methods.DEFAULTS if v == default else f"{field}={v}" for v in values}
     return Study(title, names, f"{default}", init)
 
 
-RANDOM = RANDOM
+RANDOM = initial_weights.RANDOM
 STUDIES = {
-    "max_updates": _values(
+    "max_updates": _study(
         "Updates on a teacher frame, at most", "max_updates", (1, 2, 4, 8, 16), 8
     ),
-    "min_stride": _values("Minimum stride", "min_stride", (2, 4, 8, 16, 32), 8),
-    "max_stride": _values("Maximum stride", "max_stride", (16, 32, 64, 128), 64),
-    "learning_rate": _values(
+    "min_stride": _study("Minimum stride", "min_stride", (2, 4, 8, 16, 32), 8),
+    "max_stride": _study("Maximum stride", "max_stride", (16, 32, 64, 128), 64),
+    "learning_rate": _study(
         "Learning rate of SGD", "learning_rate", (0.001, 0.003, 0.01, 0.03, 0.1), 0.01
     ),
-    "momentum": _values("Momentum of SGD", "momentum", (0.0, 0.5, 0.9, 0.95), 0.9),
+    "momentum": _study("Momentum of SGD", "momentum", (0.0, 0.5, 0.9, 0.95), 0.9),
     "adam": Study(
         "SGD against Adam, by learning rate",
         {
@@ -79,24 +80,20 @@ STUDIES = {
         },
         "SGD .01",
     ),
-    "box_weight": _values("Loss weight inside boxes", "box_weight", (1.0, 2.0, 5.0, 10.0), 5.0),
-    "box_dilation": _values("Dilation of boxes", "box_dilation", (0.0, 0.075, 0.15, 0.3), 0.15),
+    "box_weight": _study("Loss weight inside boxes", "box_weight", (1.0, 2.0, 5.0, 10.0), 5.0),
+    "box_dilation": _study("Dilation of boxes", "box_dilation", (0.0, 0.075, 0.15, 0.3), 0.15),
     "skip": Study("Skip connections", {"on": methods.DEFAULTS, "off": "skip=False"}, "on", RANDOM),
-    "updated_layers": _values(
-        "Updated layers", "updated_layers", ("all", "decoder", "last"), "all"
-    ),
-    "width": _values("Width", "width", (0.25, 0.5, 1.0), 0.5, RANDOM),
-    "normalization": _values(
-        "Normalisation", "normalization", ("frame", "moving"), "frame", RANDOM
-    ),
-    "input_normalization": _values(
+    "updated_layers": _study("Updated layers", "updated_layers", ("all", "decoder", "last"), "all"),
+    "width": _study("Width", "width", (0.25, 0.5, 1.0), 0.5, RANDOM),
+    "normalization": _study("Normalization", "normalization", ("frame", "moving"), "frame", RANDOM),
+    "input_normalization": _study(
         "Pixels of the first layer",
         "input_normalization",
-        ("centered", "raw", "standardized"),
-        "centered",
+        ("centred", "raw", "standardised"),
+        "centred",
         RANDOM,
     ),
-    "input_scale": _values("Scale of the student's input", "input_scale", (0.25, 0.5, 1.0), 1.0),
+    "input_scale": _study("Scale of the student's input", "input_scale", (0.25, 0.5, 1.0), 1.0),
     "init": Study(
         "Initial weights", {"pretrained": methods.DEFAULTS, "random": "init=random"}, "pretrained"
     ),
@@ -104,21 +101,21 @@ STUDIES = {
 
 
 def folder(results, study, seed):
-    """Where a study's results with a seed are: with those of other studies of the same start."""
+    """Returns the folder of a study's results with a seed; studies of the same init share it."""
     return pathlib.Path(results, study.init or "init", f"seed{seed}")
 
 
 def settings(study, seed, init):
-    """The Settings of a study's results with a seed; init: of studies that name none."""
+    """Returns the settings of a study's results with a seed; init: of studies without their own."""
     init = study.init or init
-    noise = NOISE if seed and init != RANDOM else 0.0
-    return methods.Settings(init=init, seed=seed, noise=noise)
+    noise = NOISE if seed and init != initial_weights.RANDOM else 0.0
+    return {"init": init, "seed": seed, "noise": noise}
 
 
 def found(study, results, names=None):
-    """A study's results: label → stream name → list of results, one a seed.
+    """Reads a study's results: {label: {stream name: list of results, one a seed}}.
 
-    names: of the streams wanted; None: all.
+    names: of the streams. None: all.
     """
     table = {label: {} for label in study.variants}
     for seed in SEEDS:
@@ -131,7 +128,7 @@ def found(study, results, names=None):
 
 
 def means(table, key="mean_iou"):
-    """Means over a study's streams of means over seeds, by label; None unless all have one."""
+    """Returns the mean over streams of the means over seeds, by label; None if one is missing."""
     names = _names(table)
     return {
         label: statistics.fmean(statistics.fmean(_of_summary(by_stream[n], key)) for n in names)
@@ -146,15 +143,15 @@ def _names(table):
 
 
 def _of_summary(results, key):
-    """Returns a value of each result's summary; parts of 1 in %."""
+    """Returns a value of each result's summary, in % if it is a fraction."""
     factor = 1 if key == "updates" else 100
     return [factor * (r["summary"][key] or 0.0) for r in results]
 
 
 def close(study, table, points):
-    """A study's methods that differ from its default by less than so many points.
+    """Returns a study's methods that differ from its default by less than so many points.
 
-    The default is one of them; alone, it is none.
+    The default is among them, except alone.
     """
     known = {label: mean for label, mean in means(table).items() if mean is not None}
     base = known.get(study.default, math.inf)
@@ -163,10 +160,10 @@ def close(study, table, points):
 
 
 def report(study, table):
-    """A study's table as Markdown text; UserError where it has no results."""
+    """Returns a study's table as Markdown text; UserError if there are no results."""
     names = _names(table)
     if not names:
-        raise UserError("there are no results of this study there: make them first, see --help")
+        raise UserError("there are no results of this study: make them first, see --help")
     head = ["", "mean IoU", "against default", *names, "teacher frames, %", "updates", "seeds"]
     mean_iou, teacher, updates = (
         means(table, key) for key in ("mean_iou", "teacher_fraction", "updates")
@@ -201,7 +198,7 @@ def report(study, table):
 
 
 def _size(result):
-    """A stream's frames and their size in words."""
+    """Returns a stream's number and size of frames in words."""
     height, width = result["recorded"]["frame_size"]
     return f"{result['stream']['name']}: {result['frames']} of {height}×{width}"
 
@@ -213,9 +210,9 @@ def _spread(values):
 
 
 def draw(study, table):
-    """A matplotlib figure of a study: mean IoU above, teacher frames below, by variant.
+    """Draws a study as a matplotlib figure: mean IoU above, teacher frames below, by variant.
 
-    A line for each stream, with the range over seeds, and one for the mean over streams.
+    It has one line a stream, with the range over seeds, and one for the mean over streams.
     """
     from matplotlib.figure import Figure
 
@@ -250,12 +247,12 @@ def draw(study, table):
 
 def define_flags():
     """Defines this command's flags."""
-    flags.DEFINE_enum("study", None, list(STUDIES), "What to vary.", required=True)
+    flags.DEFINE_enum("study", None, list(STUDIES), "The study: what to vary.", required=True)
     command.define_flags()
     command.define_plot_flag("STUDY")
-    flags.DEFINE_string("init", methods.Settings().init, "Initial weights; see jitnet_tf.distill.")
+    methods.define_flags([methods.DEFAULTS], settings=["init"])
     flags.DEFINE_float(
-        "close", CLOSE, "Points of mean IoU below which a difference is measured with more seeds."
+        "close", CLOSE, "Points of mean IoU; smaller differences are measured with more seeds."
     )
 
 
@@ -269,7 +266,7 @@ def main():
 
 
 def evaluate(study):
-    """Makes the results that a study lacks; returns the streams' names."""
+    """Makes a study's missing results; returns the streams' names."""
     variants, chosen = methods.select(
         FLAGS.only, command.listed_streams(), tuple(study.variants.values())
     )
@@ -282,7 +279,7 @@ def evaluate(study):
 
     make(variants, SEEDS[:1])
     made = set()
-    # More seeds move the default's mean, and others may be close to it then.
+    # More seeds move the default's mean, which may bring it close to further variants.
     while not made.issuperset(
         near := close(study, found(study, FLAGS.results, names), FLAGS.close)
     ):

@@ -1,20 +1,19 @@
-"""What it costs in accuracy that frames do not wait for the teacher, and what it gives.
+"""Compares an asynchronous with a synchronous teacher: accuracy, latency and staleness.
 
     python -m experiments.asynchronous --streams=experiments/streams/short.csv --videos=VIDEOS \\
         --recordings=RECORDINGS --teacher=path/to/saved_model --output=asynchronous.json
     python -m experiments.asynchronous --print=asynchronous.json
 
-Each stream is run with the teacher asked synchronously, asynchronously, and with the student
-frozen, which asks no teacher. Frames come at the source's rate, as from a camera, but none is
-dropped: the i-th is not handed out before i / fps seconds after the first ("decode" in the file
-includes that). The teacher runs live; every frame is scored against its recording. One row after
-the other is measured, on a machine that has to be idle; the file is written after each of them,
-and has every frame's latency.
+Each stream is run with a synchronous teacher, with an asynchronous one, and with the student frozen
+and no teacher. Frames come at the source's rate, as from a camera, but none is dropped: the i-th is
+handed out i / fps seconds after the first, or later ("decode" in the file includes this wait). The
+teacher runs live; every frame is scored against its recording. Rows are measured one after the
+other, on a machine that has to be idle. The file is written after each row and holds every frame's
+latency.
 """
 
 import contextlib
 import dataclasses
-import itertools
 import sys
 import time
 
@@ -24,7 +23,6 @@ from tqdm import tqdm
 from experiments import methods
 from experiments.protocol import provenance, streams
 from experiments.reports import markdown, measurement
-from jitnet_tf import video
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import ASYNC, SYNC, RunConfig
@@ -35,20 +33,21 @@ FLAGS = flags.FLAGS
 FORMAT = "experiments.asynchronous, 1"
 FROZEN = "frozen"
 TITLES = {FROZEN: "student frozen, no teacher", SYNC: "synchronous", ASYNC: "asynchronous"}
+METHODS = ("jitnet_0.8", "never_adapted")
 
 NOTES = """\
-Latency is from taking a frame to its class map, without decoding and without the time that a frame
-waits while the one before is still being learned from. That shows in the frames behind: those
-handed out when the next was due already; in brackets, by how many seconds at most. Scoring every
-frame is part of what a frame takes, and of no latency. A lesson counts as a teacher frame, and its
-updates count, when it is complete."""
+Latency is from taking a frame to its class map. It includes neither decoding nor the time that a
+frame waits while the student still learns from an earlier one. That wait shows in the frames
+behind: those handed out when the next was already due; in brackets, the greatest delay in seconds.
+Scoring every frame takes time too, but is in no latency. A teacher frame and its updates count when
+training on it ends."""
 
 
 class Pace:
     """Hands out frames at a rate, as a camera does, but drops none.
 
     Attributes:
-      delays: of each frame handed out, in seconds after it was due.
+      delays: of each frame, in seconds after it was due.
     """
 
     def __init__(self, frames, fps, clock=time.perf_counter, sleep=time.sleep):
@@ -70,25 +69,22 @@ class Pace:
             yield frame
 
     def behind(self):
-        """How many frames were handed out when the next was due already."""
+        """Returns the number of frames handed out when the next was already due."""
         return sum(delay > 1 / self._fps for delay in self.delays)
 
 
 def define_flags():
     """Defines this command's flags."""
-    d = methods.Settings()
     flags.DEFINE_string("streams", None, "Stream list, a CSV file; see experiments.streams.")
     flags.DEFINE_string("videos", None, "Folder of the list's videos. Default: the list's.")
     flags.DEFINE_string("recordings", None, "Folder of its recordings. Default: the list's.")
     flags.DEFINE_list("only", [], "Names of streams to run. Default: all.")
-    flags.DEFINE_string("teacher", None, "SavedModel folder or zoo:NAME, to run live.")
-    flags.DEFINE_string("output", None, "JSON file to write what is measured to.")
-    flags.DEFINE_string("print", None, "Print the table in this JSON file; measure nothing.")
-    flags.DEFINE_string("init", d.init, "Initial weights of all students; see jitnet_tf.distill.")
-    flags.DEFINE_integer("seed", d.seed, "Of initial weights.", lower_bound=0)
+    methods.define_flags(METHODS)
+    flags.DEFINE_string("output", None, "JSON file to write the measurements to.")
+    flags.DEFINE_string("print", None, "Print the table of this JSON file; measures nothing.")
     flags.DEFINE_integer(
         "max_staleness",
-        RunConfig().max_staleness,
+        RunConfig.max_staleness,
         "Frames after which asynchronous labels are waited for.",
         lower_bound=1,
     )
@@ -96,7 +92,7 @@ def define_flags():
 
 @contextlib.contextmanager
 def opened_teacher(spec, mode):
-    """A live teacher as a mode asks it; None where it does not."""
+    """Opens a live teacher for a mode; None for FROZEN."""
     from teacher import open_teacher
 
     if mode == ASYNC:
@@ -107,53 +103,46 @@ def opened_teacher(spec, mode):
 
 
 def make_segmenter(mode, context, max_staleness):
-    """What segments the stream; context: a `methods.Context`."""
+    """Returns the segmenter of a mode. context: a `methods.Context`."""
     if mode == FROZEN:
-        return methods.METHODS["never_adapted"].make(context)
+        return methods.named("never_adapted").make(context)
     return methods.distiller(context, teacher_mode=mode, max_staleness=max_staleness)
 
 
 def evaluate(stream, frames, mode, settings, max_staleness):
-    """Runs a stream in a mode at the source's rate; returns its row in plain values.
+    """Runs a stream in a mode at the source's rate; returns its row as JSON values.
 
-    stream: a `streams.Stream`, checked, of so many frames. settings: `methods.Settings`. Raises
-    UserError as the product's parts do.
+    Args:
+      stream: a `streams.Stream`, checked.
+      frames: number of its frames.
+      mode: one of TITLES.
+      settings: the OnlineSettings.
+      max_staleness: as in RunConfig.
+
+    Raises:
+      UserError: as the product's parts do.
     """
     import numpy as np
 
+    from experiments.protocol.open_stream import open_stream
     from jitnet_tf.base import threads
-    from jitnet_tf.distillation import metrics
-    from jitnet_tf.distillation.stream import ScoredStream
-    from jitnet_tf.labels import LabelMaker, class_groups
-    from jitnet_tf.runs.summary import Statistics
-    from teacher.recorded import Recording
 
-    groups = class_groups("lvs")
-    label_maker = LabelMaker(groups)
-    with contextlib.ExitStack() as stack:
-        recording = stack.enter_context(Recording(stream.recording))
-        source = stack.enter_context(video.open_source(stream.video, recording.frame_size))
-        teacher = stack.enter_context(opened_teacher(settings.teacher, mode))
-        context = methods.Context(
-            settings, label_maker, teacher, recording, source.size, frames, None, None, None, stream
-        )
-        segmenter = make_segmenter(mode, context, max_staleness)
-        first = next(source)
-        # One-time costs stay out of the times.
-        if teacher:
-            teacher(first, 0)
-        segmenter.warm_up(first)
-        shown = itertools.islice(itertools.chain([first], source), frames)
-        prefetch = stack.enter_context(contextlib.closing(threads.prefetch(shown)))
-        pace = Pace(prefetch, source.fps)
-        statistics = Statistics(
-            metrics.StreamScore(groups.names, stream.classes),
+    with (
+        opened_teacher(settings.teacher, mode) as teacher,
+        open_stream(
+            stream,
+            frames,
+            lambda context: make_segmenter(mode, context, max_staleness),
+            settings,
+            teacher=teacher,
             teacher_mode=ASYNC if mode == ASYNC else SYNC,
-        )
-        latencies = []
-        paced = ScoredStream(iter(pace), segmenter, label_maker, recording)
+        ) as opened,
+        contextlib.closing(threads.prefetch(opened.frames)) as ahead,
+    ):
+        source, statistics, latencies = opened.source, opened.statistics, []
+        pace = Pace(ahead, source.fps)
         start = time.perf_counter()
-        for result in tqdm(paced, f"{stream.name}, {mode}", frames, unit="frame"):
+        for result in tqdm(opened.score(pace), f"{stream.name}, {mode}", frames, unit="frame"):
             statistics.add(result)
             latencies.append(1000 * result.latency)
         statistics.wall_seconds = time.perf_counter() - start
@@ -175,7 +164,7 @@ def evaluate(stream, frames, mode, settings, max_staleness):
 
 
 def _cells(name, row, frozen):
-    """A line of the table. frozen: the stream's row with the student alone, None without."""
+    """Returns a line of the table. frozen: the stream's row of the frozen student, or None."""
     summary, latency = row["summary"], row["latency_ms"]
     asked = row["mode"] != FROZEN
     staleness = summary.get("staleness")
@@ -198,7 +187,7 @@ def _cells(name, row, frozen):
 
 
 def render(values):
-    """What the JSON file holds, as Markdown."""
+    """Returns the JSON file's values as Markdown."""
     lines, sizes = [], []
     for name, modes in values["streams"].items():
         lines += [_cells(name, row, modes.get(FROZEN)) for row in modes.values()]
@@ -218,7 +207,7 @@ def render(values):
 
 
 def measure(chosen, settings, max_staleness, output):
-    """Runs all streams in all modes; writes the file after each. Returns what it then holds."""
+    """Runs all streams in all modes; writes the file after each. Returns its values."""
     from jitnet_tf.runs.run import versions
     from teacher.record import describe_live
 
@@ -244,7 +233,7 @@ def measure(chosen, settings, max_staleness, output):
 
 
 def select(names, listed):
-    """The streams of a list that have these names; all without any. UserError for an unknown."""
+    """Returns the streams of these names, all if there are none. UserError for an unknown name."""
     known = [stream.name for stream in listed]
     for name in names:
         if name not in known:
@@ -263,10 +252,11 @@ def main():
     for name in ("streams", "teacher"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing; --help lists the flags")
-    settings = methods.Settings(teacher=FLAGS.teacher, init=FLAGS.init, seed=FLAGS.seed)
+    values = {name: FLAGS[name].value for name in ("teacher", "init", "seed")}
     listed = streams.read_list(FLAGS.streams, FLAGS.videos, FLAGS.recordings)
     chosen = select(FLAGS.only, listed)
-    methods.check(settings, ["jitnet_0.8"])
+    methods.check(values, METHODS)
+    settings = methods.named("jitnet_0.8").take(values)
     checked = [(stream, streams.check(stream)) for stream in chosen]
     measurement.check_output(FLAGS.output)
     process.share_gpus()

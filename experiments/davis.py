@@ -5,11 +5,11 @@
     python -m experiments.davis --davis=DAVIS --recordings=RECORDINGS --results=runs/davis
     python -m experiments.davis --print=runs/davis
 
-What is scored against the annotated masks is the union of the classes that the list gives a
-sequence, streams/davis_objects.csv by default. Of the methods, `first_annotation` is the
-benchmark's own semi-supervised setting: the student learns the annotation of the first frame and
-stays as it then is; the others see no annotation. Interrupted, the same command goes on. `--print`
-makes the tables from the results alone.
+It scores the union of the classes that the list gives a sequence (by default
+streams/davis_objects.csv) against the annotated masks. The method `first_annotation` is the
+benchmark's semi-supervised setting: the student learns the annotation of the first frame and is
+then frozen. The other methods use no annotation. After an interruption the same command makes the
+missing results. `--print` makes the tables from results alone.
 """
 
 import dataclasses
@@ -26,7 +26,6 @@ from experiments.reports import command, davis
 from experiments.reports.results import Results
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.labels import class_groups
 from teacher.recorded import Recording
 
 FLAGS = flags.FLAGS
@@ -36,19 +35,18 @@ METHODS = davis.METHODS
 
 
 def evaluate(stream, frames, method, settings, masks, on_step):
-    """`evaluation.evaluate`, keeping all predictions, with J and F added to its result."""
+    """Calls `evaluation.evaluate`, keeps all predictions, and adds J and F to its result."""
     result = evaluation.evaluate(stream, frames, method, settings, masks, on_step, kept_distance=1)
     return {**result, "davis": score(stream, frames, masks)}
 
 
 def score(stream, frames, masks):
-    """J and F of kept predictions, on every frame and summed up, as values for JSON.
+    """Returns J and F of kept predictions, of every frame and as statistics, as JSON values.
 
-    stream: a `streams.Stream`, whose classes make up the foreground. frames: how many there are.
-    masks: a folder of class-id PNGs of all of them.
+    stream: a `streams.Stream`; its classes are the foreground. frames: their number. masks: folder
+    of class-id PNGs of all frames.
     """
-    names = class_groups("lvs").names
-    foreground = [names.index(name) for name in stream.classes]
+    foreground = [streams.GROUPS.names.index(name) for name in stream.classes]
     values = {"J": [], "F": []}
     for index in range(frames):
         class_ids = cv2.imread(str(masks / f"{index:06d}.png"), cv2.IMREAD_UNCHANGED)
@@ -66,16 +64,16 @@ def score(stream, frames, masks):
 
 
 def check(stream):
-    """Finds out whether a stream can be scored.
+    """Checks that a stream can be scored.
 
     Raises:
-      UserError: as `streams.check` does; or a frame is not annotated, or the first has no object.
+      UserError: as `streams.check` does; or an annotation is missing, or the first has no object.
     """
     frames = streams.check(stream)
     if frames < 3:
         raise UserError(
-            f"stream {stream.name}: the benchmark leaves out the first frame and the last, and "
-            f"there are only {frames}"
+            f"stream {stream.name}: it has {frames} frames, and the benchmark leaves out the first "
+            "and the last: take it out of the list"
         )
     with Recording(stream.recording) as recording:
         for index in range(frames):
@@ -83,25 +81,17 @@ def check(stream):
             if index == 0 and not mask.any():
                 raise UserError(
                     f"the annotation {first_annotation.path(stream.video, 0)} has no object: "
-                    "such a sequence cannot be learned from; take it out of the list"
+                    "take the sequence out of the list"
                 )
 
 
 def define_flags():
     """Defines this command's flags."""
-    d = methods.Settings()
     command.define_flags(str(LIST))
     flags.DEFINE_string(
         "davis", None, "DAVIS's root folder, with JPEGImages and Annotations: instead of --videos."
     )
-    flags.DEFINE_string("init", d.init, "Initial weights of all students; see jitnet_tf.distill.")
-    flags.DEFINE_integer("seed", d.seed, "Of initial weights.", lower_bound=0)
-    flags.DEFINE_integer(
-        "annotation_updates",
-        d.annotation_updates,
-        "Updates of first_annotation on the first frame.",
-        lower_bound=1,
-    )
+    methods.define_flags(METHODS)
 
 
 def main():
@@ -119,14 +109,14 @@ def main():
 
 
 def _frames_folder():
-    """The folder of --davis that holds the sequences' folders of frames."""
+    """Returns the folder in --davis with the sequences' folders of frames."""
     if not FLAGS.davis or FLAGS.videos:
-        raise UserError("--davis is to be DAVIS's root folder, and --videos is not to be given")
+        raise UserError("give DAVIS's root folder as --davis, and leave --videos out")
     for kind in (first_annotation.FRAMES, first_annotation.ANNOTATIONS):
         folder = pathlib.Path(FLAGS.davis, kind, first_annotation.RESOLUTION)
         if not folder.is_dir():
             raise UserError(
-                f"--davis={FLAGS.davis} is not DAVIS's root folder: there is no folder {folder}"
+                f"--davis={FLAGS.davis} is not DAVIS's root folder: {folder} is missing"
             )
     return str(pathlib.Path(FLAGS.davis, first_annotation.FRAMES, first_annotation.RESOLUTION))
 

@@ -3,9 +3,9 @@
     python -m experiments.efficiency --streams=clips/streams.csv --results=runs/efficiency --jobs=2
     python -m experiments.efficiency --print=runs/efficiency --teacher_ms=300 --plot=curve.png
 
-Algorithm 1 with thresholds from .5 to .95, beside a student at fixed strides, flow, and the
-offline oracle. It is the picture to choose a threshold by: --teacher_ms is what your teacher takes,
-by default what that of the recordings took. Interrupted, the same command goes on.
+It runs Algorithm 1 with thresholds from .5 to .95, a student at fixed strides, flow, and the
+offline oracle, to choose a threshold by. --teacher_ms is the time of your teacher, by default that
+of the recordings' teacher. After an interruption the same command makes the missing results.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ FLAGS = flags.FLAGS
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 STRIDES = (8, 16, 32, 64)
 NAME = "efficiency"
-# Lines of the plot: title → label of each point → method.
+# Lines of the plot: {title: {label of a point: method}}.
 CURVES = {
     "JITNet, by threshold": {f"{t:g}": f"accuracy_threshold={t}" for t in THRESHOLDS},
     "fixed stride, 0.8": {f"{s}": f"min_stride={s},max_stride={s}" for s in STRIDES},
@@ -39,7 +39,7 @@ the teacher. The oracle is trained on every fifth frame of the very stream, whic
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A method over all streams: mean IoU and teacher frames in %, updates, ms a frame, speedup."""
+    """Means over all streams: IoU and teacher frames in %, updates, ms a frame, speedup."""
 
     mean_iou: float
     teacher: float
@@ -49,12 +49,12 @@ class Point:
 
 
 def point(results, teacher_ms=None):
-    """The Point of a method's results, one a stream.
+    """Returns the Point of a method's results, one a stream.
 
-    teacher_ms: what the teacher takes; None: what is recorded.
+    teacher_ms: the teacher's time on a frame. None: the time in the results.
 
     Raises:
-      UserError: nobody knows what the teacher takes.
+      UserError: the teacher's time is unknown.
     """
     values = []
     for result in results:
@@ -80,12 +80,12 @@ def point(results, teacher_ms=None):
 def _teacher_seconds(summary, teacher_ms):
     seconds = teacher_ms / 1000 if teacher_ms else summary["teacher_seconds_per_frame"]
     if not seconds:
-        raise UserError("the recordings do not say what their teacher took: give --teacher_ms")
+        raise UserError("the recordings hold no times of their teacher: give --teacher_ms")
     return seconds
 
 
 def curves(results, teacher_ms=None):
-    """Curve → label → Point, of the methods of `results.Results` with a result on every stream.
+    """Returns {curve: {label: Point}}, of the methods of Results with a result on every stream.
 
     Raises:
       UserError: there is no such method.
@@ -97,7 +97,7 @@ def curves(results, teacher_ms=None):
         if known:
             found[title] = known
     if not found:
-        raise UserError("no method there has a result on every stream: the same command makes them")
+        raise UserError("no method has a result on every stream: run the same command again")
     return found
 
 
@@ -126,7 +126,7 @@ def report(results, teacher_ms=None):
 
 
 def draw(found):
-    """A matplotlib figure of `curves`: mean IoU against teacher frames and milliseconds."""
+    """Draws `curves` as a matplotlib figure: mean IoU against teacher frames and milliseconds."""
     from matplotlib import ticker
     from matplotlib.figure import Figure
 
@@ -136,7 +136,7 @@ def draw(found):
         (axes[0], "teacher", "teacher frames, %"),
         (axes[1], "ms", "milliseconds a frame"),
     ):
-        above = {"xytext": (-3, 4), "ha": "right"}  # so that two curves' labels stay apart
+        above = {"xytext": (-3, 4), "ha": "right"}  # keeps two curves' labels apart
         below = {"xytext": (4, -9), "ha": "left"}
         for (title, points), color in zip(found.items(), (*figures.COLORS, "0.4"), strict=False):
             side = above if title == next(iter(CURVES)) else below
@@ -163,13 +163,15 @@ def draw(found):
 
 def define_flags():
     """Defines this command's flags."""
-    d = methods.Settings()
     command.define_flags()
     command.define_plot_flag(NAME)
-    flags.DEFINE_string("init", d.init, "Initial weights; see jitnet_tf.distill.")
-    flags.DEFINE_integer("seed", d.seed, "Of initial weights and batches.", lower_bound=0)
-    flags.DEFINE_integer("oracle_steps", d.oracle_steps, "Least steps of the oracle.", 1)
-    flags.DEFINE_float("teacher_ms", None, "What the teacher takes. Default: as recorded.", 0.001)
+    methods.define_flags(METHODS)
+    flags.DEFINE_float(
+        "teacher_ms",
+        None,
+        "Milliseconds of the teacher on a frame. Default: the time in the results.",
+        lower_bound=0.001,
+    )
 
 
 def main():

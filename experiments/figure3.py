@@ -8,7 +8,7 @@ mean IoU is lowest, in the middle and highest. Teacher left, student right, as i
 
 from absl import flags
 
-from experiments.methods import METHODS
+from experiments.methods import named
 from experiments.protocol import jobs
 from experiments.reports import figures
 from jitnet_tf.base import command_line
@@ -32,9 +32,7 @@ def draw(results, folder, method):
         )
         values = ", ".join(f"{100 * scores[index]:.0f}" for index in indices)
         sides.append(f"{stream}\nIoU {values} %")
-    heads = [
-        f"{rule}: {who}" for rule in figures.RULES for who in ("teacher", METHODS[method].title)
-    ]
+    heads = [f"{rule}: {who}" for rule in figures.RULES for who in ("teacher", named(method).title)]
     return figures.grid(panels, heads, sides)
 
 

@@ -13,7 +13,7 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from experiments.methods import METHODS
+from experiments.methods import named
 from experiments.protocol import jobs
 from experiments.reports import figures
 from jitnet_tf.base import command_line
@@ -65,7 +65,7 @@ def draw(results, methods, seconds):
                 continue
             iou, updates = intervals(results[stream, method]["timeline"], seconds)
             middles = (np.arange(len(iou)) + 0.5) * seconds
-            label = METHODS[method].title
+            label = named(method).title
             above.plot(middles, 100 * iou, "o-", ms=3, lw=1.5, color=color, label=label)
             if method == methods[0]:
                 below.bar(middles, updates, 0.9 * seconds, color=color)

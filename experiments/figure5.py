@@ -9,7 +9,7 @@ highest. Of --streams, the one in the middle, by how far flow is behind the stud
 
 from absl import flags
 
-from experiments.methods import FLOW_STRIDES, METHODS
+from experiments.methods import named
 from experiments.protocol import jobs
 from experiments.protocol.evaluation import KEPT_DISTANCE
 from experiments.reports import figures
@@ -51,7 +51,7 @@ def middle_stream(results, student):
 def draw(results, folder, stream, student):
     """The figure of one stream."""
     scores = {m: figures.kept_iou(results[stream, m]) for m in (student, FLOW)}
-    means = sequences(scores[FLOW], FLOW_STRIDES[FLOW])
+    means = sequences(scores[FLOW], named(FLOW).stride)
     if not means:
         raise UserError(f"stream {stream!r} is too short for a sequence")
     firsts = [figures.choose(means, rule) for rule in figures.RULES]
@@ -66,13 +66,13 @@ def draw(results, folder, stream, student):
     heads = [
         f"{rule + ': ' if place == 0 else ''}frame {first + KEPT_DISTANCE * place}\n"
         + ", ".join(
-            f"{METHODS[m].title} {100 * scores[m][first + KEPT_DISTANCE * place]:.0f} %"
+            f"{named(m).title} {100 * scores[m][first + KEPT_DISTANCE * place]:.0f} %"
             for m in (student, FLOW)
         )
         for rule, first in zip(figures.RULES, firsts, strict=True)
         for place in range(LENGTH)
     ]
-    sides = [stream, "teacher", METHODS[student].title, METHODS[FLOW].title]
+    sides = [stream, "teacher", named(student).title, named(FLOW).title]
     return figures.grid(panels, heads, sides)
 
 

@@ -1,10 +1,10 @@
-"""Proposes a stream list, a CSV file, from videos and their recordings.
+"""Writes a stream list, a CSV file, from videos and their recordings.
 
     python -m teacher.record --video=clips/street.mp4 --teacher=path/to/saved_model \\
         --output=clips/street.recording
     python -m experiments.streams --videos=clips --output=clips/list.csv
 
-See `experiments.protocol.streams` for the columns of a list.
+`experiments.protocol.streams` describes the columns.
 """
 
 import os
@@ -15,7 +15,6 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments.protocol import streams
-from jitnet_tf import labels
 from jitnet_tf.base import command_line, files
 from jitnet_tf.base.errors import UserError
 
@@ -25,30 +24,31 @@ FLAGS = flags.FLAGS
 def define_flags():
     """Defines this command's flags."""
     flags.DEFINE_string(
-        "videos", None, "Folder of videos, or of folders of frames or chunks.", required=True
+        "videos", None, "Folder of videos, or of folders of frames or of chunks.", required=True
     )
     flags.DEFINE_string("recordings", None, "Folder of NAME.recording files. Default: --videos.")
     flags.DEFINE_string("output", None, "The list to write.", required=True)
     flags.DEFINE_integer(
-        "max_frames", streams.PAPER_FRAMES, "Frames of each to evaluate.", lower_bound=1
+        "max_frames", streams.PAPER_FRAMES, "Number of frames of each to evaluate.", lower_bound=1
     )
     flags.DEFINE_bool("overwrite", False, "Replace an existing --output.")
 
 
-def main():
-    """Proposes a list of all videos in --videos that have a recording."""
+def main(argv):
+    """Writes a list of all videos in --videos that have a recording."""
+    del argv
     recordings = FLAGS.recordings or FLAGS.videos
     if os.path.lexists(FLAGS.output) and not FLAGS.overwrite:
-        raise UserError(f"--output={FLAGS.output} exists: give --overwrite, or another name")
+        raise UserError(f"--output={FLAGS.output} exists: give --overwrite or another name")
     for folder in (FLAGS.videos, recordings):
         if not os.path.isdir(folder):
-            raise UserError(f"there is no folder {folder!r}: check --videos and --recordings")
+            raise UserError(f"the folder {folder!r} is missing: check --videos and --recordings")
     found, without = [], []
     for path in sorted(pathlib.Path(FLAGS.videos).iterdir()):
         recording = os.path.join(recordings, f"{path.stem}.recording")
         is_input = path.suffix in (".recording", ".csv") or path.name.startswith(".")
         if os.path.isfile(recording) and not is_input:
-            name = re.sub(r"[^\w .+-]", "-", path.stem)  # what a list allows
+            name = re.sub(r"[^\w .+-]", "-", path.stem)  # a valid name of a stream
             if any(name == other for other, *_ in found):
                 raise UserError(f"{FLAGS.videos!r} has two videos named {name!r}: rename one")
             found.append((name, str(path), recording))
@@ -65,7 +65,7 @@ def main():
     proposed = [stream for stream in proposed if stream.classes]
     if not proposed:
         raise UserError(
-            f"none of the recordings has one of {', '.join(labels.LVS)} on "
+            f"none of the recordings has one of {', '.join(streams.CLASSES)} on "
             f"{100 * streams.PRESENT:.0f} % of its frames: record other videos"
         )
     folder = os.path.dirname(FLAGS.output)

@@ -4,9 +4,12 @@
         --recordings=RECORDINGS --results=runs/table2
     python -m experiments.table2 --print=runs/table2
 
-Each method on each stream is a result of its own under --results, with its predictions on every
-fourth frame. Interrupted, the same command goes on with those that are missing. `--print` makes
-the tables from the results alone.
+Each method on each stream makes one result in --results, with its predictions on every fourth
+frame. After an interruption the same command makes the missing ones. `--print` makes the tables
+from results alone.
+
+--only also takes students with other settings, such as max_updates=4; one of several settings goes
+into quotes: --only='jitnet_0.8,"input_scale=0.5,init=random"'.
 """
 
 from absl import flags
@@ -22,26 +25,8 @@ TABLE = "table2.md"
 
 def define_flags():
     """Defines this command's flags."""
-    d = methods.Settings()
     command.define_flags()
-    flags.DEFINE_string(
-        "teacher",
-        d.teacher,
-        "SavedModel folder or zoo:NAME to run live on teacher frames, so that its time is measured "
-        "in the run. Default: the recordings, with the time that they hold.",
-    )
-    flags.DEFINE_string("init", d.init, "Initial weights of JITNet; see jitnet_tf.distill.")
-    flags.DEFINE_integer("seed", d.seed, "Of initial weights and batches.", lower_bound=0)
-    flags.DEFINE_integer("oracle_steps", d.oracle_steps, "Least steps of the oracle.", 1)
-    flags.DEFINE_integer(
-        "oracle_epochs", d.oracle_epochs, "Its least epochs, of 20 % of frames.", 0
-    )
-    flags.DEFINE_integer(
-        "fixed_stride", d.fixed_stride, "Stride of the row with a fixed one.", lower_bound=1
-    )
-    flags.DEFINE_enum("flow", d.flow, ["dis", "pwcnet"], "Estimator of the flow rows.")
-    flags.DEFINE_string("pwcnet_dense", None, "Converted weights of PWC-Net, for flow slow.")
-    flags.DEFINE_string("pwcnet_small", None, "Converted weights of small PWC-Net, flow fast.")
+    methods.define_flags(methods.METHODS)
 
 
 def main():
@@ -50,7 +35,7 @@ def main():
         print(table2.report(Results.load(FLAGS.print)))
         return
     listed, settings = command.listed_streams(), command.settings()
-    names, chosen = methods.select(FLAGS.only, listed)
+    names, chosen = methods.select(FLAGS.only, listed, variants=True)
     command.make_results(chosen, names, settings, FLAGS.results)
     command.show_tables(table2.report, listed, TABLE)
 

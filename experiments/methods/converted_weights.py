@@ -17,11 +17,11 @@ def load(path, variables, network, unused=()):
     Args:
       path: an .npz of the arrays of a state_dict by their names, in PyTorch's layouts.
       variables: the published name of each of the network's weights → the variable.
-      network: what it is called.
-      unused: names that the file may have beside those.
+      network: its name in messages.
+      unused: further names that the file may have.
 
     Raises:
-      UserError: the file is missing, something else, or of another network.
+      UserError: the file is missing or invalid, or of another network.
     """
     if not pathlib.Path(path).is_file():
         raise UserError(
@@ -30,7 +30,7 @@ def load(path, variables, network, unused=()):
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}
-    except Exception as error:  # numpy and zipfile raise many kinds, for one user-visible fact
+    except Exception as error:  # numpy and zipfile raise many kinds for an invalid file
         reason = " ".join(str(error).split())
         raise UserError(f"{str(path)!r} is not an .npz of weights ({reason}); {CONVERT}") from None
     for what, names in (
@@ -57,9 +57,9 @@ def load(path, variables, network, unused=()):
 
 
 def to_tensorflow(array):
-    """[out, in, h, w] → [h, w, in, out]; a bias stays.
+    """Converts [out, in, h, w] to [h, w, in, out], and leaves biases as they are.
 
-    A deconvolution has in and out swapped on both sides, and both apply it as the transpose of a
-    convolution.
+    The same holds for a deconvolution: in and out are swapped in both libraries, and both apply it
+    as the transpose of a convolution.
     """
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array

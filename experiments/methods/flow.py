@@ -1,11 +1,14 @@
-"""The flow baseline (paper §5.4): the teacher's latest label, moved along by optical flow."""
+"""The flow baseline (paper §5.4): the latest labels of the teacher, moved by optical flow."""
+
+import dataclasses
 
 import cv2
 import numpy as np
 
-from jitnet_tf.distillation.result import FrameResult, TeacherFrame
-from jitnet_tf.distillation.segmenter import Segmenter
-from jitnet_tf.distillation.stopwatch import Stopwatch
+from experiments.methods.base import Method, TeacherSettings, setting
+from jitnet_tf.distillation.distiller import FrameResult, Stopwatch
+
+DIS_FLOW, PWCNET = ESTIMATORS = ("dis", "pwcnet")
 
 
 class DIS:
@@ -20,38 +23,39 @@ class DIS:
         self._estimator = cv2.DISOpticalFlow_create(presets[preset])
 
     def __call__(self, frame, other):
-        """Float32 [H, W, 2], (dx, dy) in pixels: frame[y, x] is found at other[y + dy, x + dx].
+        """Estimates the flow from a frame to another.
 
-        frame, other: uint8 RGB [H, W, 3].
+        frame, other: uint8 RGB [H, W, 3]. Returns float32 [H, W, 2], (dx, dy) in pixels:
+        frame[y, x] ≈ other[y + dy, x + dx].
         """
         grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame, other)]
         return self._estimator.calc(*grey, None)
 
 
 def targets(flow):
-    """Where each pixel is found by a flow [H, W, 2]: float32 [H, W, 2], (x, y) in pixels."""
+    """The places that a flow [H, W, 2] points to: float32 [H, W, 2], (x, y) in pixels."""
     H, W = flow.shape[:2]
     return flow + np.dstack(np.meshgrid(np.arange(W), np.arange(H))).astype(np.float32)
 
 
 def warp(values, flow):
-    """Values of `other` as `frame` has them by the flow that an estimator finds for the two.
+    """Warps values of `other` to `frame` by the flow from `frame` to `other`.
 
-    Takes the nearest pixel, for a class id has no halves; what comes from outside the frame is 0.
+    Takes the nearest pixel, as class ids cannot be averaged; 0 from outside the frame.
     values: uint8 [H, W]; flow: float32 [H, W, 2]. Returns uint8 [H, W].
     """
     return cv2.remap(values, targets(flow), None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
 
 
-class FlowPropagation(Segmenter):
-    """Asks the teacher on every `stride`-th frame and warps its label to those between.
+class FlowPropagation:
+    """Asks the teacher on every `stride`-th frame and warps its labels to the frames between.
 
-    Labels, not features, are moved, since that is as effective (§5.4), in one step from the teacher
+    It warps labels, not features, which is as effective (§5.4), and in one step from the teacher
     frame to each later one, as Deep Feature Flow does.
 
     Args:
-      estimator: callable (frame, other) → flow; `DIS` or `pwcnet.PWCNet`.
-      teacher, label_maker: as the Distiller's.
+      estimator: callable (frame, other) → flow: `DIS` or `pwcnet.PWCNet`.
+      teacher, label_maker: see `Distiller`.
       stride: frames from one teacher frame to the next.
     """
 
@@ -66,14 +70,13 @@ class FlowPropagation(Segmenter):
     def step(self, frame):
         """Segments the next frame, uint8 RGB [H, W, 3]; a teacher frame as the teacher does."""
         watch = Stopwatch()
-        ended = None
+        labels = None
         if self.index % self._stride == 0:
             with watch("teacher"):
                 detections = self._teacher(frame, self.index)
             with watch("labels"):
-                prediction = self._label_maker.labels(detections, frame.shape[:2])
-            self._key_frame = (frame, prediction)
-            ended = TeacherFrame(self.index, frame, prediction, prediction)
+                prediction = labels = self._label_maker.labels(detections, frame.shape[:2])
+            self._key_frame = (frame, labels)
         else:
             key_frame, key_labels = self._key_frame
             with watch("flow"):
@@ -81,7 +84,79 @@ class FlowPropagation(Segmenter):
             with watch("warp"):
                 prediction = warp(key_labels, flow)
         result = FrameResult(
-            self.index, frame, prediction, self._stride, watch.seconds, teacher=ended
+            self.index, frame, prediction, self._stride, labels=labels, seconds=watch.seconds
         )
         self.index += 1
         return result
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowSettings(TeacherSettings):
+    """Settings of any flow baseline."""
+
+    flow: str = setting(DIS_FLOW, "Estimator of the flow rows.", enum_values=ESTIMATORS)
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseFlowSettings(FlowSettings):
+    """Settings of flow slow; see `pwcnet.load_weights`."""
+
+    pwcnet_dense: str | None = setting(None, "Converted weights of PWC-Net, for flow slow.")
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallFlowSettings(FlowSettings):
+    """Settings of flow fast; see `pwcnet.load_weights`."""
+
+    pwcnet_small: str | None = setting(None, "Converted weights of small PWC-Net, for flow fast.")
+
+
+class Flow(Method):
+    """FlowPropagation at a stride.
+
+    Args:
+      title: its heading.
+      stride: frames between teacher frames (§5.4).
+      dis_preset: see `DIS`.
+      pwcnet_kind: see `pwcnet.KINDS`.
+    """
+
+    stages = ("flow", "warp")
+
+    def __init__(self, title, stride, dis_preset, pwcnet_kind):
+        super().__init__(title)
+        self.settings_class = {"dense": DenseFlowSettings, "small": SmallFlowSettings}[pwcnet_kind]
+        self.stride = stride
+        self._dis_preset = dis_preset
+        self._pwcnet_kind = pwcnet_kind
+
+    def check(self, settings):
+        """See Method."""
+        super().check(settings)
+        self._estimator(settings, (64, 64))
+
+    def make(self, context):
+        """See Method."""
+        estimator = self._estimator(context.settings, context.frame_size)
+        return FlowPropagation(estimator, context.teacher, context.label_maker, self.stride)
+
+    def _estimator(self, settings, frame_size):
+        if settings.flow == DIS_FLOW:
+            return DIS(self._dis_preset)
+        from experiments.methods.pwcnet import PWCNet  # imports TensorFlow
+
+        kind = self._pwcnet_kind
+        return PWCNet(kind, getattr(settings, f"pwcnet_{kind}"), frame_size)
+
+
+class TeacherAlone(Method):
+    """The teacher on every frame, and no student."""
+
+    settings_class = TeacherSettings
+    stages = ("labels",)
+    has_speedup = False
+
+    def make(self, context):
+        """See Method."""
+        # At stride 1, no flow is estimated.
+        return FlowPropagation(None, context.teacher, context.label_maker, 1)

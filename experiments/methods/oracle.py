@@ -1,9 +1,10 @@
-"""The offline oracle (paper §5.3): a student trained on the very stream, then frozen.
+"""The offline oracle (paper §5.3): a student trained on the stream itself, then frozen.
 
-Trained and judged on the same stream, it says what the network can hold, not what it would do on
-frames that it has not seen.
+It is trained and scored on the same stream: its accuracy shows the capacity of the network, not
+how well it does on new frames.
 """
 
+import dataclasses
 import math
 import pathlib
 import shutil
@@ -12,7 +13,10 @@ import tempfile
 import cv2
 import numpy as np
 
+from experiments.methods.base import Method, StudentSettings, setting
+from experiments.methods.jitnet import FrozenStudent, distiller
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.config import RunConfig
 from jitnet_tf.distillation.distiller import DivergedError
 
 # The paper's 20 %: every fifth frame.
@@ -22,21 +26,21 @@ PREFIX = "oracle-"
 
 
 class TrainingFrames:
-    """Every fifth of a stream's first frames with its label, at random access.
+    """Every fifth frame of a stream with its labels, at random access.
 
-    The frames wait on disk, losslessly: 6,000 of them would not fit into memory. Use it as a
-    context manager.
+    The frames are kept on disk, losslessly: 6,000 of them do not fit into memory. A context
+    manager.
 
     Args:
       source: iterator of uint8 RGB [H, W, 3].
       teacher: a Recording.
       label_maker: a LabelMaker.
-      frames: how many frames of the source the stream has.
-      scratch: folder to keep them in until the end; what a killed process left there is removed.
+      frames: number of frames of the stream; the source may have more.
+      scratch: folder to keep them in; leftovers of a killed process are removed.
       on_step: called after each frame of the source.
 
     Raises:
-      UserError: no space on the disk.
+      UserError: the disk is full.
     """
 
     def __init__(self, source, teacher, label_maker, frames, scratch, on_step=lambda: None):
@@ -52,8 +56,8 @@ class TrainingFrames:
                 fast = [cv2.IMWRITE_PNG_COMPRESSION, 1]
                 if not cv2.imwrite(self._path(self.count), frame[..., ::-1], fast):
                     raise UserError(
-                        f"{self._folder.name} cannot be written: the oracle's frames need free "
-                        "space there"
+                        f"{self._folder.name} cannot be written: the oracle keeps its frames "
+                        "there, make space"
                     )
                 self.count += 1
 
@@ -66,10 +70,10 @@ class TrainingFrames:
         numbers: B of 0…count − 1.
         """
         rows = []
-        for number in map(int, numbers):  # SQLite finds nothing by numpy's integers
+        for number in map(int, numbers):  # SQLite does not find numpy's integers
             frame = cv2.imread(self._path(number))
             if frame is None:
-                raise UserError(f"{self._path(number)} is gone: the same command starts again")
+                raise UserError(f"{self._path(number)} is missing: run the same command again")
             frame = np.ascontiguousarray(frame[..., ::-1])
             detections = self._teacher(frame, number * FRAME_DISTANCE)
             make, size = self._label_maker, frame.shape[:2]
@@ -84,7 +88,7 @@ class TrainingFrames:
 
 
 def random_batches(count, steps, seed):
-    """Yields `steps` arrays of numbers below count: epochs in random order, cut into batches."""
+    """Yields `steps` batches of numbers below count: epochs in random order, cut up."""
     generator = np.random.default_rng(seed)
     waiting = np.empty(0, int)
     for _ in range(steps):
@@ -95,7 +99,7 @@ def random_batches(count, steps, seed):
 
 
 def learning_rate(step, steps, peak):
-    """`peak` for the first half of the steps, then down to 0 by a half cosine."""
+    """The rate of a step: `peak` in the first half of the steps, then a half cosine down to 0."""
     falling = max(2 * step / steps - 1, 0)
     return peak * (1 + math.cos(math.pi * falling)) / 2
 
@@ -103,9 +107,9 @@ def learning_rate(step, steps, peak):
 def train(student, frames, steps, peak, seed, on_step=lambda: None):
     """Trains a student for `steps` steps on random batches of TrainingFrames.
 
-    The loss, the optimizer and the initial weights are those of the online student; only the
-    learning rate falls, from `peak`, which an average over many batches needs to settle.
-    on_step: called after each. DivergedError where the loss is no number any more.
+    Loss, optimizer and initial weights are those of the online student. Only the learning rate
+    falls, from `peak`: an average over many batches settles no other way.
+    on_step: called after each step. Raises DivergedError if the loss becomes NaN or infinite.
     """
     for step, numbers in enumerate(random_batches(frames.count, steps, seed)):
         student.set_learning_rate(learning_rate(step, steps, peak))
@@ -115,3 +119,48 @@ def train(student, frames, steps, peak, seed, on_step=lambda: None):
                 f"the oracle diverged at step {step} (loss {loss}): try another --seed"
             )
         on_step()
+
+
+@dataclasses.dataclass(frozen=True)
+class OracleSettings(StudentSettings):
+    """Settings of the oracle: it takes as many steps as the larger of the two asks for."""
+
+    oracle_steps: int = setting(500, "Least number of the oracle's training steps.", lower_bound=1)
+    oracle_epochs: int = setting(
+        5, "Least number of its epochs; one is 20 % of the frames, once.", lower_bound=0
+    )
+
+    def steps(self, frames):
+        """The number of training steps on a stream of so many frames."""
+        epoch = frames / FRAME_DISTANCE / BATCH_SIZE
+        return max(self.oracle_steps, round(self.oracle_epochs * epoch))
+
+
+class Oracle(Method):
+    """A student trained on every fifth frame of the stream, then frozen."""
+
+    settings_class = OracleSettings
+    has_speedup = False
+    is_jitnet = True
+
+    def preparation(self, settings, frames):
+        """See Method."""
+        return frames + settings.steps(frames)
+
+    def make(self, context):
+        """See Method."""
+        student, settings = distiller(context).student, context.settings
+        with (
+            context.open_source() as source,
+            TrainingFrames(
+                source,
+                context.recording,
+                context.label_maker,
+                context.frames,
+                context.scratch,
+                context.on_step,
+            ) as frames,
+        ):
+            steps, peak = settings.steps(context.frames), RunConfig.learning_rate
+            train(student, frames, steps, peak, settings.seed, context.on_step)
+        return FrozenStudent(student)

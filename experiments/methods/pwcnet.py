@@ -28,12 +28,12 @@ LAST_LEVEL = 2  # flow is estimated down from level 6 to this one
 SLOPE = 0.1
 FLOW_SCALE = 20  # the network's flow is in units of 20 pixels of the frame
 MULTIPLE = 64  # sizes are multiples of level 6's stride
-# Published, but not a part of the network: the class defines the layer and never applies it.
+# Published, but unused: the class defines this layer and never applies it.
 UNUSED_WEIGHTS = {"deconv2.weight", "deconv2.bias"}
 
 
 class Normalize(keras.layers.Layer):
-    """RGB 0…255 → BGR 0…1 (`script_pwc.py`)."""
+    """Maps RGB 0…255 to BGR 0…1 (`script_pwc.py`)."""
 
     def call(self, image):
         """See the class."""
@@ -41,7 +41,7 @@ class Normalize(keras.layers.Layer):
 
 
 class CostVolume(keras.layers.Layer):
-    """The match of features within 4 pixels: see `pwcnet_operations.correlation_cost`."""
+    """Matches features within 4 pixels; see `pwcnet_operations.correlation_cost`."""
 
     def call(self, first, second):
         """See the class."""
@@ -49,11 +49,11 @@ class CostVolume(keras.layers.Layer):
 
 
 class Warp(keras.layers.Layer):
-    """Brings the other frame's features to where the flow says that they come from.
+    """Warps the other frame's features to this frame by the flow.
 
     [B, h, w, C] and (dx, dy) [B, h, w, 2] → [B, h, w, C]: at (y, x), features[y + dy, x + dx],
-    bilinear, and 0 where that is not inside the image: the published `warp`, which is PyTorch's
-    grid_sample and a mask of where it finds all of the four pixels, but for rounding.
+    bilinear, and 0 outside the image. This is the published `warp`: PyTorch's grid_sample, masked
+    where one of its four pixels is outside.
 
     Args:
       scale: pixels of this level per unit of the flow.
@@ -77,7 +77,7 @@ class Warp(keras.layers.Layer):
 
 
 def _inside(place, size):
-    """How much of a bilinear sample's weights, along one axis, fall on 0…size - 1."""
+    """Returns the part of a bilinear sample's weights, along one axis, inside 0…size - 1."""
     return tf.clip_by_value(tf.minimum(place + 1, size - place), 0.0, 1.0)
 
 
@@ -101,8 +101,8 @@ def build_pwcnet(kind, size):
     dense = kind == "dense"
 
     def conv(filters, name, stride=1, dilation=1):
-        """A 3×3 convolution with its activation, to be applied once or to both frames."""
-        # Where TensorFlow pads less above and left, PyTorch pads both sides.
+        """Makes a 3×3 convolution with its activation, to be applied once or to both frames."""
+        # With stride 2, TensorFlow's "same" pads less above and left; PyTorch pads both sides.
         pad = keras.layers.ZeroPadding2D(1) if stride == 2 else None
         layer = keras.layers.Conv2D(
             filters,
@@ -129,7 +129,7 @@ def build_pwcnet(kind, size):
 
     frames = [keras.Input((*size, 3), name=name) for name in ("frame", "other")]
     normalize = Normalize()
-    features = [[normalize(x)] for x in frames]  # of either frame, by level; 0 is the image
+    features = [[normalize(x)] for x in frames]  # of each frame, by level; level 0 is the image
     for level, filters in enumerate(PYRAMID, 1):
         names = ("a", "aa", "b") if dense else ("a", "b")
         if dense and level == 6:  # sic
@@ -163,11 +163,11 @@ def build_pwcnet(kind, size):
 
 
 def published_names(model):
-    """The published names of a model's weights: name in PyTorch's state_dict → variable."""
+    """Returns a model's weights by their published names: {name in state_dict: variable}."""
     names = {}
     for layer in model.layers:
         if layer.weights:
-            # With its activation, a convolution is the first part of a Sequential.
+            # PyTorch's convolutions with an activation are the first part of a Sequential.
             alone = layer.name.startswith(("predict_flow", "deconv", "upfeat", "dc_conv7"))
             prefix = layer.name if alone else f"{layer.name}.0"
             names[f"{prefix}.weight"] = layer.kernel
@@ -176,12 +176,9 @@ def published_names(model):
 
 
 def load_weights(model, path):
-    """Gives a model of `build_pwcnet` weights converted from PyTorch (see the module).
+    """Sets a model of `build_pwcnet` to weights converted from PyTorch; see the module.
 
-    path: an .npz of the arrays of a state_dict by their names, in PyTorch's layouts.
-
-    Raises:
-      UserError: the file is missing, something else, or of another network.
+    Raises UserError; see `converted_weights.load`.
     """
     converted_weights.load(path, published_names(model), model.name, UNUSED_WEIGHTS)
 
@@ -195,14 +192,14 @@ class PWCNet:
       frame_size: (H, W) in pixels.
 
     Raises:
-      UserError: no weights are given, or they cannot be used.
+      UserError: the weights are missing or unusable.
     """
 
     def __init__(self, kind, weights_path, frame_size):
         if not weights_path:
             raise UserError(
-                f"PWC-Net ({kind}) has no weights: {converted_weights.CONVERT} and give "
-                "that file, or give --flow=dis, which needs none"
+                f"PWC-Net ({kind}) has no weights: {converted_weights.CONVERT} and give that file "
+                f"as --pwcnet_{kind}, or give --flow=dis"
             )
         self.frame_size = tuple(frame_size)
         self._size = tuple(-(-side // MULTIPLE) * MULTIPLE for side in self.frame_size)
@@ -213,15 +210,15 @@ class PWCNet:
         self._estimate.get_concrete_function()
 
     def __call__(self, frame, other):
-        """The flow from a frame to another.
+        """Estimates the flow from a frame to another.
 
         frame, other: uint8 RGB [H, W, 3]. Returns float32 [H, W, 2], (dx, dy) in pixels such that
         frame[y, x] ≈ other[y + dy, x + dx].
         """
-        for image in (frame, other):  # of another size, the flow would be scaled wrongly
+        for image in (frame, other):  # another size would scale the flow wrongly
             if image.shape != (*self.frame_size, 3):
                 raise ValueError(f"a frame is {image.shape}, not {(*self.frame_size, 3)}")
-        # Resized by OpenCV and on integers, as in script_pwc.py: weights were published with that.
+        # Resized by OpenCV, as integers, as in script_pwc.py that the weights were published with.
         (height, width), (resized_height, resized_width) = self.frame_size, self._size
         frame, other = (cv2.resize(x, (resized_width, resized_height)) for x in (frame, other))
         flow = cv2.resize(self._estimate(frame, other).numpy(), (width, height))

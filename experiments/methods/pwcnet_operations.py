@@ -10,8 +10,8 @@ import tensorflow as tf
 def addons():
     """The module tensorflow_addons, or None: its last release ends with TensorFlow 2.15.
 
-    Importing it takes a while and warns that it has reached its end of life, so it is imported
-    when first needed, and quietly.
+    Its import is slow and prints that it has reached its end of life, so it happens at first use
+    and quietly.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -23,12 +23,12 @@ def addons():
 
 
 def correlation_cost(first, second, radius=4):
-    """The cost volume of PWC-Net (§3): how well each pixel's features match those near by.
+    """The cost volume of PWC-Net (§3): the match of each pixel's features with those near it.
 
     Entry (dy + radius) · (2 · radius + 1) + dx + radius is the mean over channels of
-    first[y, x] · second[y + dy, x + dx], and 0 where that is outside. By tensorflow-addons'
-    CorrelationCost where installed, but for the gradient: on a CPU, threads of its kernel add to
-    the same elements of second's unguarded, and lose some of what they add.
+    first[y, x] · second[y + dy, x + dx], 0 outside the image. Computed by tensorflow-addons'
+    CorrelationCost if installed, except for the gradient: on a CPU, its kernel's threads add to the
+    same elements of second's gradient without a lock and lose some.
 
     Args:
       first, second: float32 [B, H, W, C], height and width static.
@@ -59,7 +59,7 @@ def plain_correlation_cost(first, second, radius=4):
     height, width = first.shape[1:3]
     side = 2 * radius + 1
     padded = tf.pad(second, [[0, 0], [radius, radius], [radius, radius], [0, 0]])
-    # All horizontal displacements at once: half the time of one product for each of all (CPU).
+    # All horizontal displacements at once take half the time of one product each (CPU).
     moved = tf.stack([padded[:, :, dx : dx + width] for dx in range(side)], axis=3)
     rows = [
         tf.reduce_mean(first[:, :, :, tf.newaxis] * moved[:, dy : dy + height], axis=-1)
@@ -69,9 +69,9 @@ def plain_correlation_cost(first, second, radius=4):
 
 
 def dense_image_warp(image, flow):
-    """Samples an image where a flow points back to: bilinearly, and beyond its edge the edge.
+    """Samples an image bilinearly at the places a flow points back to; beyond its edge, the edge.
 
-    By tensorflow-addons where installed.
+    Computed by tensorflow-addons if installed.
 
     Args:
       image: float32 [B, H, W, C], at least 2 × 2.
@@ -93,7 +93,7 @@ def plain_dense_image_warp(image, flow):
     places = tf.cast(tf.stack([y, x], axis=-1), flow.dtype) - flow
     last = tf.constant([height - 2, width - 2], flow.dtype)
     low = tf.minimum(tf.maximum(0.0, tf.floor(places)), last)
-    # The order of arguments matters for the gradient where both are equal: there it is 0.
+    # Where both arguments are equal, their order sets the gradient: to 0, as in addons.
     part = tf.minimum(tf.maximum(0.0, places - low), 1.0)
     part_y, part_x = part[..., :1], part[..., 1:]
     low = tf.cast(low, tf.int32)

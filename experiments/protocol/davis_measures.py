@@ -1,8 +1,9 @@
 """Region similarity J and contour accuracy F of the DAVIS benchmark, and their statistics.
 
-By Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation"
-(CVPR 2016), and where that is silent by the published code, in which DAVIS 2016 (fperazzi/davis,
-python/lib/davis/measures) and 2017 (davisvideochallenge/davis2017-evaluation) do not differ.
+From Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation"
+(CVPR 2016). Details not in the paper are from the published code, in which DAVIS 2016
+(fperazzi/davis, python/lib/davis/measures) and 2017 (davisvideochallenge/davis2017-evaluation)
+agree.
 """
 
 import dataclasses
@@ -11,25 +12,24 @@ import math
 import cv2
 import numpy as np
 
-TOLERANCE = 0.008  # of the frame's diagonal, within which contours match
+TOLERANCE = 0.008  # distance of matching contours, as a part of the frame's diagonal
 RECALL_THRESHOLD = 0.5
 BINS = 4
-# Of a sequence's frames: neither the first, which is given to semi-supervised methods, nor the
-# last, in 2016 as in 2017.
+# The first frame is given to semi-supervised methods; the last is left out in 2016 and in 2017.
 SCORED = slice(1, -1)
 
 
 def region_similarity(annotation, prediction):
-    """J: intersection over union of two masks, boolean [H, W]; 1 where both are empty."""
+    """J: intersection over union of two masks, boolean [H, W]; 1 if both are empty."""
     union = np.count_nonzero(annotation | prediction)
     return np.count_nonzero(annotation & prediction) / union if union else 1.0
 
 
 def contour_accuracy(annotation, prediction, tolerance=TOLERANCE):
-    """F: the F-measure of two masks' contours, boolean [H, W]; 1 where neither has any.
+    """F: the F-measure of two masks' contours, boolean [H, W]; 1 if neither has one.
 
-    Of precision and recall, as shares of the pixels of either contour that are at most so far from
-    the other: a disk's dilation stands in for the matching of pixels one to one.
+    Precision and recall are the parts of either contour's pixels within the tolerance of the other
+    contour: dilation by a disk approximates the matching of single pixels.
     """
     radius = math.ceil(tolerance * math.hypot(*annotation.shape))
     wanted, found = contour(annotation), contour(prediction)
@@ -41,10 +41,10 @@ def contour_accuracy(annotation, prediction, tolerance=TOLERANCE):
 
 
 def contour(mask):
-    """A mask's contour, boolean [H, W] as the mask (the published code's seg2bmap).
+    """Returns a mask's contour, boolean [H, W] as the mask (the published code's seg2bmap).
 
-    It is half a pixel towards the origin: pixels that are not the same as the one to the right,
-    the one below and the one between these. The frame's border is no contour.
+    A pixel is on it if it differs from the one to the right, the one below or the one diagonally
+    below. The frame's border is not on it.
     """
     square = np.ones((2, 2), np.uint8)
     mask = mask.astype(np.uint8)
@@ -52,9 +52,9 @@ def contour(mask):
 
 
 def disk(radius):
-    """A disk for morphology, uint8 [2 radius + 1, 2 radius + 1]: all that is at most so far.
+    """Returns a disk for morphology, uint8 [2 radius + 1, 2 radius + 1].
 
-    OpenCV's own ellipse is not this one, scikit-image's is.
+    scikit-image's disk is the same, OpenCV's ellipse is not.
     """
     y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     return (y * y + x * x <= radius * radius).astype(np.uint8)
@@ -69,9 +69,9 @@ class Statistics:
     """A measure over a sequence, or the mean of sequences' statistics (`mean_statistics`).
 
     Attributes:
-      mean: the higher, the better; so is
-      recall: the part of the frames above RECALL_THRESHOLD.
-      decay: what is lost from the first quarter of the frames to the last; less is better.
+      mean: over the frames; higher is better.
+      recall: the part of the frames above RECALL_THRESHOLD; higher is better.
+      decay: the mean of the first quarter of the frames minus that of the last; lower is better.
     """
 
     mean: float
@@ -80,9 +80,9 @@ class Statistics:
 
 
 def statistics(values):
-    """Statistics of a measure's values on the SCORED frames; NaN without any.
+    """Returns the Statistics of a measure's values on the SCORED frames; NaN without any.
 
-    Neighbouring quarters share a frame, as in the published code.
+    Neighboring quarters share a frame, as in the published code.
     """
     if len(values) == 0:
         return Statistics(math.nan, math.nan, math.nan)
@@ -98,6 +98,6 @@ def statistics(values):
 
 
 def mean_statistics(sequences):
-    """The mean of sequences' Statistics, each of the same weight, as the benchmark reports it."""
+    """Returns the mean of sequences' Statistics, of equal weight, as the benchmark reports it."""
     rows = [dataclasses.astuple(sequence) for sequence in sequences]
     return Statistics(*map(float, np.mean(rows, axis=0)))

@@ -1,34 +1,29 @@
-"""One method on one stream: the protocol that all tables and figures share (paper §5.1).
+"""Evaluates one method on one stream: the protocol of all tables and figures (paper §5.1).
 
 IoU is taken per class from TP, FP and FN summed over the stream, and averaged over the stream's
-classes without background; over all frames, and over those that the teacher did not see.
+classes without background: over all frames, and over those without the teacher's help.
 """
 
-import contextlib
 import dataclasses
-import itertools
 import time
 
 import numpy as np
 
-from experiments.methods import Context, named
+from experiments.methods import named
 from experiments.protocol import provenance, stability, streams
-from jitnet_tf import video
+from experiments.protocol.open_stream import open_stream
 from jitnet_tf.distillation import metrics
-from jitnet_tf.distillation.stream import ScoredStream
-from jitnet_tf.labels import LabelMaker, class_groups
-from jitnet_tf.runs.summary import Statistics
 from jitnet_tf.sinks.writers import MaskWriter
 from teacher import open_teacher
-from teacher.recorded import Recording
 
-# Predictions are kept of every fourth frame, for the figures: figure 5 shows frames so far apart.
+# Distance of the frames whose predictions are kept for the figures; figure 5 shows frames so far
+# apart.
 KEPT_DISTANCE = 4
-START_FRAMES = 100  # what a start from better weights should show in
+START_FRAMES = 100  # which better initial weights show in
 
 
 class Timeline:
-    """TP, FP and FN of the evaluated classes, and updates, second by second (for figure 4)."""
+    """Counts TP, FP, FN of the evaluated classes, and updates, by second (for figure 4)."""
 
     def __init__(self, fps, class_ids):
         self._fps = fps
@@ -36,12 +31,12 @@ class Timeline:
         self._seconds = []
 
     def add(self, result):
-        """Adds a FrameResult that has a reference."""
+        """Adds a FrameResult with its reference_confusion."""
         second = int(result.index / self._fps)
         while len(self._seconds) <= second:
             zeros = [0] * len(self._class_ids)
             self._seconds.append({"tp": zeros, "fp": zeros, "fn": zeros, "updates": 0})
-        row, counts = self._seconds[second], result.reference.confusion
+        row, counts = self._seconds[second], result.reference_confusion
         hits = np.diag(counts)
         for name, values in (
             ("tp", hits),
@@ -52,15 +47,15 @@ class Timeline:
         row["updates"] += result.updates
 
     def to_json(self):
-        """A list of a row per second."""
+        """Returns a list of one row a second."""
         return self._seconds
 
 
 def frame_accuracy(counts, class_ids):
-    """Mean IoU of one frame over the classes `class_ids` that either map has.
+    """Returns the mean IoU of one frame over the classes `class_ids` that either map has.
 
-    None where the reference has none of them: such a frame shows nothing.
-    counts: confusion of the reference's labels and a prediction.
+    None if the reference has none of them: such a frame shows nothing.
+    counts: confusion of the reference's labels (rows) and a prediction.
     """
     if not counts[class_ids].any():
         return None
@@ -70,59 +65,41 @@ def frame_accuracy(counts, class_ids):
 def evaluate(
     stream, frames, method, settings, masks, on_step=lambda: None, kept_distance=KEPT_DISTANCE
 ):
-    """Runs a method over a stream; returns its result, all of it plain values for JSON.
+    """Runs a method over a stream; returns the result as JSON values.
 
     Args:
       stream: a `streams.Stream`, checked.
-      frames: how many frames it has.
+      frames: number of its frames.
       method: its name; see `methods.named`.
-      settings: `methods.Settings`.
-      masks: path of a folder for the predictions on every kept_distance-th frame, as `MaskWriter`
-        writes them; beside it is room for the oracle's frames.
-      on_step: called after each frame, and each training step of the oracle.
+      settings: {name: value}; see `Method.take`.
+      masks: folder for the predictions on every kept_distance-th frame, as `MaskWriter` writes
+        them. The oracle keeps its frames beside it.
+      on_step: called after each frame, and after each step of a method's preparation.
 
     Raises:
       UserError: as the product's parts do.
     """
-    groups = class_groups("lvs")
-    label_maker = LabelMaker(groups)
-    class_ids = [groups.names.index(name) for name in stream.classes]
-    with contextlib.ExitStack() as stack:
-        recording = stack.enter_context(Recording(stream.recording))
-        live = named(method).asks_teacher and settings.teacher
-        teacher = open_teacher(settings.teacher) if live else recording
-
-        def open_source():
-            return video.open_source(stream.video, recording.frame_size)
-
-        source = stack.enter_context(open_source())
-        context = Context(
-            settings,
-            label_maker,
-            teacher,
-            recording,
-            source.size,
-            frames,
-            open_source,
-            masks.parent,
-            on_step,
-            stream,
-        )
-        masks.parent.mkdir(parents=True, exist_ok=True)
-        segmenter = named(method).make(context)
-        first = next(source)
-        # One-time costs stay out of the times.
-        teacher(first, 0)
-        segmenter.warm_up(first)
-        shown = itertools.islice(itertools.chain([first], source), frames)
-        score = metrics.StreamScore(groups.names, stream.classes)
-        statistics = Statistics.of(teacher, score)
-        timeline = Timeline(source.fps, class_ids)
-        flicker = stability.Flicker(len(groups.names))
-        writer = MaskWriter(masks, groups.names, overwrite=True)
+    made_by = named(method)
+    settings = made_by.take(settings)
+    live = made_by.asks_teacher and settings.teacher
+    class_ids = [streams.GROUPS.names.index(name) for name in stream.classes]
+    masks.parent.mkdir(parents=True, exist_ok=True)
+    with open_stream(
+        stream,
+        frames,
+        made_by.make,
+        settings,
+        teacher=open_teacher(settings.teacher) if live else None,
+        scratch=masks.parent,
+        on_step=on_step,
+    ) as opened:
+        statistics, fps = opened.statistics, opened.source.fps
+        timeline = Timeline(fps, class_ids)
+        flicker = stability.Flicker(len(streams.GROUPS.names))
+        writer = MaskWriter(masks, streams.GROUPS.names, overwrite=True)
         frame_iou, start_iou = {}, None
         start = time.perf_counter()
-        for result in ScoredStream(shown, segmenter, label_maker, recording):
+        for result in opened.score(opened.frames):
             statistics.add(result)
             timeline.add(result)
             flicker.add(result)
@@ -130,7 +107,7 @@ def evaluate(
                 start_iou = statistics.score.mean()
             if result.index % kept_distance == 0:
                 writer.write(result.index, result.prediction)
-                accuracy = frame_accuracy(result.reference.confusion, class_ids)
+                accuracy = frame_accuracy(result.reference_confusion, class_ids)
                 if accuracy is not None:
                     frame_iou[result.index] = accuracy
             on_step()
@@ -141,7 +118,7 @@ def evaluate(
         "settings": dataclasses.asdict(settings),
         "frames": frames,
         "recorded": streams.recorded(stream),
-        "fps": source.fps,
+        "fps": fps,
         "summary": statistics.summary(),
         "flicker": {
             "prediction": stability.flicker(flicker.prediction, class_ids),
@@ -150,7 +127,7 @@ def evaluate(
         "timeline": timeline.to_json(),
         "frame_iou": frame_iou,
         "start_iou": start_iou,  # mean IoU over the first START_FRAMES
-        "problems": source.problems,
+        "problems": opened.source.problems,
         "machine": provenance.describe(),
         "versions": _versions(),
     }

@@ -1,4 +1,4 @@
-"""Runs evaluations side by side, each of them once: what has a result is not run again."""
+"""Runs evaluations in parallel processes, and only those without a result."""
 
 import collections
 import concurrent.futures
@@ -18,23 +18,23 @@ from jitnet_tf.base.interrupt import StopRequest, blocked_in_children
 
 RESULT = "result.json"
 MASKS = "masks"
-# Of a result, what work and tables rely on.
+# Keys of a result that this module and the tables rely on.
 REQUIRED = ("stream", "settings", "summary", "flicker", "recorded", "machine", "versions")
-POLL_SECONDS = 0.5  # between two looks at what the workers did
+POLL_SECONDS = 0.5  # between two checks of the workers
 _worker = {}  # in a worker process: "stop", an Event, and "steps", a counter, both shared
 
 
 class _StoppedError(Exception):
-    """The user wants to stop."""
+    """The user asked to stop."""
 
 
 def folder(results, stream, method):
-    """Where the result of a method on a stream is, with its masks."""
+    """Returns the folder of a method's result on a stream, and of its masks."""
     return pathlib.Path(results, stream, method)
 
 
 def load(path):
-    """Reads a result.json; UserError where it is none."""
+    """Reads a result.json; UserError if it is unreadable or incomplete."""
     try:
         result = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
         if not all(isinstance(result.get(name), dict) for name in REQUIRED):
@@ -48,7 +48,7 @@ def load(path):
 
 
 def load_all(results):
-    """All results in a folder; UserError where there is none."""
+    """Reads all results in a folder; UserError if there is none."""
     paths = sorted(pathlib.Path(results).glob(f"*/*/{RESULT}"))
     if not paths:
         raise UserError(f"there are no results in {str(results)!r}: make them first, see --help")
@@ -56,10 +56,12 @@ def load_all(results):
 
 
 def still_to_do(work, results, settings):
-    """The pairs (stream, method) of `work` without a result.
+    """Returns the pairs (stream, method) of `work` without a result.
+
+    settings: {name: value}; see `methods.settings_of`.
 
     Raises:
-      UserError: there is a result of other settings or of another stream of that name.
+      UserError: a result has other settings, or is of another stream of that name.
     """
     open_pairs = []
     for stream, method in work:
@@ -69,7 +71,7 @@ def still_to_do(work, results, settings):
             continue
         found = load(path)
         wanted = {
-            **methods.relevant(settings, method),
+            **methods.settings_of(method, settings),
             "classes": list(stream.classes),
             "max_frames": stream.max_frames,
             **streams.recorded(stream),
@@ -90,7 +92,7 @@ def _end_with_parent():
 
 def _prepare(threads, stop, steps):
     """Sets up a worker process."""
-    # A parent that is killed says nothing, and the executor's workers would wait for ever.
+    # A killed parent cannot shut down its pool: without this thread the workers would hang.
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import cv2
 
@@ -98,7 +100,7 @@ def _prepare(threads, stop, steps):
     from teacher.process import share_gpus
 
     share_gpus()
-    # Not by functions of TensorFlow's, which come too late once its import has been quieted.
+    # TensorFlow's own functions come too late: import_tensorflow() initializes its devices.
     os.environ.update({f"TF_NUM_{kind}OP_THREADS": f"{threads}" for kind in ("INTRA", "INTER")})
     command_line.import_tensorflow()
     cv2.setNumThreads(threads)
@@ -106,7 +108,7 @@ def _prepare(threads, stop, steps):
 
 
 def _work(stream, frames, method, settings, results, jobs, evaluate):
-    """Evaluates one pair in a worker process; True unless stopped."""
+    """Evaluates one pair in a worker process. Returns False if stopped before its end."""
     if _worker["stop"].is_set():
         return False
     import tensorflow as tf
@@ -131,20 +133,19 @@ def _work(stream, frames, method, settings, results, jobs, evaluate):
 def run(pairs, settings, results, jobs, evaluate=evaluation.evaluate):
     """Evaluates pairs (stream, frames, method) in `jobs` processes, showing progress.
 
-    Ctrl-C ends it in order: what is complete is kept, the rest is for the next call.
-    evaluate: `evaluation.evaluate`, or a module's function that calls it and adds to its result.
+    After Ctrl-C it returns early: complete results are kept, the next call makes the others.
+    settings: {name: value}, for all methods.
+    evaluate: `evaluation.evaluate`, or a module's function that calls it and extends its result.
 
     Returns:
-      Whether all were evaluated.
+      True if all pairs were evaluated.
 
     Raises:
       UserError: some failed; the others are complete.
     """
     context = multiprocessing.get_context("spawn")
     stop, steps = context.Event(), context.Value("l", 0)
-    total = sum(
-        frames + methods.preparation(settings, method, frames) for _, frames, method in pairs
-    )
+    total = sum(frames + _preparation(settings, method, frames) for _, frames, method in pairs)
     threads = max(os.cpu_count() // jobs, 1)
     queue, running = collections.deque(pairs), {}
     errors, bugs, finished = [], [], 0
@@ -164,7 +165,7 @@ def run(pairs, settings, results, jobs, evaluate=evaluation.evaluate):
                 if request.made:
                     stop.set()
                     queue.clear()
-                if is_broken and not running:  # all that ran in it have ended
+                if is_broken and not running:  # every job of this pool has ended
                     pool.shutdown()
                     pool, is_broken = open_pool(), False
                 while queue and len(running) < jobs and not is_broken:
@@ -182,7 +183,7 @@ def run(pairs, settings, results, jobs, evaluate=evaluation.evaluate):
                     except concurrent.futures.BrokenExecutor:
                         errors.append(f"{stream.name} {method}: its process was killed (memory?)")
                         is_broken = True
-                    except Exception as error:  # raised below, when the others are complete
+                    except Exception as error:  # raised below, after the others are complete
                         bugs.append(error)
                 progress.set_postfix_str(f"{finished} of {len(pairs)} done", refresh=False)
                 progress.update(steps.value - progress.n)
@@ -199,7 +200,12 @@ def run(pairs, settings, results, jobs, evaluate=evaluation.evaluate):
     return finished == len(pairs)
 
 
+def _preparation(settings, method, frames):
+    method = methods.named(method)
+    return method.preparation(method.take(settings), frames)
+
+
 def _submit(pool, *arguments):
-    """Hands a pair to a pool, which may start a worker for it."""
-    with blocked_in_children():
+    """Submits a pair to a pool; a worker process that starts here ignores the signals."""
+    with kept_from_children():
         return pool.submit(_work, *arguments)

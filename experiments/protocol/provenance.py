@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The machine and the versions that results were made with."""
 
 import os
 import pathlib
@@ -7,7 +7,7 @@ import re
 
 
 def describe():
-    """The machine in a few plain values: {"cpu": "…", "cores": 2, "gpus": […]}."""
+    """Describes this machine as JSON values: {"cpu": "…", "cores": 2, "gpus": […]}."""
     import tensorflow as tf
 
     gpus = [
@@ -18,18 +18,18 @@ def describe():
 
 
 def in_words(machine):
-    """What `describe` returns as one line."""
+    """Returns the values of `describe` as one line."""
     gpus = ", ".join(machine["gpus"]) or "no GPU"
     return f"{machine['cores']} cores of {machine['cpu']}, {gpus}"
 
 
 def versions_in_words(versions):
-    """Name → version as one line."""
+    """Returns {name: version} as one line."""
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def setting_in_words(values):
-    """The "machine" and "versions" that a measurement's file holds, as one line."""
+    """Returns the "machine" and "versions" of a measurement's file as one line."""
     return f"{in_words(values['machine'])}; {versions_in_words(values['versions'])}"
 
 

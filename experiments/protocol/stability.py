@@ -1,10 +1,10 @@
 """Temporal stability: how much a segmentation flickers beyond the motion of the scene.
 
-The measure is the temporal consistency of Liu et al. ("Efficient Semantic Video Segmentation with
-Per-frame Inference", ECCV 2020): the segmentation of one frame, warped to the next by optical
-flow, against that frame's own, as mean IoU. Flicker is what is missing to 1. Flow is known only
-where it agrees forward and backward (Sundaram et al., ECCV 2010), so that neither occlusions nor
-objects that enter count. Flicker says nothing of accuracy; read it beside the IoU.
+Flicker is 1 − the temporal consistency of Liu et al. ("Efficient Semantic Video Segmentation with
+Per-frame Inference", ECCV 2020): the mean IoU of one frame's segmentation, warped to the next frame
+by optical flow, and that frame's own. Only pixels where forward and backward flow agree count
+(Sundaram et al., ECCV 2010), which leaves out occlusions and objects that enter. Flicker does not
+measure accuracy; read it beside the IoU.
 """
 
 import cv2
@@ -13,15 +13,15 @@ import numpy as np
 from experiments.methods import flow
 from jitnet_tf.distillation import metrics
 
-# Every third pair is measured, for speed. An odd distance, because strides are powers of two and a
-# student changes on teacher frames: an even one would meet these too often or never.
+# Every third pair is measured, for speed. The distance is odd because strides are powers of two and
+# a student changes on teacher frames: an even one would meet these too often or never.
 PAIR_DISTANCE = 3
 
 
 def consistent(forward, backward):
-    """Where two flows agree: bool [H, W] on the frame that `forward` starts from.
+    """Returns the pixels where two flows agree: bool [H, W], on the frame of `forward`.
 
-    forward, backward: float32 [H, W, 2], of the frame to the other and back.
+    forward, backward: float32 [H, W, 2], from the frame to the other and back.
     """
     to = flow.targets(forward)
     back = cv2.remap(backward, to, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
@@ -35,8 +35,8 @@ class Flicker:
     """Counts the flicker of a method and of its teacher over a stream.
 
     Attributes:
-      prediction, reference: int64 [C, C], pixels by the class that the previous frame predicts for
-        them (row) and their own (column).
+      prediction, reference: int64 [C, C], pixels by the class warped from the previous frame (row)
+        and by their own (column).
     """
 
     def __init__(self, num_classes, estimator=None):
@@ -46,7 +46,7 @@ class Flicker:
         self.reference = np.zeros((num_classes, num_classes), np.int64)
 
     def add(self, result):
-        """Adds a FrameResult that has reference labels; all, in order."""
+        """Adds the next FrameResult; it needs a reference."""
         if self._previous is not None and result.index % PAIR_DISTANCE == 0:
             previous = self._previous
             back = self._estimator(result.frame, previous.frame)
@@ -57,12 +57,12 @@ class Flicker:
             ):
                 warped = flow.warp(before, back)
                 counts += metrics.confusion(warped[known], now[known], len(counts))
-        # Only a frame before a measured one is kept.
+        # Keeps a frame only if the next one is measured.
         self._previous = result if (result.index + 1) % PAIR_DISTANCE == 0 else None
 
 
 def flicker(counts, classes):
-    """1 − temporal consistency over the class ids `classes`; None where none occurs."""
+    """Returns 1 − temporal consistency over the class ids `classes`; None if none occurs."""
     iou = metrics.class_iou(np.asarray(counts))[list(classes)]
     iou = iou[~np.isnan(iou)]
     return float(1 - iou.mean()) if len(iou) else None

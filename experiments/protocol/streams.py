@@ -1,15 +1,11 @@
-"""Stream lists: which videos an experiment evaluates, on which classes.
+"""Stream lists: the videos that an experiment evaluates, and the classes.
 
-A list is a CSV file with a row per stream and the columns of `COLUMNS`; lines that begin with # are
-comments. Videos and recordings are looked for relative to --videos and --recordings, by default
-the list's folder. `python -m experiments.streams` proposes a list from recordings:
+A list is a CSV file with one row a stream and the columns of `COLUMNS`; lines that begin with # are
+comments. Paths of videos and recordings are relative to --videos and --recordings, by default to
+the list's folder. `python -m experiments.streams` proposes a list from recordings.
 
-    python -m teacher.record --video=clips/street.mp4 --teacher=path/to/saved_model \\
-        --output=clips/street.recording
-    python -m experiments.streams --videos=clips --output=clips/list.csv
-
-A video is anything that `jitnet_tf.distill --video` takes as a file or folder: a video file, a
-folder of frames (a sequence of DAVIS, say), or a folder of chunks (a stream of LVS).
+A video is any file or folder that `jitnet_tf.distill --video` takes: a video file, a folder of
+frames (a sequence of DAVIS) or a folder of chunks (a stream of LVS).
 """
 
 import collections
@@ -26,8 +22,11 @@ from teacher.recorded import Recording
 
 COLUMNS = ("name", "category", "classes", "video", "recording", "max_frames")
 PAPER_FRAMES = 30_000  # §5.1
-# Classes seen on fewer of the frames are as likely the teacher's error (§5.1: "reliable").
+# Part of the frames on which a class has to occur: rarer ones are as likely the teacher's errors
+# (§5.1: "reliable").
 PRESENT = 0.1
+GROUPS = labels.class_groups("lvs")  # of all experiments (§5.1)
+CLASSES = GROUPS.names[1:]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +34,11 @@ class Stream:
     """A row of a list.
 
     Attributes:
-      name: of its results, too.
-      category: over which streams are averaged.
-      classes: those evaluated, names of class groups.
+      name: also the name of its results' folder.
+      category: the group that averages are taken over.
+      classes: the evaluated classes, of CLASSES.
       video, recording: paths.
-      max_frames: frames after which the stream ends, None for all.
+      max_frames: number of frames to use. None: all.
     """
 
     name: str
@@ -51,12 +50,12 @@ class Stream:
 
 
 def read_list(path, videos=None, recordings=None):
-    """Reads a stream list. Checks the text alone, not the files that it names; see `check`.
+    """Reads a stream list as Streams. Checks its text, not the files it names; see `check`.
 
-    videos, recordings: folders that relative paths start from; default, the list's.
+    videos, recordings: folders that relative paths start from. Default: the list's.
 
     Raises:
-      UserError: no such file, or a row that makes no sense.
+      UserError: the file is missing or a row is invalid.
     """
     folder = os.path.dirname(path) or "."  # a bare 00 would be a camera
     try:
@@ -76,40 +75,42 @@ def read_list(path, videos=None, recordings=None):
     missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
         raise UserError(
-            f"stream list {str(path)!r} has no column {missing[0]!r}: its first line has to be "
-            f"{','.join(COLUMNS)}"
+            f"stream list {str(path)!r} has no column {missing[0]!r}: write "
+            f"{','.join(COLUMNS)} as its first line"
         )
     streams = []
     for number, row in rows:
         where = f"stream list {str(path)!r}, line {number}"
         if None in row or None in row.values():
-            raise UserError(f"{where}: it takes {len(reader.fieldnames)} values between commas")
+            raise UserError(f"{where}: write {len(reader.fieldnames)} values between commas")
         row = {name: row[name].strip() for name in COLUMNS}
         stream = _parse(row, where, videos or folder, recordings or folder)
         if any(stream.name == other.name for other in streams):
             raise UserError(f"{where}: there are two streams named {stream.name!r}; rename one")
         streams.append(stream)
     if not streams:
-        raise UserError(f"stream list {str(path)!r} names no stream")
+        raise UserError(f"stream list {str(path)!r} is empty: give it a row for each stream")
     return streams
 
 
 def _parse(row, where, videos, recordings):
-    # A name becomes that of a folder.
+    # The name becomes a folder's name.
     if not re.fullmatch(r"[\w][\w .+-]*", row["name"]):
-        raise UserError(f"{where}: {row['name']!r} is no name; use letters, digits, - and _")
+        raise UserError(f"{where}: invalid name {row['name']!r}: use letters, digits, - and _")
     classes = tuple(row["classes"].split())
     for place, name in enumerate(classes):
-        if name not in labels.LVS or name in classes[:place]:
+        if name not in CLASSES or name in classes[:place]:
             raise UserError(
-                f"{where}: class {name!r} is unknown or there twice; classes are "
-                f"{', '.join(labels.LVS)}, with spaces between them"
+                f"{where}: class {name!r} is unknown or given twice; classes are "
+                f"{', '.join(CLASSES)}, with spaces between them"
             )
     if not classes:
-        raise UserError(f"{where}: it names no class; python -m experiments.streams proposes them")
+        raise UserError(
+            f"{where}: the classes are missing; python -m experiments.streams proposes them"
+        )
     max_frames = row["max_frames"]
     if max_frames and not (max_frames.isdecimal() and int(max_frames)):
-        raise UserError(f"{where}: max_frames {max_frames!r} is no number from 1 on")
+        raise UserError(f"{where}: invalid max_frames {max_frames!r}: give 1 or more")
     return Stream(
         row["name"],
         row["category"] or "-",
@@ -121,11 +122,11 @@ def _parse(row, where, videos, recordings):
 
 
 def check(stream):
-    """Finds out whether a stream can be evaluated; returns how many frames it has.
+    """Checks a stream's files; returns its number of frames.
 
     Raises:
-      UserError: a missing video or recording, a recording shorter than the video, or a class that
-        never occurs in it.
+      UserError: the video or the recording is missing, the recording is shorter than the video, or
+        a class never occurs in it.
     """
     if not os.path.exists(stream.video):
         raise UserError(f"stream {stream.name}: there is no video {stream.video!r}: see --videos")
@@ -136,10 +137,10 @@ def check(stream):
         )
     with Recording(stream.recording) as recording:
         with video.open_source(stream.video, recording.frame_size) as source:
-            recording(next(source), 0)  # or it is of another video
+            recording(next(source), 0)  # raises UserError if it is of another video
             frames = min(len(recording), stream.max_frames or len(recording))
             announced = source.announced_frames
-            # The recording was made by decoding; a header may promise too much, or too little.
+            # A header may announce too many or too few frames: count them by decoding.
             if frames != stream.max_frames and announced != frames:
                 frames = 1 + source.skip(frames)
         if len(recording) < frames:
@@ -160,7 +161,7 @@ def check(stream):
 
 
 def recorded(stream):
-    """What a stream's recording was made of: frame size, teacher and its digest."""
+    """Returns a recording's frame size, teacher and the teacher's digest, as JSON values."""
     with Recording(stream.recording) as recording:
         return {
             "recorded_teacher": recording.header.get("teacher"),
@@ -171,28 +172,27 @@ def recorded(stream):
 
 def frame_classes(recording, frames):
     """Yields the names of the classes on each of the first frames of a recording, as a set."""
-    groups = labels.class_groups("lvs")
-    threshold = labels.LabelMaker(groups).score_threshold
-    ids = groups.class_ids()
+    threshold = labels.LabelMaker(GROUPS).score_threshold
+    ids = GROUPS.class_ids()
     for classes, scores in recording.objects(frames):
         present = {ids[c] for c, s in zip(classes, scores, strict=True) if s >= threshold}
-        yield {groups.names[i] for i in present if i}
+        yield {GROUPS.names[i] for i in present if i}
 
 
 def propose(name, path, recording_path, max_frames=PAPER_FRAMES):
-    """A stream with the classes that its recording has on `PRESENT` of the frames or more."""
+    """Returns a Stream with the classes on at least `PRESENT` of its recording's frames."""
     with Recording(recording_path) as recording:
         frames = min(len(recording), max_frames)
         counts = collections.Counter()
         for present in frame_classes(recording, frames):
             counts.update(present)
-    classes = tuple(c for c in labels.LVS if frames and counts[c] >= PRESENT * frames)
-    # "fixed-pedestrians" tells its category; "street" is one by itself.
+    classes = tuple(c for c in CLASSES if frames and counts[c] >= PRESENT * frames)
+    # The category of "fixed-pedestrians" is "fixed", that of "street" is "street".
     return Stream(name, name.partition("-")[0], classes, path, recording_path, max_frames)
 
 
 def to_csv(streams, videos, recordings):
-    """Streams as the text of a list, with paths relative to the two folders."""
+    """Returns Streams as the text of a list, with paths relative to the two folders."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

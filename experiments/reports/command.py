@@ -73,9 +73,8 @@ def listed_streams():
 
 
 def settings():
-    """The `methods.Settings` that this command has flags for, the others' by default."""
-    given = {name: FLAGS[name].value for name in methods.SETTINGS if name in FLAGS}
-    return methods.Settings(**given)
+    """Returns the methods' settings that this command has flags for, {name: value}."""
+    return {name: FLAGS[name].value for name in methods.SETTINGS if name in FLAGS}
 
 
 def make_results(chosen, names, of_settings, results, evaluate=evaluate_method):
@@ -86,7 +85,7 @@ def make_results(chosen, names, of_settings, results, evaluate=evaluate_method):
     Args:
       chosen: Streams.
       names: of methods.
-      of_settings: methods.Settings.
+      of_settings: {name: value}; see `methods.settings_of`.
       results: the folder.
       evaluate: see `jobs.run`.
 

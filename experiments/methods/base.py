@@ -1,0 +1,177 @@
+"""What all methods share: their settings, the flags made of these, and the context they get."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+from absl import flags
+
+from jitnet_tf.student import initial_weights
+from teacher import saved_model_folder
+
+flags.disclaim_key_flags()  # --help lists them under the command that defines them
+
+
+def setting(default, text=None, **flag):
+    """A field of Settings.
+
+    Args:
+      default: its value without a flag.
+      text: the flag's help. None: no flag.
+      flag: further arguments of absl's DEFINE function: lower_bound, upper_bound, enum_values.
+    """
+    return dataclasses.field(default=default, metadata={"help": text, "flag": flag})
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """A method's settings. Names are those of flags and of the keys in a result's "settings"."""
+
+    def check(self):
+        """UserError where a value is invalid or names a missing file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherSettings(Settings):
+    """Settings of a method with teacher frames.
+
+    Attributes:
+      teacher: a live teacher. None: the stream's recording, which holds the time it took.
+    """
+
+    teacher: str | None = setting(
+        None,
+        "SavedModel folder or zoo:NAME of a teacher to run live on teacher frames, which measures "
+        "its time. Default: the recordings, with the times in them.",
+    )
+
+    def check(self):
+        """See Settings."""
+        super().check()
+        if self.teacher:
+            saved_model_folder(self.teacher)
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedSettings(Settings):
+    """Settings of a method with anything random."""
+
+    seed: int = setting(0, "Seed of initial weights, batches and augmentation.", lower_bound=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class StudentSettings(SeedSettings):
+    """Settings of a method with the product's student."""
+
+    init: str = setting(
+        initial_weights.PRETRAINED, "Initial weights of the students; see jitnet_tf.distill."
+    )
+
+    def check(self):
+        """See Settings."""
+        super().check()
+        if self.init != initial_weights.RANDOM:
+            initial_weights.load(self.init)
+
+
+@dataclasses.dataclass(frozen=True)
+class OnlineSettings(StudentSettings, TeacherSettings):
+    """Settings of a student that learns from a teacher online."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """Everything that a method is made from.
+
+    Attributes:
+      settings: the method's own Settings.
+      label_maker: a LabelMaker.
+      teacher: a `teacher.Teacher`.
+      recording: a Recording of the teacher on every frame.
+      frame_size: (H, W) in pixels.
+      frames: number of frames of the stream.
+      open_source: () → the stream's video, opened once more.
+      scratch: folder for temporary files.
+      on_step: called after each step of a preparation.
+      stream: the `streams.Stream`.
+    """
+
+    settings: Settings
+    label_maker: object
+    teacher: object
+    recording: object
+    frame_size: tuple[int, int]
+    frames: int
+    open_source: Callable
+    scratch: pathlib.Path
+    on_step: Callable
+    stream: object
+
+
+class Method:
+    """One way to segment a stream: a row or column of a table.
+
+    Attributes:
+      title: its heading.
+      settings_class: the dataclass of its settings.
+      stages: the stages of FrameResult.seconds that make up inference.
+      has_speedup: its whole cost occurs during the run.
+      is_jitnet: the paper states its cost.
+    """
+
+    settings_class = Settings
+    stages = ("infer",)
+    has_speedup = True
+    is_jitnet = False
+
+    def __init__(self, title):
+        self.title = title
+
+    @property
+    def settings(self):
+        """The names of its settings, a tuple."""
+        return tuple(field.name for field in dataclasses.fields(self.settings_class))
+
+    @property
+    def asks_teacher(self):
+        """True if it has teacher frames."""
+        return "teacher" in self.settings
+
+    def take(self, values):
+        """Its Settings out of values by name; others are ignored, missing ones have defaults."""
+        names = self.settings
+        return self.settings_class(**{n: value for n, value in values.items() if n in names})
+
+    def check(self, settings):
+        """UserError where it cannot run with these Settings."""
+        settings.check()
+
+    def make(self, context):
+        """Returns the segmenter of a Context's stream: step(frame) → FrameResult."""
+        raise NotImplementedError
+
+    def preparation(self, settings, frames):
+        """The number of steps it takes besides its frames, for the progress bar."""
+        return 0
+
+    def origin(self, settings):
+        """The weights it starts from, in words."""
+        return settings.init
+
+
+def define_flags(methods, names=None):
+    """Defines a flag for each setting of methods.
+
+    methods: Method objects. names: of the settings that get a flag. None: all with a help text.
+    """
+    fields = {f.name: f for m in methods for f in dataclasses.fields(m.settings_class)}
+    define = {int: flags.DEFINE_integer, float: flags.DEFINE_float}
+    for field in fields.values():
+        text, options = field.metadata["help"], field.metadata["flag"]
+        if text is None or (names and field.name not in names):
+            continue
+        if "enum_values" in options:
+            flags.DEFINE_enum(field.name, field.default, help=text, **options)
+        else:
+            define_one = define.get(type(field.default), flags.DEFINE_string)
+            define_one(field.name, field.default, text, **options)

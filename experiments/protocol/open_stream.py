@@ -1,0 +1,102 @@
+"""Opens everything that one pass over a stream needs: video, recording, segmenter, statistics."""
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+
+from experiments.methods import Context
+from experiments.protocol import streams
+from jitnet_tf import video
+from jitnet_tf.config import SYNC
+from jitnet_tf.distillation import metrics
+from jitnet_tf.distillation.stream import ScoredStream
+from jitnet_tf.labels import LabelMaker
+from jitnet_tf.runs.summary import Statistics
+from teacher.recorded import Recording
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenStream:
+    """A stream before its first frame.
+
+    Attributes:
+      source: the video's Source.
+      frames: iterator of its frames, uint8 RGB [H, W, 3].
+      score: frames → ScoredStream of their FrameResults.
+      statistics: the Statistics to add these to.
+    """
+
+    source: video.FrameSource
+    frames: Iterator
+    score: Callable
+    statistics: Statistics
+
+
+@contextlib.contextmanager
+def open_stream(
+    stream,
+    frames,
+    make,
+    settings,
+    *,
+    teacher=None,
+    teacher_mode=SYNC,
+    scratch=None,
+    on_step=lambda: None,
+):
+    """Opens a stream for a segmenter and runs teacher and segmenter once, to warm up.
+
+    Args:
+      stream: a `streams.Stream`, checked.
+      frames: number of its frames.
+      make: Context → segmenter; see `Method.make`.
+      settings: see `Context`.
+      teacher: a live teacher. None: the stream's recording.
+      teacher_mode: as in RunConfig.
+      scratch, on_step: see `Context`.
+
+    Yields:
+      An OpenStream. Every frame is scored against the stream's recording.
+
+    Raises:
+      UserError: as the product's parts do.
+    """
+    label_maker = LabelMaker(streams.GROUPS)
+    with contextlib.ExitStack() as stack:
+        recording = stack.enter_context(Recording(stream.recording))
+        teacher = teacher or recording
+
+        def open_source():
+            return video.open_source(stream.video, recording.frame_size)
+
+        source = stack.enter_context(open_source())
+        segmenter = make(
+            Context(
+                settings,
+                label_maker,
+                teacher,
+                recording,
+                source.size,
+                frames,
+                open_source,
+                scratch,
+                on_step,
+                stream,
+            )
+        )
+        first = next(source)
+        # Keeps one-time costs out of the timings.
+        teacher(first, 0)
+        if hasattr(segmenter, "student"):
+            segmenter.student.warm_up(first)
+        yield OpenStream(
+            source,
+            itertools.islice(itertools.chain([first], source), frames),
+            lambda frames: ScoredStream(iter(frames), segmenter, label_maker, recording),
+            Statistics.of(
+                teacher,
+                metrics.StreamScore(streams.GROUPS.names, stream.classes),
+                teacher_mode,
+            ),
+        )
