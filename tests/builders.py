@@ -38,7 +38,7 @@ def made_result(stream="a", method="jitnet_0.8", iou=0.5, **changes):
             **{name: changes.pop(name, value) for name, value in of_stream.items()},
         },
         "method": method,
-        "settings": {**vars(methods.Settings()), **changes.pop("settings", {})},
+        "settings": {**methods.settings_of(method), **changes.pop("settings", {})},
         "frames": 10,
         "recorded": {"recorded_teacher": "a teacher", "frame_size": [48, 64]},
         "summary": {**summary, **changes.pop("summary", {})},

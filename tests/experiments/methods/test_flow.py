@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.methods import flow
+from experiments.methods import flow, named
 from experiments.methods.flow import DIS, FlowPropagation
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
@@ -165,3 +165,26 @@ def test_a_teacher_that_fails_leaves_the_place():
     with pytest.raises(UserError):
         segmenter.step(frames[0])
     assert segmenter.index == 0
+
+
+# Methods
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "stride"), [("flow_slow", "medium", 8), ("flow_fast", "ultrafast", 16)]
+)
+def test_flow_rows(made, monkeypatch, name, preset, stride):
+    presets = []
+    monkeypatch.setattr(flow, "DIS", presets.append)
+    config, segmenter = made(name)
+    assert config is None  # there is no student
+    assert presets == [preset]
+    frame = np.zeros((4, 4, 3), np.uint8)
+    asked = []
+
+    segmenter._teacher = lambda frame, index: asked.append(index)
+    segmenter._estimator = lambda *_: np.zeros((4, 4, 2), np.float32)
+    monkeypatch.setattr(LabelMaker, "labels", lambda *_: np.zeros((4, 4), np.uint8))
+    for _ in range(33):
+        segmenter.step(frame)
+    assert asked == list(range(0, 33, stride)) == list(range(0, 33, named(name).stride))

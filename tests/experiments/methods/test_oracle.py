@@ -1,4 +1,4 @@
-"""experiments.methods.oracle: its frames, batches and learning rate. Its accuracy: test_evaluation."""
+"""experiments.methods.oracle: frames, batches, learning rate. Accuracy: test_evaluation."""
 
 import gc
 import itertools
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.methods import oracle
-from experiments.methods.oracle import BATCH_SIZE, TrainingFrames, random_batches
+from experiments.methods import named, oracle
+from experiments.methods.oracle import BATCH_SIZE, OracleSettings, TrainingFrames, random_batches
 from jitnet_tf import video
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.distillation.distiller import DivergedError
@@ -139,3 +139,18 @@ def test_divergence(opened, tmp_path):
         pytest.raises(DivergedError, match="the oracle diverged at step 0"),
     ):
         oracle.train(student, frames, 6, 0.01, 3)
+
+
+@pytest.mark.parametrize(
+    ("frames", "least", "epochs", "steps"),
+    [
+        (120, 500, 5, 500),  # 24 frames: 6 batches an epoch
+        (30_000, 500, 5, 7500),  # the paper's streams: 6,000 frames
+        (30_000, 500, 0, 500),
+        (120, 1, 5, 30),
+    ],
+)
+def test_the_oracles_steps(frames, least, epochs, steps):
+    settings = OracleSettings(oracle_steps=least, oracle_epochs=epochs)
+    assert settings.steps(frames) == steps
+    assert named("oracle").preparation(settings, frames) == frames + steps

@@ -1,0 +1,81 @@
+"""experiments.methods.base: settings as flags and back."""
+
+import dataclasses
+
+import pytest
+from absl import flags
+
+from experiments import methods
+from experiments.methods import base
+from experiments.methods.base import Method, Settings, setting
+from tests.commands import run_command
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleSettings(Settings):
+    text: str | None = setting(None, "Some text.")
+    count: int = setting(3, "A count.", lower_bound=1)
+    scale: float = setting(1.0, "A scale.")
+    kind: str = setting("a", "A kind.", enum_values=["a", "b"])
+    hidden: float = setting(0.5)
+
+
+class Example(Method):
+    settings_class = ExampleSettings
+
+
+EXAMPLE = Example("Example")
+
+
+class Command:
+    """A command with the flags of the example, or with some of them."""
+
+    __name__ = "example"
+
+    def __init__(self, names=None):
+        self.names = names
+        self.found = None
+
+    def define_flags(self):
+        base.define_flags([EXAMPLE], self.names)
+
+    def main(self, argv):
+        del argv
+        self.found = {n: flags.FLAGS[n].value for n in EXAMPLE.settings if n in flags.FLAGS}
+
+
+def test_a_flag_for_each_setting_with_a_help_text():
+    command = Command()
+    assert run_command(command) == 0
+    assert command.found == {"text": None, "count": 3, "scale": 1.0, "kind": "a"}
+    assert run_command(command, "--text=x", "--count=7", "--scale=0.5", "--kind=b") == 0
+    assert command.found == {"text": "x", "count": 7, "scale": 0.5, "kind": "b"}
+
+
+def test_flags_of_chosen_settings_only():
+    command = Command(["count"])
+    assert run_command(command, "--count=7") == 0
+    assert command.found == {"count": 7}
+
+
+@pytest.mark.parametrize("flag", ["--count=0", "--count=x", "--scale=x", "--kind=c", "--hidden=1"])
+def test_invalid_flags_are_refused(flag, capsys):
+    assert run_command(Command(), flag) == 2
+    assert flag[2:].partition("=")[0] in capsys.readouterr().err
+
+
+def test_help_lists_the_flags_under_the_module_that_defines_them():
+    before = set(flags.FLAGS)
+    try:
+        methods.define_flags(["oracle"])
+        named = {f.name for f in flags.FLAGS.get_flags_for_module(__name__)}
+        assert {"oracle_steps", "init", "seed"} <= named
+    finally:
+        flags.FLAGS.remove_flag_values(set(flags.FLAGS) - before)
+
+
+def test_take_keeps_its_own_settings():
+    taken = EXAMPLE.take({"count": 7, "unknown": 1})
+    assert taken == ExampleSettings(count=7)
+    assert EXAMPLE.settings == ("text", "count", "scale", "kind", "hidden")
+    assert not EXAMPLE.asks_teacher

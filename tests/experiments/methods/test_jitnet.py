@@ -1,0 +1,168 @@
+"""experiments.methods.jitnet: each row is the product's student with the settings of its name."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from experiments.methods import METHODS, OTHERS, jitnet, named
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.config import RunConfig, StudentConfig
+from jitnet_tf.distillation.schedule import Schedule
+from jitnet_tf.labels import LabelMaker, class_groups
+from jitnet_tf.runs import run
+
+MAKER = LabelMaker(class_groups("lvs"))
+
+
+@pytest.mark.parametrize("name", ["jitnet_0.7", "jitnet_0.8", "jitnet_0.9"])
+def test_jitnet_is_the_product_with_its_defaults(made, name):
+    config, segmenter = made(name, init="some", seed=7)
+    threshold = float(name.partition("_")[2])
+    assert segmenter.schedule == Schedule(accuracy_threshold=threshold)
+    assert config == RunConfig("", "", "", init="some", seed=7, accuracy_threshold=threshold)
+    assert segmenter.teacher == "teacher"
+
+
+@pytest.mark.parametrize("stride", [1, 16, 100])
+def test_fixed_stride(made, stride):
+    _, segmenter = made("fixed_stride", fixed_stride=stride)
+    schedule = segmenter.schedule
+    for accuracy in (0.0, 1.0, 0.8):
+        schedule.adapt_stride(accuracy)
+        assert schedule.stride == stride
+    assert (schedule.accuracy_threshold, schedule.max_updates) == (0.8, 8)
+
+
+def test_a_frozen_student_never_changes(made):
+    _, segmenter = made("never_adapted")
+    for index in range(130):
+        result = segmenter.step(np.zeros((64, 96, 3), np.uint8))
+        assert (result.index, result.stride, result.updates) == (index, 0, 0)
+        assert not result.is_teacher_frame
+        assert (result.prediction == 1).all()
+        assert set(result.seconds) == {"infer"}
+        assert result.latency == result.seconds["infer"]
+
+
+# Settings as a name
+
+
+def test_a_variant_without_changes_is_the_product(made):
+    config, segmenter = made("defaults", init="some", seed=7)
+    assert config == RunConfig("", "", "", init="some", seed=7)
+    assert segmenter.schedule == Schedule()
+
+
+def test_a_variant_changes_what_its_name_says(made):
+    name = "max_updates=4,skip=False,learning_rate=0.5,width=1,optimizer=adam,init=random"
+    config, segmenter = made(name, init="some", seed=7)
+    student = StudentConfig(skip=False, width=1.0)
+    changes = {"max_updates": 4, "learning_rate": 0.5, "optimizer": "adam", "init": "random"}
+    assert config == RunConfig("", "", "", seed=7, student=student, **changes)
+    assert segmenter.schedule == Schedule(max_updates=4)
+
+
+def test_a_variant_of_the_labels(made):
+    _, segmenter = made("box_weight=2.0,box_dilation=0.3")
+    changed = dataclasses.replace(MAKER, box_weight=2.0, box_dilation=0.3)
+    assert segmenter.label_maker == changed
+    assert made("defaults")[1].label_maker == MAKER
+
+
+def test_names():
+    assert named("oracle") is METHODS["oracle"]
+    assert named("teacher") is OTHERS["teacher"]
+    variant = named("width=1.0")
+    assert variant.title == "width=1.0"
+    assert set(variant.settings) == {"teacher", "init", "seed", "noise"}
+    assert variant.asks_teacher
+    # The paper states the cost of the default network only.
+    assert named("max_updates=4").is_jitnet
+    assert not variant.is_jitnet
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "magic", "magic=3", "defaults,width=1.0", "max_updates=4,", "=4"),
+        *("max_updates", "max_updates=many", "max_updates=4.5", "width=wide"),
+        *("skip=maybe", "skip=false", "skip"),
+        *("video=x", "overlay_path=x", "check=x", "__module__=x"),
+    ],
+)
+def test_names_of_no_method(name):
+    with pytest.raises(ValueError):  # noqa: PT011  it has many sources
+        named(name)
+
+
+def test_names_of_invalid_settings():
+    with pytest.raises(UserError, match=r"--accuracy_threshold=1\.5"):
+        named("accuracy_threshold=1.5")
+    with pytest.raises(UserError, match="--skip"):
+        named("student=mobilenetv2,skip=False")
+
+
+# Noise
+
+
+def state(seed=0):
+    """Two kernels and what is none."""
+    generator = np.random.default_rng(seed)
+    return {
+        "weights/a/kernel": generator.normal(0, 3, (3, 3, 64, 32)).astype(np.float32),
+        "weights/b/kernel": generator.normal(5, 0.1, (1, 1, 128, 64)).astype(np.float32),
+        "weights/a/bias": generator.normal(0, 1, 32).astype(np.float32),
+        "weights/a_norm/gamma": np.ones(32, np.float32),
+        "optimizer/a/kernel": generator.normal(0, 1, (3, 3, 64, 32)).astype(np.float32),
+        "step": np.int64(7),
+    }
+
+
+def test_noise_is_on_kernels_alone_and_as_large_as_said():
+    before = state()
+    after = jitnet.perturbed(before, 0.01, 3)
+    assert list(after) == list(before)
+    for name in ("weights/a/kernel", "weights/b/kernel"):
+        noise = after[name] - before[name]
+        assert after[name].dtype == np.float32
+        assert noise.std() == pytest.approx(0.01 * before[name].std(), rel=0.05)
+        assert abs(noise.mean()) < 0.1 * noise.std()
+    for name in before.keys() - {"weights/a/kernel", "weights/b/kernel"}:
+        np.testing.assert_array_equal(after[name], before[name])
+    untouched = state()
+    assert all((before[name] == untouched[name]).all() for name in before)
+
+
+def test_noise_is_that_of_its_seed():
+    one, same, other = (jitnet.perturbed(state(), 0.01, seed) for seed in (1, 1, 2))
+    assert all((one[name] == same[name]).all() for name in one)
+    for name in ("weights/a/kernel", "weights/b/kernel"):
+        assert (one[name] != other[name]).mean() > 0.9
+
+
+def test_noise_of_a_variant(made):
+    """Once, on what the student starts from; without it nothing is touched."""
+    kept = {"state": state()}
+    made.student.get_state = lambda: kept["state"]
+    made.student.set_state = lambda state: kept.update(state=state)
+    made("max_updates=4", seed=5)
+    assert (kept["state"]["weights/a/kernel"] == state()["weights/a/kernel"]).all()
+    made("jitnet_0.8", seed=5, noise=0.1)  # a row of Table 2 has none
+    assert (kept["state"]["weights/a/kernel"] == state()["weights/a/kernel"]).all()
+    made("max_updates=4", seed=5, noise=0.1)
+    expected = jitnet.perturbed(state(), 0.1, 5)
+    assert all((kept["state"][name] == expected[name]).all() for name in expected)
+
+
+def test_a_real_students_state_takes_noise():
+    """It has kernels and they change; get_state and set_state know each other's arrays."""
+    config = RunConfig("", "", "", init="random", student=StudentConfig(width=0.25))
+    student = run.make_student(config, MAKER.groups, (64, 64))
+    before = student.get_state()
+    student.set_state(jitnet.perturbed(before, 0.1, 0))
+    after = student.get_state()
+    changed = {name for name in before if (before[name] != after[name]).any()}
+    assert len(changed) > 10
+    assert all(name.endswith("kernel") for name in changed)
+    assert changed == {n for n in before if n.startswith("weights/") and n.endswith("kernel")}
