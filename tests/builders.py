@@ -1,8 +1,10 @@
 """Values that tests build by hand, and readers of what the program prints."""
 
 import dataclasses
+import json
 
 from experiments import methods
+from experiments.protocol import jobs
 
 # Reports of experiments: results, and the Markdown that is made of them
 
@@ -94,3 +96,11 @@ def markdown_rows(text, *start):
     """The rows, of all tables of a text, whose first cells are `start`."""
     rows = [row for table in markdown_tables(text) for row in table.rows]
     return [row for row in rows if tuple(row[: len(start)]) == start]
+
+
+def write_result(results, result):
+    """Writes a result where `jobs.run` puts it in the folder `results`; returns the file's path."""
+    path = jobs.folder(results, result["stream"]["name"], result["method"]) / jobs.RESULT
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(result))
+    return path

@@ -1,4 +1,4 @@
-"""experiments.table2: the command, on streams of a square; the tables, of results by hand."""
+"""experiments.table2: refusals, results of earlier runs, and one interrupted journey."""
 
 import contextlib
 import json
@@ -9,14 +9,12 @@ import subprocess
 import sys
 import time
 
-import cv2
-import numpy as np
 import pytest
 
 from experiments import table2
 from experiments.protocol import jobs, streams
-from tests.builders import made_result, markdown_table
-from tests.commands import run_command
+from tests.builders import made_result, markdown_table, write_result
+from tests.commands import refusal, run_command
 from tests.materials import write_square_stream
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -26,7 +24,7 @@ ONLY = "--only=flow_slow,jitnet_0.8"
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
-    """A list of a short stream and of a long one, whose square stands still."""
+    """Lists of a short stream and a long one, and of the long one, whose square stands still."""
     folder = tmp_path_factory.mktemp("material")
     found = [
         write_square_stream(folder, "short", 9),
@@ -38,31 +36,16 @@ def material(tmp_path_factory):
 
 
 def files(folder):
-    """Content by path, of all files."""
+    """Returns {path: content} of all files."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-# A user's mistakes
 
 
 @pytest.fixture
 def refused(material, tmp_path, monkeypatch, capsys):
-    """Runs the command, which must not begin any work; returns its message."""
+    """Runs the command, which has to be refused before any work; returns the message."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jobs, "run", lambda *_: pytest.fail("it began to work"))
-
-    def run(*arguments):
-        before = files(tmp_path)
-        assert run_command(table2, *arguments) == 2
-        captured = capsys.readouterr()
-        assert captured.err.count("error: ") == 1
-        assert captured.out == ""
-        assert files(tmp_path) == before
-        assert not pathlib.Path("results").exists()
-        *_, message = captured.err.splitlines()
-        return message
-
-    return run
+    return lambda *given: refusal(table2, tmp_path, capsys, *given)
 
 
 def arguments(material, **changes):
@@ -70,69 +53,42 @@ def arguments(material, **changes):
     return [f"--{name}={value}" for name, value in values.items() if value is not None]
 
 
+# Refusals of all commands over streams: reports/test_command.
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"streams": None}, "--streams is missing"),
-        ({"results": None}, "--results is missing"),
-        ({"streams": "nowhere.csv"}, "stream list 'nowhere.csv' cannot be read"),
-        ({"videos": "nowhere"}, "stream short: there is no video 'nowhere/short.mp4'"),
-        ({"recordings": "nowhere"}, "there is no recording 'nowhere/short.recording'"),
         ({"only": "jitnet_0.95"}, "'jitnet_0.95' is neither a method (never_adapted, oracle"),
         ({"only": "oracle,medium"}, "nor a stream (short, long)"),
+        ({"only": "width=0.0"}, "--width"),
         ({"init": "nowhere"}, "'nowhere' does not exist"),
         ({"jobs": 0}, "jobs"),
         ({"oracle_steps": 0}, "oracle_steps"),
         ({"fixed_stride": 0}, "fixed_stride"),
         ({"seed": -1}, "seed"),
         ({"flow": "raft"}, "flow"),
-        ({"results": "/proc/results"}, "--results=/proc/results cannot be written"),
-        ({"results": "/proc/version"}, "--results=/proc/version cannot be written"),
+        ({"flow": "pwcnet"}, "--pwcnet_dense"),
+        ({"teacher": "nowhere"}, "'nowhere' is not a folder"),
         ({"print": "nowhere"}, "there are no results in 'nowhere'"),
-        ({"stream": "x"}, "Unknown command line flag 'stream'"),
+        ({"stream": "x"}, "'stream'"),
     ],
 )
 def test_refuses(refused, material, change, said):
     assert said in refused(*arguments(material, **change))
 
 
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        ("x,c,person,nowhere.mp4,short.recording,\n", "stream x: there is no video"),
-        ("x,c,person,short.mp4,nowhere.recording,\n", "stream x: there is no recording"),
-        ("x,c,person,long.mp4,short.recording,\n", "has 9 frames, the video more"),
-        ("x,c,person dog,short.mp4,short.recording,\n", "class 'dog' never occurs"),
-        ("x,c,person,list.csv,short.recording,\n", "list.csv"),
-        ("x,c,person,short.mp4,list.csv,\n", "is not a teacher recording"),
-        ("x,c,human,short.mp4,short.recording,\n", "line 3: class 'human' is unknown"),
-        ("x,c,person,short.mp4\n", "line 3: it takes 6 values"),
-        ("short,c,person,short.mp4,short.recording,\n", "line 3: there are two streams named"),
-    ],
-)
-def test_refuses_a_list_with_one_bad_row(refused, material, tmp_path, row, said):
-    """Also where that is the last and all the others are good."""
-    head, good, _ = (material / "list.csv").read_text().splitlines(keepends=True)
-    (tmp_path / "bad.csv").write_text(head + good + row)
-    places = {"videos": material, "recordings": material}
-    assert said in refused(*arguments(material, streams="bad.csv", **places))
-
-
-def test_only_the_streams_chosen_are_checked(refused, material, tmp_path):
-    """Here the other is good, and the settings are what is refused."""
+def test_refuses_a_list_whose_last_row_is_bad(refused, material, tmp_path):
     text = (material / "list.csv").read_text()
     (tmp_path / "bad.csv").write_text(text + "x,c,person,nowhere.mp4,x,\n")
     places = {"streams": "bad.csv", "videos": material, "recordings": material}
     assert "stream x" in refused(*arguments(material, **places))
-    write_result(tmp_path / "done", "short", "flow_slow", settings={"flow": "pwcnet"})
-    message = refused(
-        *arguments(material, **places, results="done", only="short,flow_slow"),
-    )
-    assert "was made with another flow" in message
+    # With --only the row is not checked; here the settings are refused.
+    write_result(tmp_path / "done", made_result("short", "flow_slow", settings={"flow": "pwcnet"}))
+    given = arguments(material, **places, results="done", only="short,flow_slow")
+    assert "was made with another flow" in refused(*given)
 
 
 def test_refuses_results_of_other_settings_and_damaged_ones(refused, material, tmp_path):
-    path = write_result(tmp_path / "done", "short", "oracle")
+    path = write_result(tmp_path / "done", made_result("short", "oracle"))
     there = {"results": "done", "only": "oracle"}
     assert "was made with another seed" in refused(*arguments(material, seed=5, **there))
     assert "another oracle_steps" in refused(*arguments(material, oracle_steps=5, **there))
@@ -141,26 +97,41 @@ def test_refuses_results_of_other_settings_and_damaged_ones(refused, material, t
     assert "result.json' is not a result" in refused("--print=done")
 
 
-# The tables
-
-
-def write_result(results, name, method, **changes):
-    path = jobs.folder(results, name, method) / jobs.RESULT
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(made_result(name, method, **changes)))
-    return path
-
-
 def test_print_makes_tables_of_results_alone(tmp_path, capsys):
-    write_result(tmp_path, "a", "jitnet_0.8", iou=0.75)
+    write_result(tmp_path, made_result("a", "jitnet_0.8", iou=0.75))
+    write_result(tmp_path, made_result("a", "width=1.0", iou=0.5))
     before = files(tmp_path)
     assert run_command(table2, f"--print={tmp_path}") == 0
     rows = markdown_table(capsys.readouterr().out, "all frames").cells
-    assert rows["a (person)"]["JITNet 0.8"] == "75.0 (20.0)"
+    assert rows["a (person)"] == {"JITNet 0.8": "75.0 (20.0)", "width=1.0": "50.0 (20.0)"}
     assert files(tmp_path) == before
 
 
-# Real runs
+def test_only_missing_results_are_made(material, tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def run(pairs, settings, folder, count, evaluate):
+        asked.extend((stream.name, frames, method) for stream, frames, method in pairs)
+        return False
+
+    monkeypatch.setattr(jobs, "run", run)
+    for stream in streams.read_list(material / "long.csv"):
+        recorded = streams.recorded(stream)
+        write_result(tmp_path, made_result(stream.name, "flow_slow", recorded=recorded))
+    given = [f"--streams={material}/list.csv", f"--results={tmp_path}"]
+    assert run_command(table2, *given, "--only=flow_slow,flow_fast") == 130
+    assert asked == [
+        ("short", 9, "flow_slow"),
+        ("short", 9, "flow_fast"),
+        ("long", LONG, "flow_fast"),
+    ]
+    asked.clear()
+    assert run_command(table2, *given, '--only=long,oracle,"width=1.0,init=random"') == 130
+    assert asked == [("long", LONG, "oracle"), ("long", LONG, "width=1.0,init=random")]
+    assert "stopped early" in capsys.readouterr().out
+
+
+# A journey
 
 
 def command(material, results, *more):
@@ -176,7 +147,7 @@ def command(material, results, *more):
 
 
 def start(*arguments):
-    """As from a terminal: a process group of its own, which Ctrl-C reaches as a whole."""
+    """Starts a process as a terminal does: with a process group, which Ctrl-C reaches."""
     return subprocess.Popen(
         arguments,
         cwd=REPOSITORY,
@@ -194,7 +165,7 @@ def wait_for(condition, process):
 
 
 def group(process):
-    """The commands of the processes of its group that are alive."""
+    """Returns the command lines of the living processes of its group."""
     found = []
     for path in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -209,124 +180,62 @@ def workers(process):
 
 
 def assert_all_end(process):
-    """Some after their parent, but by themselves."""
+    """Waits for the end of all processes of its group; some end after their parent."""
     deadline = time.monotonic() + 60
     while group(process) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert group(process) == []
 
 
-def interrupted(process):
-    """Sends Ctrl-C; checks how the command ends."""
+@pytest.mark.slow
+def test_a_journey_with_a_kill_and_an_interruption(material, tmp_path, monkeypatch, capsys):
+    results = tmp_path / "run"
+    flow, jitnet = (results / "long" / name for name in ("flow_slow", "jitnet_0.8"))
+
+    # A killed command leaves no worker.
+    process = start(*command(material, results, "--jobs=2"))
+    wait_for(lambda: workers(process), process)
+    process.kill()
+    process.communicate(timeout=60)
+    assert_all_end(process)
+
+    # Ctrl-C in the middle keeps what is complete.
+    process = start(*command(material, results))
+    wait_for(lambda: (jitnet / "masks" / "000008.png").exists(), process)
     os.killpg(process.pid, signal.SIGINT)
     output, messages = process.communicate(timeout=120)
     assert process.returncode == 130, messages
-    assert "stopped early; the same command goes on" in output
+    assert "stopped early" in output
     assert "Traceback" not in messages
     assert "Error" not in messages
     assert_all_end(process)
-    return output
-
-
-@pytest.fixture(scope="module")
-def finished(material, tmp_path_factory):
-    """Results that were interrupted, early and in the middle, and then completed."""
-    results = tmp_path_factory.mktemp("results") / "run"
-    flow, jitnet = (results / "long" / name for name in ("flow_slow", "jitnet_0.8"))
-
-    process = start(*command(material, results))
-    wait_for(lambda: workers(process), process)  # which has not got far
-    interrupted(process)
-    assert not flow.exists()
-
-    process = start(*command(material, results))
-    wait_for(lambda: (jitnet / "masks" / "000008.png").exists(), process)
-    interrupted(process)
     assert json.loads((flow / "result.json").read_text())["method"] == "flow_slow"
     assert not (jitnet / "result.json").exists()
     assert not list(results.rglob("*.tmp"))
     assert not (results / "table2.md").exists()
     first = (flow / "result.json").stat()
 
+    # The same command completes it.
     process = start(*command(material, results))
     output, messages = process.communicate(timeout=300)
     assert process.returncode == 0, messages
     assert_all_end(process)
     assert (flow / "result.json").stat() == first  # not made again
-    return results, output
-
-
-def test_interrupted_and_completed(finished):
-    results, output = finished
-    assert sorted(path.parent.name for path in results.glob("long/*/result.json")) == [
-        "flow_slow",
-        "jitnet_0.8",
-    ]
-    for method in ("flow_slow", "jitnet_0.8"):
-        kept = sorted(path.name for path in (results / "long" / method / "masks").glob("*.png"))
+    for place in (flow, jitnet):
+        assert json.loads((place / "result.json").read_text())["jobs"] == 1
+        kept = sorted(path.name for path in (place / "masks").glob("*.png"))
         assert kept == [f"{index:06d}.png" for index in range(0, LONG, 4)]
     text = (results / "table2.md").read_text()
     assert text.strip() in output
-    assert output.endswith(f"{results}/table2.md: the tables above\n")
+    assert f"{results}/table2.md" in output.splitlines()[-1]
     row = markdown_table(text, "all frames").cells["long (person)"]
     assert row["Flow slow"] == "100.0 (12.5)"  # the square stands still
     assert float(row["JITNet 0.8"].partition(" ")[0]) > 50
 
-
-def test_a_complete_set_of_results_runs_nothing(finished, material, monkeypatch, capsys):
-    results, output = finished
+    # Once more, it runs nothing.
     monkeypatch.setattr(jobs, "run", lambda *_: pytest.fail("it ran again"))
     before = files(results)
-    arguments = [f"--streams={material}/long.csv", f"--results={results}", ONLY]
-    assert run_command(table2, *arguments) == 0
+    given = [f"--streams={material}/long.csv", f"--results={results}", ONLY]
+    assert run_command(table2, *given) == 0
     assert capsys.readouterr().out == output
     assert files(results) == before
-
-
-def test_only_what_is_missing_runs(finished, material, tmp_path, monkeypatch, capsys):
-    results, _ = finished
-    asked = []
-
-    def run(pairs, settings, folder, count, evaluate):
-        asked.extend((stream.name, frames, method) for stream, frames, method in pairs)
-        return False
-
-    monkeypatch.setattr(jobs, "run", run)
-    arguments = [f"--streams={material}/list.csv", f"--results={results}"]
-    assert run_command(table2, *arguments, "--only=flow_slow,flow_fast") == 130
-    assert asked == [
-        ("short", 9, "flow_slow"),
-        ("short", 9, "flow_fast"),
-        ("long", LONG, "flow_fast"),
-    ]
-    asked.clear()
-    assert run_command(table2, *arguments, "--only=long,oracle") == 130
-    assert asked == [("long", LONG, "oracle")]
-    assert "stopped early" in capsys.readouterr().out
-
-
-def test_side_by_side_the_same_comes_out(finished, material, tmp_path):
-    """But for the rounding of sums, which depends on the number of threads."""
-    process = start(*command(material, tmp_path / "two", "--jobs=2"))
-    _, messages = process.communicate(timeout=300)
-    assert process.returncode == 0, messages
-    for method in ("flow_slow", "jitnet_0.8"):
-        places = [jobs.folder(f, "long", method) for f in (finished[0], tmp_path / "two")]
-        one, two = (jobs.load(place / jobs.RESULT) for place in places)
-        assert (one["jobs"], two["jobs"]) == (1, 2)
-        difference = abs(one["summary"]["mean_iou"] - two["summary"]["mean_iou"])
-        assert difference == 0 if method == "flow_slow" else difference < 0.02
-        agreement = [
-            (cv2.imread(str(path)) == cv2.imread(str(places[1] / "masks" / path.name))).mean()
-            for path in (places[0] / "masks").glob("*.png")
-        ]
-        assert len(agreement) == LONG / 4
-        assert np.mean(agreement) > 0.98
-
-
-def test_a_killed_command_leaves_no_worker(material, tmp_path):
-    process = start(*command(material, tmp_path / "results"))
-    wait_for(lambda: workers(process), process)
-    process.kill()
-    process.communicate(timeout=60)
-    assert_all_end(process)

@@ -1,4 +1,4 @@
-"""experiments.protocol.davis_measures: masks with answers by hand, and the published code said again."""
+"""experiments.protocol.davis_measures: masks with known answers, and the published code."""
 
 import math
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments.methods import Settings, flow, oracle, preparation
+from experiments.methods import flow, named, oracle, settings_of
 from experiments.protocol import evaluation, stability
 from experiments.protocol.evaluation import KEPT_DISTANCE, Timeline, evaluate, frame_accuracy
 from jitnet_tf import video
@@ -36,14 +36,16 @@ def still(tmp_path_factory):
 def evaluated(stream, method, folder, frames=COUNT, **settings):
     """The result, as it reads back from JSON, and the kept predictions by frame."""
     steps = []
-    result = evaluate(stream, frames, method, Settings(**settings), folder, lambda: steps.append(1))
-    assert len(steps) == frames + preparation(Settings(**settings), method, frames)
+    result = evaluate(stream, frames, method, settings, folder, lambda: steps.append(1))
+    taken = named(method).take(settings)
+    assert len(steps) == frames + named(method).preparation(taken, frames)
     kept = {int(p.stem): cv2.imread(str(p), cv2.IMREAD_UNCHANGED) for p in folder.glob("*.png")}
     assert sorted(kept) == list(range(0, frames, KEPT_DISTANCE))
     back = json.loads(json.dumps(result))
     # All figures of one run agree.
     summary, seconds = back["summary"], back["timeline"]
     assert (summary["frames"], back["method"]) == (frames, method)
+    assert back["settings"] == settings_of(method, settings)
     assert sum(second["updates"] for second in seconds) == summary["updates"]
     tp, fp, fn = (sum(second[name][0] for second in seconds) for name in ("tp", "fp", "fn"))
     assert tp / (tp + fp + fn) == pytest.approx(summary["mean_iou"])
@@ -281,7 +283,7 @@ def test_masks_of_an_interrupted_evaluation_are_replaced(still, tmp_path):
 def test_other_files_are_not(still, tmp_path):
     (tmp_path / "000000.png").write_text("a picture")
     with pytest.raises(UserError, match="holds other files"):
-        evaluate(still, COUNT, "flow_fast", Settings(), tmp_path)
+        evaluate(still, COUNT, "flow_fast", {}, tmp_path)
     assert (tmp_path / "000000.png").read_text() == "a picture"
 
 
@@ -291,4 +293,4 @@ def test_a_recording_of_another_video(still, tmp_path):
     cv2.imwrite(str(path), other)
     stream = type(still)("x", "c", ("person",), str(path), still.recording, None)
     with pytest.raises(UserError, match="is of another video"):
-        evaluate(stream, 1, "flow_fast", Settings(), tmp_path / "masks")
+        evaluate(stream, 1, "flow_fast", {}, tmp_path / "masks")
