@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 from experiments import methods
-from experiments.protocol import jobs
+from experiments.protocol import jobs, streams
 
 # Reports of experiments: results, and the Markdown that is made of them
 
@@ -103,4 +103,19 @@ def write_result(results, result):
     path = jobs.folder(results, result["stream"]["name"], result["method"]) / jobs.RESULT
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(result))
+    return path
+
+
+# Commands over streams
+
+
+def flag_arguments(**values):
+    """Returns --name=value for each value that is not None."""
+    return [f"--{name}={value}" for name, value in values.items() if value is not None]
+
+
+def write_stream_list(folder, found, name="list.csv"):
+    """Writes Streams whose files are in a folder as a stream list there; returns its path."""
+    path = folder / name
+    path.write_text(streams.to_csv(found, folder, folder))
     return path

@@ -31,8 +31,7 @@ def results(tmp_path_factory):
     for name, speed in (("slow", (0, 1)), ("fast", (1, 2))):
         stream = write_square_stream(folder, name, COUNT, speed)
         place = jobs.folder(folder, name, "flow_fast")
-        settings = methods.Settings()
-        result = evaluation.evaluate(stream, COUNT, "flow_fast", settings, place / jobs.MASKS)
+        result = evaluation.evaluate(stream, COUNT, "flow_fast", {}, place / jobs.MASKS)
         save(place, result)
         student = {**result, "method": "jitnet_0.9", "frame_iou": {}}
         for index in map(int, result["frame_iou"]):

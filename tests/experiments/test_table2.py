@@ -13,7 +13,13 @@ import pytest
 
 from experiments import table2
 from experiments.protocol import jobs, streams
-from tests.builders import made_result, markdown_table, write_result
+from tests.builders import (
+    flag_arguments,
+    made_result,
+    markdown_table,
+    write_result,
+    write_stream_list,
+)
 from tests.commands import refusal, run_command
 from tests.materials import write_square_stream
 
@@ -30,8 +36,8 @@ def material(tmp_path_factory):
         write_square_stream(folder, "short", 9),
         write_square_stream(folder, "long", LONG, (0, 0)),
     ]
-    (folder / "list.csv").write_text(streams.to_csv(found, folder, folder))
-    (folder / "long.csv").write_text(streams.to_csv(found[1:], folder, folder))
+    write_stream_list(folder, found)
+    write_stream_list(folder, found[1:], "long.csv")
     return folder
 
 
@@ -49,8 +55,8 @@ def refused(material, tmp_path, monkeypatch, capsys):
 
 
 def arguments(material, **changes):
-    values = {"streams": material / "list.csv", "results": "results", **changes}
-    return [f"--{name}={value}" for name, value in values.items() if value is not None]
+    values = {"streams": material / "list.csv", "results": "results"}
+    return flag_arguments(**{**values, **changes})
 
 
 # Refusals of all commands over streams: reports/test_command.

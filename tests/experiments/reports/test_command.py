@@ -24,7 +24,7 @@ class Example:
     define_flags = staticmethod(command.define_flags)
 
     def __init__(self, settings=None):
-        self.settings = settings or methods.Settings()
+        self.settings = settings or {}
 
     def main(self):
         listed = command.listed_streams()
@@ -64,13 +64,13 @@ def done(material, place, name, **settings):
     empty = {name: {} for name in jobs.REQUIRED}
     values = {
         "stream": vars(stream),
-        "settings": vars(methods.Settings(**settings)),
         "recorded": streams.recorded(stream),
     }
     for method in NAMES:
         path = jobs.folder(place, name, method) / jobs.RESULT
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps({**empty, "method": method, **values}))
+        of_method = {"method": method, "settings": methods.settings_of(method, settings)}
+        path.write_text(json.dumps({**empty, **values, **of_method}))
 
 
 def test_what_is_handed_to_the_workers(material, tmp_path, asked):
@@ -81,7 +81,7 @@ def test_what_is_handed_to_the_workers(material, tmp_path, asked):
     assert [(s.name, frames, method) for s, frames, method in pairs] == [
         (stream, FRAMES, method) for stream in ("a", "b") for method in NAMES
     ]
-    assert (settings, count, evaluate) == (methods.Settings(), 3, "its own")
+    assert (settings, count, evaluate) == ({}, 3, "its own")
     assert place.samefile(results)
 
 
@@ -134,7 +134,7 @@ def test_results_of_other_settings(material, tmp_path, asked, capsys, other):
 def test_methods_are_checked_before_streams(tmp_path, monkeypatch):
     monkeypatch.setattr(streams, "check", lambda _: pytest.fail("a stream was read"))
     with pytest.raises(UserError, match="'nowhere' does not exist"):
-        command.make_results(["any"], NAMES, methods.Settings(init="nowhere"), tmp_path)
+        command.make_results(["any"], NAMES, {"init": "nowhere"}, tmp_path)
 
 
 def test_settings_are_those_that_there_are_flags_for():
@@ -147,8 +147,9 @@ def test_settings_are_those_that_there_are_flags_for():
             flags.DEFINE_integer("oracle_steps", 7, "")
 
         @staticmethod
-        def main():
-            assert command.settings() == methods.Settings(init="random", oracle_steps=7)
+        def main(argv):
+            del argv
+            assert command.settings() == {"init": "random", "oracle_steps": 7}
 
     assert run_command(Settings(), "--init=random") == 0
 
