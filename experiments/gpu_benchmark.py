@@ -3,13 +3,15 @@
     python -m experiments.gpu_benchmark --export=modules                # TensorFlow, any machine
     python -m experiments.gpu_benchmark --run=modules --json=gpu.json   # on that with the GPU
 
-`--export` writes what TensorFlow hands to XLA (see `speed.gpu.hlo`), so that `--run` needs no
-TensorFlow: where there is one that sees a GPU it runs the student itself, elsewhere JAX compiles
-the very same modules (`pip install 'jax[cuda13]' absl-py opencv-python-headless`). Results are
-compared with a CPU's before anything is timed. Without a GPU it runs on the CPU, and says so.
+    python -m experiments.gpu_benchmark --print=gpu.json
+
+`--export` writes the modules that TensorFlow hands to XLA (see `speed.gpu.hlo`), so that `--run`
+needs no TensorFlow: if TensorFlow sees a GPU, it runs the student itself, otherwise JAX compiles
+the same modules (`pip install 'jax[cuda13]' absl-py opencv-python-headless`). Results are compared
+with a CPU's before anything is timed. Without a GPU it runs on the CPU, and says so.
 
 Each figure is the median of --rounds runs, one after the other, each waited for: with all
-arguments on the device already, and from numpy to numpy, copies there and back included.
+arguments on the device already, and from numpy to numpy, with copies there and back.
 """
 
 import json
@@ -18,13 +20,13 @@ import pathlib
 import platform
 import statistics
 import tempfile
-import time
 
 import numpy as np
 from absl import flags
 
 from experiments.protocol import provenance
 from experiments.reports import markdown, measurement
+from experiments.speed import turns
 from experiments.speed.gpu import hlo, runtimes
 from jitnet_tf.base import command_line, files
 from jitnet_tf.base.errors import UserError
@@ -32,11 +34,11 @@ from jitnet_tf.base.errors import UserError
 FLAGS = flags.FLAGS
 
 FORMAT = "experiments.gpu_benchmark, 1"
-UNTIMED = 10  # runs: first ones take longer
+UNTIMED = 10  # runs; the first ones take longer
 MASK_RCNN = "Mask R-CNN"
 PAPER_MS = {"infer": 7.0, "update": 30.0, MASK_RCNN: 300.0}  # Table 1, on a V100
-# Rounding differs from device to device (a GPU's float32 products have 10 bits), and random
-# weights leave classes close to each other: less agreement than this is no rounding.
+# Rounding differs between devices (a GPU's float32 products have 10 bits), and random weights leave
+# classes close to each other. Less agreement than this is not due to rounding.
 LEAST_AGREEMENT = 0.9
 MOST_LOSS_DIFFERENCE = 0.05
 
@@ -44,24 +46,24 @@ MOST_LOSS_DIFFERENCE = 0.05
 def define_flags():
     """Defines this command's flags."""
     flags.DEFINE_string("export", None, "Folder to write modules and inputs to.")
-    flags.DEFINE_string("run", None, "Folder that --export wrote: time what is in it.")
-    flags.DEFINE_string("json", None, "JSON file to write what is measured to.")
+    flags.DEFINE_string("run", None, "Folder written by --export, to time its modules.")
+    measurement.define_flags("json")
     flags.DEFINE_string("frame_size", "720x1280", "With --export: HxW of the frames.")
-    flags.DEFINE_integer("seed", 0, "With --export: of inputs and weights.", lower_bound=0)
-    flags.DEFINE_integer("rounds", 100, "With --run: how often a step is timed.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "With --export: seed of inputs and weights.", lower_bound=0)
+    flags.DEFINE_integer("rounds", 100, "With --run: how often to time a step.", lower_bound=1)
     flags.DEFINE_enum(
         "runtime",
         "auto",
         ["auto", *runtimes.RUNTIMES],
-        "With --run: what runs them; auto: TensorFlow if it sees a GPU, else JAX.",
+        "With --run: the runtime; auto: TensorFlow if it sees a GPU, else JAX.",
     )
     flags.DEFINE_string(
-        "mask_rcnn", None, "With --run: a SavedModel folder to time beside, by TensorFlow."
+        "mask_rcnn", None, "With --run: SavedModel folder to time as well, by TensorFlow."
     )
 
 
 def export(folder, frame_size, seed):
-    """Writes a folder, all or nothing."""
+    """Writes the folder of --export, all or nothing."""
     folder = pathlib.Path(folder)
     command_line.import_tensorflow()
     try:
@@ -76,9 +78,10 @@ def export(folder, frame_size, seed):
 
 
 def agreement(runtime, exported, precision):
-    """How far its results are a CPU's: (part of the pixels, relative difference of losses).
+    """Compares a runtime's results with a CPU's: (part of the pixels, difference of losses).
 
-    Does the updates whose losses it compares. UserError where it computes something else.
+    It runs the updates whose losses it compares; the difference is relative. Raises UserError if
+    the runtime computes something else.
     """
     arguments = [runtime.place(exported.inputs[name]) for name in hlo.STEPS["update"]]
     class_ids = np.asarray(runtime.infer(arguments[0]))
@@ -93,26 +96,21 @@ def agreement(runtime, exported, precision):
     if not (pixels >= LEAST_AGREEMENT and difference <= MOST_LOSS_DIFFERENCE):
         raise UserError(
             f"{precision} on {runtime.device}: {pixels:.1%} of the class ids and losses "
-            f"{found.tolist()} are not the CPU's ({losses.tolist()}), so that times would mean "
+            f"{found.tolist()} differ from the CPU's ({losses.tolist()}): its times would mean "
             "nothing"
         )
     return pixels, difference
 
 
 def timed(step, rounds):
-    """The median of so many runs, in milliseconds."""
+    """Returns the median of so many runs, in milliseconds."""
     for _ in range(UNTIMED):
         step()
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        step()
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times)
+    return statistics.median(turns.milliseconds(step) for _ in range(rounds))
 
 
 def measure(runtime, exported, precision, rounds):
-    """A row for each step: what the JSON file holds of it."""
+    """Returns a row for each step, as the JSON file has them."""
     pixels, difference = agreement(runtime, exported, precision)
     rows = []
     for step, names in hlo.STEPS.items():
@@ -140,13 +138,13 @@ def measure(runtime, exported, precision, rounds):
 
 
 def measure_mask_rcnn(teacher, frame, rounds):
-    """Its row: as it is used, from numpy to masks pasted to the frame."""
+    """Returns its row: from numpy to masks pasted to the frame, as it is used."""
     milliseconds = timed(lambda: teacher(frame, 0), rounds)
     return {"what": MASK_RCNN, "precision": "float32", "median_ms_with_copies": milliseconds}
 
 
 def run(exported, runtime_name, rounds, mask_rcnn):
-    """What the JSON file holds. UserError where something does not run or computes nonsense."""
+    """Returns the values of the JSON file. Raises UserError if a step fails or differs."""
     if runtime_name == "auto":
         runtime_name = "tensorflow" if runtimes.tensorflow_sees_gpu() else "jax"
     if mask_rcnn and runtime_name != "tensorflow":
@@ -159,7 +157,7 @@ def run(exported, runtime_name, rounds, mask_rcnn):
         from teacher.saved_model import SavedModelTeacher
 
         teacher = SavedModelTeacher(mask_rcnn)
-        teacher(frame, 0)  # what does not fit shows now
+        teacher(frame, 0)  # fails early if frames do not fit
     rows = []
     for precision in hlo.PRECISIONS:
         runtime = runtimes.RUNTIMES[runtime_name](exported, precision)
@@ -183,15 +181,14 @@ def run(exported, runtime_name, rounds, mask_rcnn):
 
 
 def render(values):
-    """What `run` returns as Markdown, the paper's figures beside it."""
+    """Returns the table of a measurement (`run`) as Markdown, with the paper's figures."""
     H, W = values["frame_size"]
     versions = provenance.versions_in_words(values["versions"])
     exporter = values["exported_by"]["tensorflow"]
     head = ["", f"ms on {values['device']}", "with copies", "as on a CPU", "paper, V100: ms"]
     lines = []
     for row in values["rows"]:
-        on_device = f"{row['median_ms']:.2f}" if "median_ms" in row else "–"
-        agrees = "–"
+        agrees = markdown.UNKNOWN
         if "agreement" in row:
             agrees = f"{row['agreement']:.2%} of the pixels"
         if "loss_difference" in row:
@@ -199,8 +196,8 @@ def render(values):
         lines.append(
             [
                 f"{row['what']}, {row['precision']}",
-                on_device,
-                f"{row['median_ms_with_copies']:.2f}",
+                markdown.number(row.get("median_ms"), 2),
+                markdown.number(row["median_ms_with_copies"], 2),
                 agrees,
                 f"{PAPER_MS[row['what']]:g}",
             ]
@@ -212,28 +209,42 @@ def render(values):
     )
 
 
-def main():
-    """See the module."""
-    if (FLAGS.export is None) == (FLAGS.run is None):
-        raise UserError("give either --export=FOLDER, to write modules, or --run=FOLDER")
-    if FLAGS.export is not None:
-        from jitnet_tf import video
+def _export():
+    from jitnet_tf import video
 
-        for name in ("json", "mask_rcnn"):
-            if FLAGS[name].value is not None:
-                raise UserError(f"--{name} is for --run: leave it out")
-        frame_size = video.parse_size(FLAGS.frame_size)
-        measurement.check_output(FLAGS.export, "export")
-        export(FLAGS.export, frame_size, FLAGS.seed)
-        print(f"{FLAGS.export}: copy it to a machine with a GPU and give it to --run there")
-        return
+    for name in ("json", "mask_rcnn"):
+        if FLAGS[name].value is not None:
+            raise UserError(f"--{name} is for --run: leave it out")
+    frame_size = video.parse_size(FLAGS.frame_size)
+    measurement.check_output(FLAGS.export, "export")
+    export(FLAGS.export, frame_size, FLAGS.seed)
+    print(f"{FLAGS.export}: copy it to a machine with a GPU and give it to --run there")
+
+
+def _measure():
     exported = hlo.read(FLAGS.run)
     if FLAGS.json:
         measurement.check_output(FLAGS.json, "json")
     values = run(exported, FLAGS.runtime, FLAGS.rounds, FLAGS.mask_rcnn)
     if FLAGS.json:
         measurement.write(FLAGS.json, values, "json")
-    print(render(values))
+    return values
+
+
+def main(argv):
+    """Exports, measures or prints."""
+    del argv
+    if sum(FLAGS[name].value is not None for name in ("export", "run", "print")) != 1:
+        raise UserError(
+            "give one of --export=FOLDER, to write modules, --run=FOLDER, to measure, and "
+            "--print=FILE.json"
+        )
+    if FLAGS.export is not None:
+        _export()
+    else:
+        measurement.measure_or_print(
+            _measure, render, FORMAT, "experiments.gpu_benchmark", flag="run"
+        )
 
 
 if __name__ == "__main__":

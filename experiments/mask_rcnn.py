@@ -1,10 +1,10 @@
-"""Writes a genuine Mask R-CNN with random weights, to measure against: Table 1 needs its cost.
+"""Exports a Mask R-CNN with random weights, whose cost Table 1 compares with.
 
     python -m experiments.mask_rcnn --output=mask_rcnn_r50
 
 It is the TensorFlow Model Garden's Mask R-CNN, ResNet-50-FPN, for 90 COCO classes: 1000 proposals,
 100 detections, masks of 28×28, a box head of four convolutions and one dense layer (the paper's
-teacher: Detectron's, X-152-32x8d-FPN). What it costs does not depend on weights: the numbers of
+teacher: Detectron's, X-152-32x8d-FPN). Its cost does not depend on weights: the numbers of
 proposals and masks are fixed. The SavedModel has the Object Detection API's signature and serves
 as `--teacher` in any environment; making it needs one of its own, Python 3.11 with
 `pip install -r experiments/requirements_mask_rcnn.txt`.
@@ -38,13 +38,13 @@ def define_flags():
     flags.DEFINE_string(
         "frame_size",
         "720x1280",
-        "HxW of the frames that it takes; padded inside to multiples of 64.",
+        "HxW of its frames; it pads them to multiples of 64.",
     )
-    flags.DEFINE_integer("seed", 0, "Of the random weights.", lower_bound=0)
+    flags.DEFINE_integer("seed", 0, "Seed of the random weights.", lower_bound=0)
 
 
 def import_model_garden():
-    """Imports the packages that build it. UserError where they are missing."""
+    """Imports the packages that build it. Raises UserError if they are missing."""
     try:
         from official.core import exp_factory
         from official.vision import configs  # noqa: F401  registers the configurations
@@ -58,13 +58,13 @@ def import_model_garden():
 
 
 def normalized_boxes(boxes, image_info):
-    """Boxes in units of the frame's height and width, cut off at its edges.
+    """Converts boxes to units of the frame's height and width, and clips them to the frame.
 
     Args:
       boxes: float32 [B, N, 4], (ymin, xmin, ymax, xmax) in pixels of the frame as resized for the
         network.
-      image_info: float32 [B, 4, 2]; its rows are height and width of the frame, those of the
-        resized one, the scale from the one to the other, and where the resized one was cropped.
+      image_info: float32 [B, 4, 2]; its rows are (height, width) of the frame, (height, width) of
+        the resized frame, the scale between these, and the offset of the crop in the resized one.
 
     Returns:
       float32 [B, N, 4], 0…1.
@@ -76,13 +76,13 @@ def normalized_boxes(boxes, image_info):
 
 
 def class_bias(head):
-    """The bias of a head's output layer that has one number for each class."""
+    """Returns the bias of a head's output layer, one number a class."""
     [bias] = [v for v in head.trainable_variables if v.shape == (head.get_config()["num_classes"],)]
     return bias
 
 
 def build(frame_size, seed):
-    """The Model Garden's serving module for frames of frame_size (H, W), with random weights."""
+    """Returns the Model Garden's serving module for frames of (H, W), with random weights."""
     import numpy as np
     import tensorflow as tf
 
@@ -107,7 +107,7 @@ def build(frame_size, seed):
 def save(garden, frame_size, path):
     """Writes the SavedModel.
 
-    A module that tracks no more than the variables loads ten times as fast as the Model Garden's.
+    Its module tracks only the variables: it loads ten times as fast as the Model Garden's.
     """
     import tensorflow as tf
 
@@ -129,8 +129,9 @@ def save(garden, frame_size, path):
     tf.saved_model.save(module, str(path), signatures={"serving_default": detect})
 
 
-def main():
-    """See the module."""
+def main(argv):
+    """Exports."""
+    del argv
     output = pathlib.Path(FLAGS.output)
     frame_size = video.parse_size(FLAGS.frame_size)
     if os.path.lexists(output):
@@ -150,8 +151,8 @@ def main():
     height, width = garden._padded_size
     print(
         f"{output}: Mask R-CNN ResNet-50-FPN, {parameters / 1e6:.1f} M parameters, takes "
-        f"{frame_size[0]}×{frame_size[1]} frames, {height}×{width} inside; its weights are random, "
-        "only cost and format mean something"
+        f"{frame_size[0]}×{frame_size[1]} frames, {height}×{width} inside; its weights are random: "
+        "use it for its cost and format only"
     )
 
 

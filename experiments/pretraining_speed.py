@@ -1,10 +1,10 @@
-"""What a step of pretraining takes, and what its input pipeline alone would give.
+"""Speed of pretraining: the input pipeline alone, the training step alone, and both together.
 
     python -m experiments.pretraining_speed --annotations=instances_train2017.json \\
         --images=train2017
 
-Takes the flags of `jitnet_tf.pretrain`. The pipeline has to outrun the step; on a CPU both share
-its cores, so the third figure, of both together, is what a training then has.
+It takes the flags of `jitnet_tf.pretrain`. The pipeline has to be faster than the step; on a CPU
+both share the cores, so only the third figure, of both together, is the speed of a training.
 """
 
 import tempfile
@@ -17,19 +17,19 @@ from jitnet_tf import pretrain
 from jitnet_tf.base import command_line
 
 FLAGS = flags.FLAGS
-UNTIMED = 10  # batches: tracing, the first photographs off the disk, what is prefetched
+UNTIMED = 10  # batches: tracing, the first reads from disk, prefetched batches
 
 
 def define_flags():
     """Defines this command's flags."""
     pretrain.define_flags()
-    flags.DEFINE_integer("seconds", 20, "To measure each for.", lower_bound=1)
+    flags.DEFINE_integer("seconds", 20, "Seconds to measure each rate for.", lower_bound=1)
 
 
 def rate(step, batch_size, seconds):
-    """Photographs per second of `step()`, called for so many seconds.
+    """Returns images per second of `step()`, called for so many seconds.
 
-    All batches over all the time: a pipeline hands them out in bursts.
+    It is the mean over all batches, since a pipeline yields them in bursts.
     """
     for _ in range(UNTIMED):
         step()
@@ -41,7 +41,7 @@ def rate(step, batch_size, seconds):
 
 
 def measure(session, seconds):
-    """Photographs per second of the pipeline alone, the step alone, and both.
+    """Returns images per second of the pipeline alone, of the step alone, and of both.
 
     session: a `pretraining.session.Pretraining`.
     """
@@ -63,8 +63,9 @@ def measure(session, seconds):
     return found
 
 
-def main():
-    """See the module."""
+def main(argv):
+    """Measures and prints."""
+    del argv
     with tempfile.TemporaryDirectory() as logdir:
         config = pretrain.new_config(logdir)
         command_line.import_tensorflow()
@@ -72,7 +73,7 @@ def main():
 
         found = measure(session.Pretraining(config), FLAGS.seconds)
     for what, value in found.items():
-        print(f"{what:<22}{value:8.1f} photographs/s")
+        print(f"{what:<22}{value:8.1f} images/s")
     print(provenance.in_words(provenance.describe()))
 
 

@@ -1,4 +1,4 @@
-"""Table 1 of the paper: what the students and Mask R-CNN cost on a frame.
+"""Table 1 of the paper: the cost of students and Mask R-CNN on a frame.
 
     python -m experiments.mask_rcnn --output=mask_rcnn_r50    # in an environment of its own
     python -m experiments.table1 --mask_rcnn=mask_rcnn_r50 --output=table1.json
@@ -6,23 +6,22 @@
 
 Floating-point operations by TensorFlow's profiler, trainable parameters, and milliseconds of an
 inference (frame to class ids) and of an update (forward, backward, optimizer), in float32 without
-XLA. All models are in one process and take turns, so that what else the machine does hits all
-alike. Mask R-CNN's milliseconds are those of the teacher in a run: with its masks pasted to the
-frame. Frames and labels are random: no cost depends on them. The JSON file has all times.
+XLA. All models are in one process and take turns, so that other load of the machine hits all alike.
+Mask R-CNN's milliseconds are those of the teacher in a run: with its masks pasted to the frame.
+Frames and labels are random: no cost depends on them. The JSON file has all times.
 """
 
 import dataclasses
 import statistics
-import time
 
 from absl import flags
 from tqdm import tqdm
 
 from experiments.protocol import provenance
 from experiments.reports import markdown, measurement
+from experiments.speed import turns
 from jitnet_tf import video
 from jitnet_tf.base import command_line
-from jitnet_tf.base.errors import UserError
 
 FLAGS = flags.FLAGS
 
@@ -33,7 +32,7 @@ STEPS = ("infer", "train")
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What a model costs.
+    """The costs of a model.
 
     Attributes:
       name: of the model.
@@ -41,7 +40,7 @@ class Row:
       flop: step → floating-point operations.
       milliseconds: step → median.
       spread: step → (least, most) milliseconds.
-      partial: whether some of its operations are missing in `flop`.
+      partial: True if some of its operations are missing in `flop`.
     """
 
     name: str
@@ -65,23 +64,24 @@ ResNeXt-152-32x8d-FPN; that of `experiments.mask_rcnn` is ResNet-50-FPN, its box
 convolutions and a dense layer on each of 1000 proposals, its frames padded to multiples of 64
 (720×1280 to 768×1280): half the operations, a third of the parameters, so that ratios to it
 understate the paper's. Its weights are random, which changes no cost. The profiler counts a
-multiplication and an addition as two operations; normalisation and resizing count nothing."""
+multiplication and an addition as two operations; normalization and resizing count nothing."""
 
 
 def define_flags():
     """Defines this command's flags."""
-    flags.DEFINE_string("output", None, "JSON file to write what is measured to.")
-    flags.DEFINE_string("print", None, "Print the table in this JSON file; measure nothing.")
-    flags.DEFINE_string("mask_rcnn", None, "SavedModel folder, or zoo:NAME. Default: left out.")
+    measurement.define_flags()
+    flags.DEFINE_string(
+        "mask_rcnn", None, "SavedModel folder of Mask R-CNN, or zoo:NAME. Default: left out."
+    )
     flags.DEFINE_string("frame_size", "720x1280", "HxW of the frames.")
     flags.DEFINE_integer(
-        "num_classes", 23, "The students' classes, background included.", 2, upper_bound=255
+        "num_classes", 23, "Number of the students' classes with background.", 2, upper_bound=255
     )
-    flags.DEFINE_integer("rounds", 20, "How often each step is timed.", lower_bound=1)
+    flags.DEFINE_integer("rounds", 20, "How often to time each step.", lower_bound=1)
 
 
 def students(num_classes, frame_size):
-    """Name → Student, for each that the table has."""
+    """Returns name → Student, for each student in the table."""
     from tensorflow import keras
 
     from jitnet_tf.student.jitnet import build_jitnet
@@ -98,23 +98,17 @@ def students(num_classes, frame_size):
     return {name: Student(model, frame_size) for name, model in models.items()}
 
 
-def take_turns(steps, rounds):
-    """Times functions: {(model, step): function} → {(model, step): milliseconds, one a round}."""
+def time_steps(steps, rounds):
+    """Times steps in turns: {(model, step): function} → {(model, step): milliseconds by round}."""
     for step in tqdm(steps.values(), "first runs"):  # they take longer
         step()
-    times = {key: [] for key in steps}
-    with tqdm(total=rounds * len(steps), desc="timing", unit="step") as progress:
-        for _ in range(rounds):
-            for key, step in steps.items():
-                start = time.perf_counter()
-                step()
-                times[key].append(1000 * (time.perf_counter() - start))
-                progress.update()
+    timed = {key: lambda step=step: turns.milliseconds(step) for key, step in steps.items()}
+    times, _ = turns.take_turns(timed, rounds)
     return times
 
 
-def summarise(times):
-    """Milliseconds as they are kept: all of them, and what the table shows."""
+def summarize(times):
+    """Returns milliseconds as the file has them: their minimum, median, maximum, and all."""
     return {
         "min": min(times),
         "median": statistics.median(times),
@@ -124,7 +118,7 @@ def summarise(times):
 
 
 def measure(frame_size, num_classes, rounds, mask_rcnn):
-    """What the JSON file holds. UserError where mask_rcnn, if not None, is none."""
+    """Returns the values of the JSON file. Raises UserError if mask_rcnn is no such model."""
     import numpy as np
 
     from experiments.speed import flops
@@ -141,7 +135,7 @@ def measure(frame_size, num_classes, rounds, mask_rcnn):
     if mask_rcnn:
         folder = saved_model_folder(mask_rcnn)
         teacher = SavedModelTeacher(folder)
-        teacher(frame, 0)  # what does not fit shows now
+        teacher(frame, 0)  # fails early if frames do not fit
     for name, student in students(num_classes, frame_size).items():
         counts = {
             "infer": flops.of_model(student.model, frame_size),
@@ -159,13 +153,13 @@ def measure(frame_size, num_classes, rounds, mask_rcnn):
             **describe_live(mask_rcnn),
         }
         steps[MASK_RCNN, "infer"] = lambda: teacher(frame, 0)
-    times = take_turns(steps, rounds)
+    times = time_steps(steps, rounds)
     for name, cost in costs.items():
         counts = cost.pop("counts")
         cost["flop"] = {step: count.total for step, count in counts.items()}
         cost["not_counted"] = {step: count.missed for step, count in counts.items()}
         cost["partial"] = any(count.partial for count in counts.values())
-        cost["milliseconds"] = {step: summarise(times[name, step]) for step in counts}
+        cost["milliseconds"] = {step: summarize(times[name, step]) for step in counts}
     return {
         "format": FORMAT,
         "frame_size": list(frame_size),
@@ -178,7 +172,7 @@ def measure(frame_size, num_classes, rounds, mask_rcnn):
 
 
 def rows(table):
-    """The Rows of what `measure` returns."""
+    """Returns the Rows of a measurement (`measure`)."""
     return [
         Row(
             name,
@@ -195,28 +189,23 @@ def rows(table):
     ]
 
 
-def _number(value):
-    """Three digits, at most one of them after the point."""
-    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
-
-
 def _milliseconds(row, step):
     if step not in row.milliseconds:
-        return "–"
-    text = _number(row.milliseconds[step])
+        return markdown.UNKNOWN
+    text = markdown.short(row.milliseconds[step])
     if step in row.spread:
-        text += " ({}–{})".format(*map(_number, row.spread[step]))
+        text += " ({}–{})".format(*map(markdown.short, row.spread[step]))
     return text
 
 
 def _gflop(row, step):
     if step not in row.flop:
-        return "–"
+        return markdown.UNKNOWN
     return ("≥ " if row.partial else "") + f"{row.flop[step] / 1e9:.1f}"
 
 
 def costs_table(models):
-    """Markdown: what each costs."""
+    """Returns the table of costs as Markdown."""
     header = ["model"]
     header += [f"GFLOP, {step}" for step in STEPS]
     header += ["parameters (M)"]
@@ -236,7 +225,7 @@ def costs_table(models):
 
 
 def ratios_table(pairs):
-    """Markdown: how many times less each student costs than Mask R-CNN's inference.
+    """Returns the table of Mask R-CNN's inference over each student's costs, as Markdown.
 
     pairs: (student, Mask R-CNN), Rows.
     """
@@ -246,7 +235,7 @@ def ratios_table(pairs):
         ratios = [flop / row.flop[step] for step in STEPS]
         ratios += [teacher.parameters / row.parameters]
         ratios += [milliseconds / row.milliseconds[step] for step in STEPS]
-        body.append([row.name, *(f"{_number(ratio)}×" for ratio in ratios)])
+        body.append([row.name, *(f"{markdown.short(ratio)}×" for ratio in ratios)])
     header = ["than Mask R-CNN's inference"]
     header += [f"fewer FLOP, {step}" for step in STEPS]
     header += ["fewer parameters"]
@@ -255,7 +244,7 @@ def ratios_table(pairs):
 
 
 def render(table):
-    """What `measure` returns as Markdown, the paper's rows beside it."""
+    """Returns the tables of a measurement (`measure`) as Markdown, with the paper's rows."""
     measured = rows(table)
     height, width = table["frame_size"]
     parts = [
@@ -287,19 +276,19 @@ def render(table):
     return "\n\n".join(parts)
 
 
-def main():
-    """See the module."""
-    if (FLAGS.output is None) == (FLAGS.print is None):
-        raise UserError("give either --output=FILE.json, to measure, or --print=FILE.json")
-    if FLAGS.print is not None:
-        print(measurement.render_file(FLAGS.print, "experiments.table1 --output", FORMAT, render))
-        return
+def _measure_to_file():
     frame_size = video.parse_size(FLAGS.frame_size)
     measurement.check_output(FLAGS.output)
     command_line.import_tensorflow()
-    table = measure(frame_size, FLAGS.num_classes, FLAGS.rounds, FLAGS.mask_rcnn)
-    measurement.write(FLAGS.output, table)
-    print(render(table))
+    values = measure(frame_size, FLAGS.num_classes, FLAGS.rounds, FLAGS.mask_rcnn)
+    measurement.write(FLAGS.output, values)
+    return values
+
+
+def main(argv):
+    """Measures or prints."""
+    del argv
+    measurement.measure_or_print(_measure_to_file, render, FORMAT, "experiments.table1")
 
 
 if __name__ == "__main__":

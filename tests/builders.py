@@ -52,6 +52,25 @@ def made_result(stream="a", method="jitnet_0.8", iou=0.5, **changes):
     }
 
 
+def made_peer_row(step, peer, median, **changes):
+    """A row of `experiments.speed.comparison` for a step of a peer; median: milliseconds."""
+    return {
+        "what": step,
+        "peer": peer,
+        "precision": "float32",
+        "variant": "default",
+        "median_ms": median,
+        "min_ms": median - 1,
+        "max_ms": median + 1,
+        "all_ms": [median],
+        "agreement": 1.0,
+        "loss_difference": 2e-6,
+        "memory_mib": 512.4,
+        "differs": False,
+        **changes,
+    }
+
+
 @dataclasses.dataclass
 class MarkdownTable:
     """A table of a Markdown text: the bold line above it, its head, and rows of cells."""

@@ -29,6 +29,7 @@ STAGES = {
     "reference": FRAMES,
     "output": FRAMES,
 }
+STUDENT_STAGES = ("infer", "trial", "rehearse", "score", "update")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,18 +1,54 @@
-"""A measurement in a JSON file: checked before it is made, and printed from the file alone."""
+"""Measurements in JSON files: commands that either measure to a file or print one."""
 
 import json
 import os
 import pathlib
 import tempfile
 
+from absl import flags
+
 from jitnet_tf.base import files
 from jitnet_tf.base.errors import UserError
 
+FLAGS = flags.FLAGS
+
+
+def define_flags(flag="output"):
+    """Defines --`flag`, the file to measure to, and --print."""
+    flags.DEFINE_string(flag, None, "JSON file to write the measurement to.")
+    flags.DEFINE_string("print", None, "JSON file to print the tables of, without measuring.")
+
+
+def measure_or_print(measure, render, file_format, command, flag="output"):
+    """Measures and prints the tables, or prints those of an earlier measurement, as flags say.
+
+    Args:
+      measure: () → values, which it has written to the file of --`flag`.
+      render: values → the tables as text.
+      file_format: the "format" of such files.
+      command: the command's module.
+      flag: the command's flag for the file.
+
+    Returns:
+      What was measured; None with --print.
+
+    Raises:
+      UserError: neither or both of the flags are given, or --print's file is not such a file.
+    """
+    if (FLAGS[flag].value is None) == (FLAGS.print is None):
+        raise UserError(f"give either --{flag}=FILE.json, to measure, or --print=FILE.json")
+    if FLAGS.print is not None:
+        print(render_file(FLAGS.print, f"{command} --{flag}", file_format, render))
+        return None
+    values = measure()
+    print(render(values))
+    return values
+
 
 def check_output(output, flag="output"):
-    """UserError where a file cannot be made or would be replaced: before anything is measured.
+    """Raises UserError if a file exists or cannot be written: before anything is measured.
 
-    flag: the command's, that names the file.
+    flag: the command's flag for the file.
     """
     output = pathlib.Path(output)
     if os.path.lexists(output):
@@ -26,7 +62,7 @@ def check_output(output, flag="output"):
 
 
 def write(output, values, flag="output"):
-    """Writes, or replaces, the file. UserError where the disk does not allow it."""
+    """Writes, or replaces, the file. Raises UserError if that fails."""
     try:
         files.write_text(output, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
@@ -34,9 +70,16 @@ def write(output, values, flag="output"):
 
 
 def render_file(path, command, file_format, render):
-    """What `render` makes of the values in a file; UserError where it is no such file.
+    """Returns `render(values)` of the values in a file of --print.
 
-    command: that writes such files, with its flag. file_format: their "format".
+    Args:
+      path: of the file.
+      command: the command, with its flag, that writes such files.
+      file_format: their "format".
+      render: values → anything.
+
+    Raises:
+      UserError: the file cannot be read, or is not such a file.
     """
     try:
         text = pathlib.Path(path).read_text("utf-8")

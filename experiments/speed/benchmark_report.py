@@ -1,38 +1,34 @@
-"""What `experiments.benchmark` measured, as Markdown."""
+"""The tables of `experiments.benchmark` as Markdown."""
 
 from experiments.protocol import provenance
 from experiments.reports import markdown
-from experiments.speed import loop, peers
-from experiments.speed.worker import INFER, UPDATE
+from experiments.speed import peers, product_run
+from experiments.speed.peer_process import INFER, UPDATE
 
 FORMAT = "experiments.benchmark, 1"
 
 NOTES = """\
-Milliseconds are the median (least–most). Infer is a uint8 frame to uint8 class ids, update is
-forward, backward and SGD with momentum. Each row is the fastest of its peer's variants; the JSON
-file has all. Agreement is of class ids with our float32's; for update, how far the first loss is
-from ours, relative. Memory is the most that the process of that peer and precision has had, with
-all its variants; of ours and PyTorch's, both steps."""
-
-
-def _milliseconds(value):
-    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+Milliseconds are the median (least–most). Infer: uint8 frame to uint8 class ids; update: forward,
+backward and SGD with momentum. Each row is the fastest of its peer's variants; the JSON file has
+all of them. Agreement: of class ids with those of our float32; for update, the relative difference
+of the first loss from ours. Memory: the peak of the process of that peer and precision, with all
+its variants and steps."""
 
 
 def _ours(rows, row):
-    """Our row of the same step and precision, or None."""
+    """Returns our row of the same step and precision, or None."""
     key = (row["what"], peers.OURS, row["precision"])
     same = (r for r in rows if (r["what"], r["peer"], r["precision"]) == key)
     return next(same, None)
 
 
 def rows_table(rows):
-    """Markdown: the peers' rows."""
+    """Returns the table of all peers as Markdown."""
     body = []
     for row in rows:
         ours = _ours(rows, row)
-        times = [_milliseconds(row[f"{name}_ms"]) for name in ("median", "min", "max")]
-        same = f"{100 * row['agreement']:.3f} %"
+        times = [markdown.short(row[f"{name}_ms"]) for name in ("median", "min", "max")]
+        same = f"{markdown.percent(row['agreement'], 3)} %"
         if row["what"] == UPDATE:
             same = f"{row['loss_difference']:.0e}"
         body.append(
@@ -41,9 +37,9 @@ def rows_table(rows):
                 row["peer"] + (" **differs**" if row["differs"] else ""),
                 row["precision"],
                 "{} ({}–{})".format(*times),
-                f"{row['median_ms'] / ours['median_ms']:.2f}" if ours else "–",
+                markdown.number(row["median_ms"] / ours["median_ms"] if ours else None, 2),
                 same,
-                "–" if row["memory_mib"] is None else f"{row['memory_mib']:.0f}",
+                markdown.number(row["memory_mib"], 0),
                 row["variant"],
             ]
         )
@@ -52,16 +48,14 @@ def rows_table(rows):
 
 
 def loop_table(measured):
-    """Markdown: the product's loop, a column a run."""
-    runs = [(kind, run) for kind in (loop.BARE, loop.FULL) for run in measured["runs"][kind]]
+    """Returns the table of runs of the product as Markdown, a column a run."""
+    kinds = (product_run.BARE, product_run.FULL)
+    runs = [(kind, run) for kind in kinds for run in measured["runs"][kind]]
     stages = list(dict.fromkeys(stage for _, run in runs for stage in run["seconds"]))
     lines = [
         ["wall clock, s", *(f"{run['wall_seconds']:.2f}" for _, run in runs)],
         ["frames a second", *(f"{run['fps']:.1f}" for _, run in runs)],
-        [
-            "in " + ", ".join(loop.COMPUTING),
-            *(f"{100 * run['computing']:.1f} %" for _, run in runs),
-        ],
+        ["in student and teacher", *(f"{markdown.percent(run['computing'])} %" for _, run in runs)],
     ]
     for stage in stages:
         lines.append([f"{stage}, s", *(f"{run['seconds'].get(stage, 0):.2f}" for _, run in runs)])
@@ -69,7 +63,7 @@ def loop_table(measured):
 
 
 def roofline_lines(measured, rows):
-    """A line each precision and step: the machine's limit, and how far ours is from it."""
+    """Returns a line for each precision and step: the machine's limit, and our distance from it."""
     copied = measured["copy_bytes_per_second"] / 1e9
     lines = []
     for precision in (peers.FLOAT32, peers.BFLOAT16):
@@ -91,7 +85,7 @@ def roofline_lines(measured, rows):
 
 
 def skipped_lines(skipped):
-    """A line for each peer or variant that was not measured."""
+    """Returns a line for each peer or variant that was not measured."""
     lines = []
     for entry in skipped:
         parts = (entry.get(key) for key in ("peer", "precision", "variant"))
@@ -100,7 +94,7 @@ def skipped_lines(skipped):
 
 
 def render(table):
-    """What `benchmark.measure` returns as Markdown."""
+    """Returns the tables of a measurement (`benchmark.measure`) as Markdown."""
     height, width = table["frame_size"]
     parts = [
         f"{height}×{width} frames, {table['num_classes']} classes, width {table['width']}, "
@@ -115,14 +109,14 @@ def render(table):
         frames, slower = table["loop"]["frames"], 100 * table["loop"]["slower"]
         parts += [
             f"The product on the sample clip's first {frames} frames at this size, teacher "
-            f"recorded, classes lvs, {table['loop']['precision']}. With {loop.FULL}, wall clock "
-            f"{slower:+.1f} %. Outputs are written beside the computation: stages may add up to "
-            "more than the wall clock.",
+            f"recorded, classes lvs, {table['loop']['precision']}. With {product_run.FULL}, wall "
+            f"clock {slower:+.1f} %. Outputs are written beside the computation: stages may add up "
+            "to more than the wall clock.",
             loop_table(table["loop"]),
         ]
     parts += [
-        "The machine's limit, by its measured matrix products and copying; what has to be moved is "
-        f"each convolution's input, kernel and output, once; an update counts "
+        "The machine's limit, by its measured matrix products and copying. The bytes to move are "
+        "each convolution's input, kernel and output, once; an update counts "
         f"{table['roofline']['update']} times an inference.",
         roofline_lines(table["roofline"], table["rows"]),
     ]

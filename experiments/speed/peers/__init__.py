@@ -1,8 +1,8 @@
-"""What our student is compared with: the same network in other runtimes, behind one protocol.
+"""Peers: our network in other runtimes, behind one protocol.
 
-A peer is a module of this package with PACKAGES, the packages that it needs beyond the project's
-own, and `variants(peer, network, precision)`, the ways of computing the network that it offers.
-A variant's `build` makes its steps; everything slow, and every import of a runtime, waits for it.
+A peer is a module of this package with PACKAGES, the packages it needs besides the project's own,
+and `variants(peer, network, precision)`, its ways to compute the network. Only a variant's `build`
+imports the runtime and does slow work.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from jitnet_tf.base.errors import UserError
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 
-# Peer → (module, precisions). A process each and precision; the order is that of the table.
+# Peer → (module, precisions), in the order of the table.
 PEERS = {
     "ours": ("ours", (FLOAT32, BFLOAT16)),
     "pytorch eager": ("pytorch", (FLOAT32, BFLOAT16)),
@@ -31,21 +31,21 @@ PEERS = {
 }
 OURS = "ours"
 
-# The algebra of the network's end. The 1×1 convolution to logits commutes with the resizing before
-# it, and has a quarter of the pixels there.
+# The order of the last two operations. The 1×1 convolution to logits commutes with the resizing
+# before it, and is four times cheaper there.
 REFERENCE, LOGITS_FIRST = "reference graph", "logits first"
 GRAPHS = (REFERENCE, LOGITS_FIRST)
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """The network that all compute, and on what.
+    """The network that all peers compute, and its frames.
 
     Attributes:
       frame_size: (H, W).
       num_classes, width, normalization: see `jitnet_tf.student.jitnet.build_jitnet`.
-      arrays: its weights by name, as `jitnet_tf.student.weights.arrays` gives them; None where they
-        are still to be made.
+      arrays: its weights by name, as `jitnet_tf.student.weights.arrays` returns them; None before
+        they are made.
     """
 
     frame_size: tuple[int, int]
@@ -62,7 +62,7 @@ class Steps:
     Attributes:
       infer: uint8 RGB [H, W, 3] → class ids uint8 [H, W].
       update: (frame, labels uint8 [H, W], weights float32 [H, W]) → loss before the step; None
-        where the runtime cannot train.
+        if the runtime cannot train.
     """
 
     infer: Callable
@@ -71,11 +71,11 @@ class Steps:
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """A way of computing the network.
+    """One way to compute the network.
 
     Attributes:
-      peer: whose; what follows the peer's name in parentheses tells where its model comes from.
-      name: what tells it from the peer's others.
+      peer: the peer's name; the source of its model may follow in parentheses.
+      name: of the variant, unique for a peer.
       build: makes its Steps.
     """
 
@@ -85,23 +85,21 @@ class Variant:
 
 
 def module(peer):
-    """The module of a peer."""
+    """Returns the module of a peer."""
     return importlib.import_module(f"experiments.speed.peers.{PEERS[peer][0]}")
 
 
 def missing(peer):
-    """The packages that a peer needs and that are not installed."""
+    """Returns the packages that a peer needs and that are not installed."""
     return [name for name in module(peer).PACKAGES if importlib.util.find_spec(name) is None]
 
 
-def apart(function, *arguments):
-    """What a function of a module returns, called in a process of its own.
-
-    So its memory is not this process's, nor its threads.
+def call_in_process(function, *arguments):
+    """Calls a module's function in a new process, which keeps its memory and threads out of ours.
 
     Raises:
-      UserError: the function did.
-      RuntimeError: it failed otherwise.
+      UserError: the function raised it.
+      RuntimeError: the function raised another exception, or the process ended.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -120,24 +118,24 @@ def apart(function, *arguments):
 
 
 def _call(pipe, function, arguments):
-    nowhere = os.open(os.devnull, os.O_WRONLY)  # what runtimes print
+    nowhere = os.open(os.devnull, os.O_WRONLY)  # for the output of runtimes
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     try:
         pipe.send((function(*arguments), None))
     except UserError as error:
         pipe.send((None, error))
-    except Exception as error:  # whatever a runtime raises; who waits for it is told
+    except Exception as error:  # whatever a runtime raises
         pipe.send((None, RuntimeError(one_line(error))))
 
 
 def one_line(error):
-    """An exception as one short line."""
+    """Returns an exception as one short line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def versions(names):
-    """Package → version of those that the peers of these names need and that are installed."""
+    """Returns package → version for the installed packages of peers, given by name."""
     packages = {package for name in names for package in module(name).PACKAGES}
     found = {}
     for package in sorted(packages):

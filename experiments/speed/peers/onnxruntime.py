@@ -47,6 +47,6 @@ def build(network, options):
     settings.add_session_config_entry("session.force_spinning_stop", "1")
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "student.onnx")
-        peers.apart(convert, network, options, path)
+        peers.call_in_process(convert, network, options, path)
         session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
     return Steps(lambda frame: session.run(["classes"], {"frame": frame[None]})[0][0])

@@ -70,7 +70,7 @@ def build(network, precision, converter, form):
 
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "student.xml")
-        peers.apart(converter, network, form, path)
+        peers.call_in_process(converter, network, form, path)
         options = {"INFERENCE_PRECISION_HINT": TYPES[precision], "PERFORMANCE_HINT": "LATENCY"}
         compiled = openvino.Core().compile_model(path, "CPU", options)
     used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()

@@ -32,7 +32,7 @@ def build(network, graph):
     """The Steps of a variant."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "student.tflite")
-        peers.apart(convert, network, graph, path)
+        peers.call_in_process(convert, network, graph, path)
         content = path.read_bytes()
     from jitnet_tf.base import compat
 

@@ -1,4 +1,4 @@
-"""Where the product's time goes: the sample clip distilled from its recorded teacher, by stage."""
+"""Timing of the product: the sample clip distilled from its recorded teacher, by stage."""
 
 import pathlib
 import statistics
@@ -8,18 +8,20 @@ import time
 import cv2
 import numpy as np
 
+from experiments.reports import costs
+from experiments.speed import peers
 from jitnet_tf import distill, video
 from jitnet_tf.config import RunConfig, StudentConfig
 from teacher.detections import Detections
 from teacher.recorded import Recorder, Recording
 
-COMPUTING = ("infer", "update", "teacher")
+COMPUTING = ("teacher", *costs.STUDENT_STAGES)
 BARE, FULL = "no output", "overlay and masks"
-TURNS = 2  # of each
+TURNS = 2  # of each kind of run
 
 
 def resized(detections, before, after):
-    """Detections of a frame of size `before`, (H, W), on one of size `after`."""
+    """Returns detections of a frame of size `before`, (H, W), for one of size `after`."""
     masks, origins = [], []
     for mask, origin in zip(detections.masks, detections.origins, strict=True):
         whole = np.zeros(before, np.uint8)
@@ -63,9 +65,9 @@ def record(path, frame_size, frames):
 
 
 def run(config):
-    """Executes a run. Its seconds by stage, as plain values.
+    """Executes a run of a RunConfig; returns its times as plain values.
 
-    Outputs have a thread of their own, so that stages may add up to more than the wall clock.
+    Outputs have a thread of their own, so that stages can add up to more than the wall clock.
     """
     from jitnet_tf.runs.run import Run
 
@@ -85,12 +87,14 @@ def run(config):
     }
 
 
-def measure(network, frames, apart):
-    """Runs of either kind, in turns, as plain values; `slower` is the full one's wall clock over
-    the bare one's, less 1, of medians.
+def measure(network, frames):
+    """Executes runs without and with output in turns; returns their times as plain values.
 
-    network: a `peers.Network`, whose classes have to be those of the sample. apart: calls a
-    function in a process of its own.
+    In these, "slower" is the median wall clock with output over the one without, minus 1.
+
+    Args:
+      network: a `peers.Network` with the sample's classes.
+      frames: number of frames to run, at most.
     """
     runs = {BARE: [], FULL: []}
     with tempfile.TemporaryDirectory() as folder:
@@ -114,7 +118,7 @@ def measure(network, frames, apart):
                     init=init,
                     student=student,
                 )
-                runs[kind].append(apart(run, config))
+                runs[kind].append(peers.call_in_process(run, config))
     walls = [statistics.median(r["wall_seconds"] for r in runs[kind]) for kind in runs]
     slower = walls[1] / walls[0] - 1
     return {"frames": count, "precision": student.precision, "slower": slower, "runs": runs}

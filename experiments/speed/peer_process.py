@@ -1,6 +1,6 @@
-"""A process that holds one peer's variants and runs their steps when told.
+"""One process for each peer and precision: it builds the variants and runs steps on request.
 
-Between steps it waits, so that of all workers one computes at a time.
+Between requests it waits, so that only one peer computes at a time.
 """
 
 import contextlib
@@ -13,16 +13,16 @@ import time
 
 import numpy as np
 
-from experiments.speed import peers
+from experiments.speed import peers, turns
 
 INFER, UPDATE = "infer", "update"
-FIRST_RUNS = 3  # they take longer: compilation, memory
-SETTLED = 0.05  # seconds after which a runtime's threads spin no more
+WARM_UP_RUNS = 3  # they take longer: compilation, memory
+SPINNING = 0.05  # seconds that a runtime's threads spin after a step
 
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """What the steps are run on.
+    """The inputs of the steps.
 
     Attributes:
       frame: uint8 RGB [H, W, 3].
@@ -37,13 +37,13 @@ class Material:
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-    """What a worker tells of a variant.
+    """A variant as its process built it.
 
     Attributes:
       peer, name: of the variant.
-      classes: class ids on the material's frame, uint8 [H, W]; None where it failed.
-      loss: of the first update; None where it has none.
-      failure: why there is no such variant, or None.
+      classes: class ids of the material's frame, uint8 [H, W]; None if it failed.
+      loss: of the first update; None if it cannot train.
+      failure: the error, or None.
     """
 
     peer: str
@@ -60,12 +60,10 @@ class Built:
         return (INFER,) if self.loss is None else (INFER, UPDATE)
 
 
-class WorkerError(Exception):
-    """A worker's process has ended, or its step has failed."""
+class PeerProcess:
+    """A peer's process, as seen from the measuring one.
 
-
-class Worker:
-    """A peer's process, seen from the one that measures.
+    Methods raise `turns.StepError` if the process has ended or its step has failed.
 
     Args:
       peer: a name of `peers.PEERS`.
@@ -83,40 +81,40 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(theirs, peer, network, precision, material)
+            target=_run_requests, args=(theirs, peer, network, precision, material)
         )
         self._process.start()
         theirs.close()
 
     def build(self):
-        """Waits for the variants. Yields each Built as it comes."""
+        """Yields a Built for each variant, as soon as it is built."""
         while (built := self._receive()) is not None:
             self.built.append(built)
             yield built
 
     def run(self, variant, step):
-        """Milliseconds of one run of a step of the variant of that index; WorkerError."""
+        """Returns the milliseconds of one run of a step. variant: its index in `built`."""
         return self._ask((variant, step))
 
     def memory(self):
-        """The most memory that the process has had, in MiB; WorkerError."""
+        """Returns the peak memory of the process in MiB."""
         return self._ask(None)
 
     def _ask(self, request):
         try:
             self._pipe.send(request)
         except OSError:
-            raise WorkerError(self._death()) from None
+            raise turns.StepError(self._death()) from None
         answer = self._receive()
         if isinstance(answer, str):
-            raise WorkerError(answer)
+            raise turns.StepError(answer)
         return answer
 
     def _receive(self):
         try:
             return self._pipe.recv()
         except (EOFError, OSError):
-            raise WorkerError(self._death()) from None
+            raise turns.StepError(self._death()) from None
 
     def _death(self):
         self._process.join(10)
@@ -129,16 +127,16 @@ class Worker:
         self._process.join()
 
 
-def _serve(pipe, peer, network, precision, material):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who measures gets it, and ends this
+def _run_requests(pipe, peer, network, precision, material):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and terminates us
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    nowhere = os.open(os.devnull, os.O_WRONLY)  # what runtimes print
+    nowhere = os.open(os.devnull, os.O_WRONLY)  # for the output of runtimes
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    with contextlib.suppress(EOFError, OSError):  # nobody listens any more
+    with contextlib.suppress(EOFError, OSError):  # the parent is gone
         variants = []
         for variant in peers.module(peer).variants(peer, network, precision):
-            steps, built = _first_runs(variant, material)
+            steps, built = _warm_up(variant, material)
             variants.append(steps)
             pipe.send(built)
         pipe.send(None)
@@ -154,15 +152,15 @@ def _serve(pipe, peer, network, precision, material):
                 pipe.send(peers.one_line(error))
 
 
-def _first_runs(variant, material):
-    """Builds a variant and runs its steps, not timed. Returns its Steps and a Built."""
+def _warm_up(variant, material):
+    """Builds a variant and runs its steps, untimed. Returns its Steps and a Built."""
     try:
         steps = variant.build()
         classes, loss = np.array(steps.infer(material.frame)), None
         if steps.update:
             arguments = (material.frame, material.labels, material.weights)
             loss = float(steps.update(*arguments))
-        for _ in range(FIRST_RUNS - 1):
+        for _ in range(WARM_UP_RUNS - 1):
             steps.infer(material.frame)
             if steps.update:
                 steps.update(*arguments)
@@ -176,9 +174,7 @@ def _milliseconds(steps, step, material):
         arguments, function = (material.frame, material.labels, material.weights), steps.update
     else:
         arguments, function = (material.frame,), steps.infer
-    function(*arguments)  # in a run, too, one follows another; and caches were the others'
-    start = time.perf_counter()
-    function(*arguments)
-    elapsed = time.perf_counter() - start
-    time.sleep(SETTLED)
-    return 1000 * elapsed
+    function(*arguments)  # untimed: fills the caches, as the step before does in a real run
+    elapsed = turns.milliseconds(lambda: function(*arguments))
+    time.sleep(SPINNING)
+    return elapsed

@@ -1,5 +1,6 @@
 """experiments.gpu_benchmark: what is exported, each runtime on it, checks before any time."""
 
+import functools
 import json
 import shutil
 import subprocess
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 
 from experiments import gpu_benchmark
+from experiments.speed import turns
 from experiments.speed.gpu import hlo, runtimes
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.student.jitnet import build_jitnet
-from tests.commands import run_command
+from tests.builders import markdown_table
+from tests.commands import refusal, run_command
 from tests.materials import write_teacher
 
 SIZE = (64, 80)
@@ -44,18 +47,17 @@ def copied(folder, tmp_path):
     return shutil.copytree(folder, tmp_path / "copied")
 
 
-def error_of(capsys, *arguments):
-    """The line that a command line ends with."""
-    assert run_command(gpu_benchmark, *arguments) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.count("\n") == 1
-    return printed.err
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    """Runs the command in an empty folder; returns its message."""
+    monkeypatch.chdir(tmp_path)
+    return functools.partial(refusal, gpu_benchmark, tmp_path, capsys)
 
 
 # What is exported
 
 
+@pytest.mark.slow
 def test_exported_files(folder):
     names = {"benchmark.json", "inputs.npz", "expected.npz"}
     assert {path.name for path in folder.iterdir()} == names | {
@@ -68,6 +70,7 @@ def test_exported_files(folder):
     assert "tensorflow" in held["versions"]
 
 
+@pytest.mark.slow
 def test_exported_modules_say_what_they_take_and_change(folder):
     exported = hlo.read(folder)
     infer, update = exported.modules
@@ -87,6 +90,7 @@ def test_exported_modules_say_what_they_take_and_change(folder):
     assert set(exported.inputs) == {*infer.arguments, *update.arguments}
 
 
+@pytest.mark.slow
 def test_exported_inputs_are_the_seeds(folder):
     exported = hlo.read(folder)
     given = hlo.inputs(SIZE, 3)
@@ -98,6 +102,7 @@ def test_exported_inputs_are_the_seeds(folder):
     assert (hlo.inputs(SIZE, 4)["frame"] != given["frame"]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_exported_weights_are_the_seeds_in_any_precision(folder, precision):
     exported = hlo.read(folder)
@@ -107,6 +112,7 @@ def test_exported_weights_are_the_seeds_in_any_precision(folder, precision):
     assert all(kernel.tobytes() in held for kernel in kernels)
 
 
+@pytest.mark.slow
 def test_expected_results_are_a_students(folder):
     expected = hlo.read(folder).expected
     made = hlo.make_student(SIZE, PRECISION, seed=3, xla=False)
@@ -147,6 +153,7 @@ def assert_measured(values):
     assert update["loss_difference"] < 1e-4  # of the third update: variables are the right ones
 
 
+@pytest.mark.slow
 def test_by_tensorflow(folder, tmp_path, capsys):
     teacher = write_teacher(tmp_path / "teacher")
     values = run(folder, tmp_path, "--runtime=tensorflow", f"--mask_rcnn={teacher}")
@@ -154,12 +161,15 @@ def test_by_tensorflow(folder, tmp_path, capsys):
     assert (values["runtime"], values["frame_size"]) == ("TensorFlow", list(SIZE))
     assert values["rows"][2]["what"] == "Mask R-CNN"
     assert values["rows"][2]["median_ms_with_copies"] > 0
-    lines = capsys.readouterr().out.splitlines()
-    for what, paper in (("infer", 7), ("update", 30), ("Mask R-CNN", 300)):
-        [line] = [line for line in lines if line.startswith(f"| {what}, float32 |")]
-        assert line.endswith(f"| {paper} |")
+    text = capsys.readouterr().out
+    cells = markdown_table(text).cells
+    for what, paper in (("infer", "7"), ("update", "30"), ("Mask R-CNN", "300")):
+        assert cells[f"{what}, float32"]["paper, V100: ms"] == paper
+    assert run_command(gpu_benchmark, f"--print={tmp_path}/figures.json") == 0
+    assert capsys.readouterr().out == text
 
 
+@pytest.mark.slow
 def test_by_jax(folder, tmp_path, capsys):
     pytest.importorskip("jax", reason="JAX is not installed")
     values = run(folder, tmp_path, "--runtime=jax")
@@ -168,17 +178,18 @@ def test_by_jax(folder, tmp_path, capsys):
     assert f"ms on {values['device']}" in capsys.readouterr().out
 
 
-def test_jax_takes_modules_alone(copied, capsys):
+@pytest.mark.slow
+def test_jax_takes_modules_alone(copied, refused):
     pytest.importorskip("jax", reason="JAX is not installed")
     (copied / "infer_float32.hlo").write_bytes(b"none")
-    said = error_of(capsys, f"--run={copied}", "--runtime=jax")
-    assert "infer_float32.hlo is no HLO module" in said
+    assert "infer_float32.hlo" in refused(f"--run={copied}", "--runtime=jax")
 
 
-def test_without_a_gpu_jax_is_next(folder, capsys, monkeypatch):
+@pytest.mark.slow
+def test_without_a_gpu_jax_is_next(folder, refused, monkeypatch):
     monkeypatch.setattr(runtimes, "tensorflow_sees_gpu", lambda: False)
     monkeypatch.setitem(sys.modules, "jax", None)
-    assert "no TensorFlow with a GPU and no JAX" in error_of(capsys, f"--run={folder}")
+    assert "no TensorFlow with a GPU and no JAX" in refused(f"--run={folder}")
 
 
 def test_running_imports_no_tensorflow():
@@ -246,7 +257,7 @@ def test_other_results_are_not_timed(wrong, losses):
     other = class_ids.copy()
     other[0, :wrong] = 1
     runtime = Runtime(other, losses)
-    with pytest.raises(UserError, match=r"float32 on a device: .* are not the CPU's \(\[2.0, 1.0"):
+    with pytest.raises(UserError, match=r"float32 on a device.*\[2.0, 1.0"):
         gpu_benchmark.measure(runtime, exported(class_ids, [2, 1, 0.5]), PRECISION, 1)
 
 
@@ -254,7 +265,7 @@ def test_what_is_timed(monkeypatch):
     class_ids = np.zeros((4, 5), np.uint8)
     runtime = Runtime(class_ids, [1.0] * 99)
     clock = types.SimpleNamespace(perf_counter=lambda: runtime.now)
-    monkeypatch.setattr(gpu_benchmark, "time", clock)
+    monkeypatch.setattr(turns, "time", clock)
     infer, update = gpu_benchmark.measure(runtime, exported(class_ids, [1, 1, 1]), PRECISION, 3)
     assert infer["median_ms"] == 1000 * (10 + 1000)  # and no copy
     assert infer["median_ms_with_copies"] == 1000 * (1 + 10)
@@ -271,33 +282,38 @@ def test_first_runs_do_not_count(monkeypatch):
         now += next(lasting)
 
     clock = types.SimpleNamespace(perf_counter=lambda: now)
-    monkeypatch.setattr(gpu_benchmark, "time", clock)
+    monkeypatch.setattr(turns, "time", clock)
     assert gpu_benchmark.timed(step, 3) == 2000
 
 
 # Mistakes
 
 
-def test_flags_that_do_not_fit(folder, tmp_path, capsys):
-    new, there = tmp_path / "new", tmp_path / "there"
-    there.mkdir()
-    for arguments, said in (
-        ((), "give either --export=FOLDER, to write modules, or --run=FOLDER"),
-        ((f"--export={new}", f"--run={folder}"), "give either --export=FOLDER"),
-        ((f"--export={there}",), f"--export={there} exists"),
-        ((f"--export={new}", "--frame_size=big"), "'big'"),
-        ((f"--export={new}", "--json=x.json"), "--json is for --run"),
-        ((f"--export={new}", "--mask_rcnn=x"), "--mask_rcnn is for --run"),
-        ((f"--export={folder}/inputs.npz/new",), "cannot be written"),
-        ((f"--run={new}",), f"--run={new} holds no benchmark.json"),
-        ((f"--run={folder}", f"--json={there}"), f"--json={there} exists"),
-        ((f"--run={folder}", "--runtime=jax", "--mask_rcnn=x"), "--mask_rcnn is timed by"),
-        ((f"--run={folder}", "--runtime=tensorflow", "--mask_rcnn=x"), "'x' is not a SavedModel"),
-        ((f"--run={folder}", "--runtime=torch"), "--runtime"),
-        ((f"--run={folder}", "--rounds=0"), "--rounds"),
-    ):
-        assert said in error_of(capsys, *arguments)
-        assert not new.exists()
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give one of --export=FOLDER"),
+        (["--export=new", "--run={folder}"], "give one of --export=FOLDER"),
+        (["--run={folder}", "--print=there"], "give one of --export=FOLDER"),
+        (["--export=there"], "--export=there exists"),
+        (["--export=new", "--frame_size=big"], "'big'"),
+        (["--export=new", "--json=x.json"], "--json is for --run"),
+        (["--export=new", "--mask_rcnn=x"], "--mask_rcnn is for --run"),
+        (["--export={folder}/inputs.npz/new"], "inputs.npz/new cannot be written"),
+        (["--run=new"], "--run=new holds no benchmark.json"),
+        (["--run={folder}", "--json=there"], "--json=there exists"),
+        (["--run={folder}", "--runtime=jax", "--mask_rcnn=x"], "--mask_rcnn is timed by"),
+        (["--run={folder}", "--runtime=tensorflow", "--mask_rcnn=x"], "'x'"),
+        (["--run={folder}", "--runtime=torch"], "--runtime"),
+        (["--run={folder}", "--rounds=0"], "--rounds"),
+        (["--print=new"], "--print=new cannot be read"),
+        (["--print={folder}/benchmark.json"], "experiments.gpu_benchmark --run"),
+    ],
+)
+def test_flags_that_are_refused(folder, tmp_path, refused, arguments, said):
+    (tmp_path / "there").mkdir()
+    assert said in refused(*(argument.format(folder=folder) for argument in arguments))
 
 
 def damage_json(folder, change):
@@ -307,6 +323,7 @@ def damage_json(folder, change):
     file.write_text(json.dumps(held))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -329,9 +346,9 @@ def damage_json(folder, change):
         ),
     ],
 )
-def test_a_damaged_folder(copied, capsys, damage, said):
+def test_a_damaged_folder(copied, refused, damage, said):
     damage(copied)
-    line = error_of(capsys, f"--run={copied}", "--runtime=tensorflow")
+    line = refused(f"--run={copied}", "--runtime=tensorflow")
     assert f"--run={copied} is not what --export writes" in line
     assert said in line
 
