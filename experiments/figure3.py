@@ -1,23 +1,23 @@
-"""Figure 3: what teacher and student see, on frames chosen by rule.
+"""Figure 3: segmentations of teacher and student, on frames chosen by rule.
 
     python -m experiments.figure3 --results=runs/table2 --output=runs/figure3.png
 
-A row a stream; of the frames whose prediction experiments.table2 kept, those on which the student's
-mean IoU is lowest, in the middle and highest. Teacher left, student right, as in the paper.
+A row is a stream: of the frames whose prediction experiments.table2 kept, those with the lowest,
+median and highest mean IoU of the student. Teacher left, student right, as in the paper.
 """
 
 from absl import flags
 
 from experiments.methods import named
-from experiments.protocol import jobs
 from experiments.reports import figures
+from experiments.reports.results import Results
 from jitnet_tf.base import command_line
 
 FLAGS = flags.FLAGS
 
 
 def draw(results, folder, method):
-    """The figure of results by (stream, method) that lie in a folder."""
+    """Returns the figure of results by (stream, method); folder: of all results."""
     panels, sides = [], []
     for (stream, _), result in sorted(results.items()):
         scores = figures.kept_iou(result)
@@ -39,13 +39,14 @@ def draw(results, folder, method):
 def define_flags():
     """Defines this command's flags."""
     figures.define_flags("PNG to write.")
-    flags.DEFINE_string("method", "jitnet_0.9", "Whose predictions to show.")
+    flags.DEFINE_string("method", "jitnet_0.9", "Method whose predictions to show.")
 
 
-def main():
-    """See the module."""
+def main(argv):
+    """Draws the figure."""
+    del argv
     figures.check_output(FLAGS.output)
-    results = figures.results_of(jobs.load_all(FLAGS.results), [FLAGS.method], FLAGS.streams)
+    results = figures.results_of(Results.load(FLAGS.results), [FLAGS.method], FLAGS.streams)
     figures.save(draw(results, FLAGS.results, FLAGS.method), FLAGS.output)
 
 

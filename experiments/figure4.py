@@ -1,10 +1,10 @@
-"""Figure 4: accuracy of student and oracle over time, and how often the student was updated.
+"""Figure 4: accuracy of student and oracle over time, and the updates of the student.
 
     python -m experiments.figure4 --results=runs/table2 --output=runs/figure4.png \\
         --logdir=runs/figure4
 
-Made from the results of experiments.table2 alone. A point is the mean IoU over an interval: TP, FP
-and FN summed over its frames, IoU per class, mean over the classes that occur in it.
+It is made from the results of experiments.table2 alone. A point is the mean IoU over an interval:
+TP, FP and FN summed over its frames, IoU by class, and the mean over the classes in the interval.
 """
 
 import os
@@ -14,8 +14,8 @@ import numpy as np
 from absl import flags
 
 from experiments.methods import named
-from experiments.protocol import jobs
 from experiments.reports import figures
+from experiments.reports.results import Results
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 
@@ -27,7 +27,7 @@ def intervals(timeline, seconds):
     """Sums a timeline (`evaluation.Timeline.to_json`) over intervals.
 
     Returns:
-      (mean IoU of each interval, NaN where no class occurs; updates in each), float64 [N] both.
+      (mean IoU of each interval, NaN if it has no class; updates in each), both float64 [N].
     """
     iou, updates = [], []
     for start in range(0, len(timeline), seconds):
@@ -36,7 +36,7 @@ def intervals(timeline, seconds):
             np.sum([row[name] for row in rows], axis=0) for name in ("tp", "fp", "fn")
         )
         union = hits + false_positives + false_negatives
-        # A class that only the student sees for a moment is a fault of it, and counts.
+        # A class that only the student predicts is an error, and counts.
         present = union > 0
         iou.append(np.mean(hits[present] / union[present]) if present.any() else np.nan)
         updates.append(sum(row["updates"] for row in rows))
@@ -44,9 +44,9 @@ def intervals(timeline, seconds):
 
 
 def draw(results, methods, seconds):
-    """A matplotlib figure: two diagrams a stream, accuracy above updates.
+    """Returns a matplotlib figure: two diagrams a stream, accuracy above updates.
 
-    results: by (stream name, method). methods: names; the first one's updates are shown.
+    results: by (stream's name, method). methods: names; the updates are those of the first.
     """
     from matplotlib.figure import Figure
 
@@ -89,9 +89,9 @@ def draw(results, methods, seconds):
 
 
 def log(results, methods, seconds, logdir):
-    """Writes the same curves for TensorBoard, a run per method, a step per second.
+    """Writes the same curves for TensorBoard: a run a method, a step a second.
 
-    What is there of earlier calls is replaced: two would be drawn over each other.
+    Curves of earlier calls are deleted; TensorBoard would draw them over the new ones.
     """
     command_line.import_tensorflow()
     import tensorflow as tf
@@ -114,17 +114,24 @@ def log(results, methods, seconds, logdir):
 def define_flags():
     """Defines this command's flags."""
     figures.define_flags("PNG to write.")
-    flags.DEFINE_list("methods", ["jitnet_0.8", "oracle"], "What to draw; updates of the first.")
-    flags.DEFINE_integer("bin_seconds", 30, "Length of an interval.", lower_bound=1)
-    flags.DEFINE_string("logdir", None, "Folder for TensorBoard events of the same. Default: none.")
+    flags.DEFINE_list(
+        "methods", ["jitnet_0.8", "oracle"], "Methods to draw; updates are those of the first."
+    )
+    flags.DEFINE_integer("bin_seconds", 30, "Length of an interval in seconds.", lower_bound=1)
+    flags.DEFINE_string(
+        "logdir", None, "Folder to write the curves to for TensorBoard. Default: none."
+    )
 
 
-def main():
-    """See the module."""
+def main(argv):
+    """Draws the figure."""
+    del argv
     figures.check_output(FLAGS.output)
     if len(FLAGS.methods) > len(figures.COLORS):
-        raise UserError(f"--methods: {len(figures.COLORS)} at most fit into one diagram")
-    results = figures.results_of(jobs.load_all(FLAGS.results), FLAGS.methods, FLAGS.streams)
+        raise UserError(
+            f"--methods: {len(FLAGS.methods)} are too many, at most {len(figures.COLORS)} fit"
+        )
+    results = figures.results_of(Results.load(FLAGS.results), FLAGS.methods, FLAGS.streams)
     figures.save(draw(results, FLAGS.methods, FLAGS.bin_seconds), FLAGS.output)
     if FLAGS.logdir:
         log(results, FLAGS.methods, FLAGS.bin_seconds, FLAGS.logdir)

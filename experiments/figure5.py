@@ -2,30 +2,30 @@
 
     python -m experiments.figure5 --results=runs/table2 --output=runs/figure5.png
 
-Sequences of three frames, four frames apart as in the paper and without a frame that the teacher
-labelled for the flow baseline: those on which that baseline's mean IoU is lowest, in the middle and
-highest. Of --streams, the one in the middle, by how far flow is behind the student.
+It shows sequences of three frames, four frames apart as in the paper, without a teacher frame of
+the flow baseline: those with the lowest, median and highest mean IoU of that baseline. Of --streams
+it shows the median one, by the student's lead over flow.
 """
 
 from absl import flags
 
 from experiments.methods import named
-from experiments.protocol import jobs
 from experiments.protocol.evaluation import KEPT_DISTANCE
 from experiments.reports import figures
+from experiments.reports.results import Results
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 
 FLAGS = flags.FLAGS
 LENGTH = 3
-# Of the frames that are kept, flow slow has but one between two teacher frames.
+# Flow slow has only one kept frame between two teacher frames.
 FLOW = "flow_fast"
 
 
 def sequences(scores, stride):
-    """Mean score by first index, of each `LENGTH` kept frames in a row without a teacher frame.
+    """Returns the mean score, by first index, of `LENGTH` kept frames in a row without a teacher.
 
-    scores: by index. stride: frames between teacher frames.
+    scores: by frame index. stride: frames from one teacher frame to the next.
     """
     steps = [KEPT_DISTANCE * place for place in range(LENGTH)]
     return {
@@ -36,20 +36,20 @@ def sequences(scores, stride):
 
 
 def middle_stream(results, student):
-    """The stream, of results by (stream, method), that is typical of student against flow."""
+    """Returns the stream with the median lead of the student; results: by (stream, method)."""
 
-    def prefetch(stream):
+    def lead(stream):
         accuracy = [results[stream, m]["summary"]["mean_iou"] or 0 for m in (student, FLOW)]
         return accuracy[0] - accuracy[1]
 
     both = [stream for stream, m in results if m == FLOW and (stream, student) in results]
     if not both:
         raise UserError(f"no stream has results of both {student} and {FLOW}")
-    return figures.choose({stream: prefetch(stream) for stream in both}, "median")
+    return figures.choose({stream: lead(stream) for stream in both}, "median")
 
 
 def draw(results, folder, stream, student):
-    """The figure of one stream."""
+    """Returns the figure of one stream."""
     scores = {m: figures.kept_iou(results[stream, m]) for m in (student, FLOW)}
     means = sequences(scores[FLOW], named(FLOW).stride)
     if not means:
@@ -82,10 +82,11 @@ def define_flags():
     flags.DEFINE_string("student", "jitnet_0.9", "The student to show.")
 
 
-def main():
-    """See the module."""
+def main(argv):
+    """Draws the figure."""
+    del argv
     figures.check_output(FLAGS.output)
-    results = figures.results_of(jobs.load_all(FLAGS.results), [FLAGS.student, FLOW], FLAGS.streams)
+    results = figures.results_of(Results.load(FLAGS.results), [FLAGS.student, FLOW], FLAGS.streams)
     stream = middle_stream(results, FLAGS.student)
     figure = draw(results, FLAGS.results, stream, FLAGS.student)
     figures.save(figure, FLAGS.output)

@@ -1,4 +1,4 @@
-"""What the figures share: choosing results and frames, panels, and the PNG."""
+"""Parts of the figures: choosing results and frames, panels, and the PNG."""
 
 import itertools
 import os
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from absl import flags
 
-from experiments.methods import METHODS
+from experiments.methods import METHODS, named
 from experiments.protocol import jobs
 from jitnet_tf import video
 from jitnet_tf.base import files
@@ -18,21 +18,23 @@ from jitnet_tf.sinks.overlay import blend
 from teacher.recorded import Recording
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe and Ito's
-# By accuracy, where in its order the frame of each rule stands (0: the lowest).
+# A rule chooses a frame by its place in the order of accuracy (0: the lowest).
 RULES = {"worst": 0.0, "median": 0.5, "best": 1.0}
 
 
 def define_flags(output_help):
-    """Defines the flags that all figures have."""
-    flags.DEFINE_string("results", None, "Folder of experiments.table2's results.", required=True)
+    """Defines the flags of all figures."""
+    flags.DEFINE_string(
+        "results", None, "Folder of the results of experiments.table2.", required=True
+    )
     flags.DEFINE_string("output", None, output_help, required=True)
-    flags.DEFINE_list("streams", [], "Streams to show. Default: all that have what is shown.")
+    flags.DEFINE_list("streams", [], "Streams to show. Default: all with such results.")
 
 
 def check_output(path, flag="output"):
-    """UserError unless a PNG can go to `path`; an existing one is replaced.
+    """Raises UserError unless `path` can be a PNG; an existing one will be replaced.
 
-    flag: the command's, that names it.
+    flag: the command's flag for it.
     """
     if pathlib.Path(path).suffix.lower() != ".png":
         raise UserError(f"--{flag}={path} has to end in .png")
@@ -41,7 +43,7 @@ def check_output(path, flag="output"):
 
 
 def save(figure, path, flag="output"):
-    """Writes a matplotlib figure as PNG, in one step, and says so. flag: see `check_output`."""
+    """Writes a matplotlib figure as PNG, all or nothing. flag: see `check_output`."""
     try:
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         files.write_atomically(
@@ -53,22 +55,33 @@ def save(figure, path, flag="output"):
 
 
 def results_of(results, methods, streams):
-    """Results by (stream name, method), of the streams that have the first of `methods`.
+    """Chooses results to show, of the streams that have the first of `methods`.
 
-    streams: names to keep; none: all.
+    Args:
+      results: `results.Results`.
+      methods: names; see `methods.named`.
+      streams: names. Empty: all.
+
+    Returns:
+      (stream's name, method) → result.
 
     Raises:
-      UserError: an unknown method, a stream or a method without results.
+      UserError: a method is unknown; a stream or a method has no result.
     """
     for method in methods:
-        if method not in METHODS:
-            raise UserError(f"method {method!r} is unknown: take some of {', '.join(METHODS)}")
-    found = {(r["stream"]["name"], r["method"]): r for r in results if r["method"] in methods}
+        try:
+            named(method)
+        except ValueError:
+            known = ", ".join(METHODS)
+            raise UserError(
+                f"method {method!r} is unknown: give one of {known}, or settings of the student"
+            ) from None
+    found = {pair: result for pair, result in results.cells.items() if pair[1] in methods}
     having = sorted(stream for stream, method in found if method == methods[0])
     for stream in streams:
         if stream not in having:
             raise UserError(
-                f"stream {stream!r} has no result of {methods[0]}; these have: "
+                f"stream {stream!r} has no result of {methods[0]}; streams that have one: "
                 f"{', '.join(having) or 'none'}"
             )
     chosen = streams or having
@@ -81,26 +94,26 @@ def results_of(results, methods, streams):
 
 
 def choose(scores, rule):
-    """The key of a rule: of `scores`, key → number; the earlier key where equal."""
+    """Returns the key that a rule chooses of `scores`, key → number; of equal ones the first."""
     order = sorted(scores, key=lambda key: (scores[key], key))
     return order[round(RULES[rule] * (len(order) - 1))]
 
 
 def kept_iou(result):
-    """Mean IoU of each frame whose prediction was kept, by frame index."""
+    """Returns the mean IoU of each frame with a kept prediction, by frame index."""
     return {int(index): iou for index, iou in result["frame_iou"].items()}
 
 
 class Pictures:
-    """Frames of a stream with what teacher and methods make of them, as panels.
+    """Panels of a stream's frames with the segmentations of teacher and methods.
 
     Args:
       results: folder of all results.
-      stream: as in a result.
-      indices: of the frames wanted.
+      stream: the stream's values in a result.
+      indices: of the frames to show.
 
     Raises:
-      UserError: the video, the recording or a kept prediction is not there any more.
+      UserError: the video, the recording or a kept prediction is missing.
     """
 
     def __init__(self, results, stream, indices):
@@ -123,15 +136,15 @@ class Pictures:
             raise UserError(f"{stream['video']!r} has no frame {min(missing)} any more")
 
     def frame(self, index):
-        """The frame itself, uint8 RGB [H, W, 3]."""
+        """Returns the frame, uint8 RGB [H, W, 3]."""
         return self._frames[index]
 
     def teacher(self, index):
-        """The frame with the teacher's label over it."""
+        """Returns the frame with the teacher's labels over it, uint8 RGB [H, W, 3]."""
         return blend(self._frames[index], self._labels[index])
 
     def method(self, index, method):
-        """The frame with a method's prediction over it."""
+        """Returns the frame with a method's prediction over it, uint8 RGB [H, W, 3]."""
         folder = jobs.folder(self._results, self._name, method) / jobs.MASKS
         path = folder / f"{index:06d}.png"
         mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
@@ -142,10 +155,13 @@ class Pictures:
 
 
 def grid(panels, heads, sides, width=2.6):
-    """A matplotlib figure of panels.
+    """Returns a matplotlib figure of panels.
 
-    panels: rows of uint8 RGB arrays, None for an empty place. heads: a text for each column. sides:
-    a text for each row. width: of a panel in inches.
+    Args:
+      panels: rows of uint8 RGB arrays; None leaves a place empty.
+      heads: a text for each column.
+      sides: a text for each row.
+      width: of a panel, in inches.
     """
     from matplotlib.figure import Figure
 
@@ -168,7 +184,7 @@ def grid(panels, heads, sides, width=2.6):
 
 
 def _shrink(panel, width=480):
-    """A panel no wider than is shown; matplotlib's own resampling would blur thin borders more."""
+    """Shrinks a panel to its shown width; matplotlib's resampling would blur thin borders more."""
     height = round(panel.shape[0] * width / panel.shape[1])
     if panel.shape[1] <= width:
         return panel

@@ -1,8 +1,8 @@
 """Floating-point operations by TensorFlow's profiler, as the paper counts them (Table 1).
 
-A multiplication and an addition are two. The profiler has rules for convolutions, matrix products
-and arithmetic by the element, none for fused batch normalisation, resizing and cropping: these
-count nothing, here as in the paper. It needs static shapes.
+A multiplication and an addition are two operations. The profiler has rules for convolutions, matrix
+products and elementwise arithmetic, but none for fused batch normalization, resizing and cropping,
+which count nothing, as in the paper. It needs static shapes.
 """
 
 import collections
@@ -17,7 +17,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from jitnet_tf.student.student import Student
 
-# A function's inside is not part of the graph that calls it.
+# The body of a function is not part of the graph that calls it.
 CALLS = ("PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf", "While")
 
 PRODUCTS = ("Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2", "BatchMatMulV3")
@@ -25,12 +25,12 @@ PRODUCTS = ("Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2", "Batch
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """How many operations a graph has.
+    """The operations of a graph.
 
     Attributes:
       total: floating-point operations of one run.
-      missed: type → number of the graph's nodes that have a rule, but no static shape to apply it
-        to, or call functions: what they do is not in the total.
+      missed: type → number of the graph's nodes that are not in the total: they call functions, or
+        have a rule but no static shape to apply it to.
     """
 
     total: int
@@ -38,12 +38,12 @@ class Count:
 
     @property
     def partial(self):
-        """Whether it missed any of what makes up most of a network."""
+        """True if it missed operations that make up most of a network."""
         return bool(self.missed.keys() & {*PRODUCTS, *CALLS})
 
 
 def _depthwise_gradient(graph, node):
-    """As many multiplications and additions as going forward has, from its output's gradient."""
+    """Counts as many operations as the forward pass has, by the shape of the output's gradient."""
     kernel = node.input[1]
     if node.op == "DepthwiseConv2dNativeBackpropFilter":
         kernel = node.name
@@ -54,14 +54,14 @@ def _depthwise_gradient(graph, node):
     return ops.OpStats("flops", 2 * gradient.num_elements() * kernel[0] * kernel[1])
 
 
-# The profiler knows these of dense convolutions alone. Without them, a network of depthwise ones
-# would seem cheaper to train than it is.
+# The profiler counts gradients of dense convolutions only. Without these, training a network of
+# depthwise convolutions would seem cheaper than it is.
 for _type in ("DepthwiseConv2dNativeBackpropInput", "DepthwiseConv2dNativeBackpropFilter"):
     ops.RegisterStatistics(_type, "flops")(_depthwise_gradient)
 
 
 def of_graph(graph):
-    """The Count of a tf.Graph."""
+    """Returns the Count of a tf.Graph."""
     missed = collections.Counter()
     for operation in graph.get_operations():
         try:
@@ -73,42 +73,42 @@ def of_graph(graph):
     profiler = tf.compat.v1.profiler
     options = profiler.ProfileOptionBuilder.float_operation()
     options["output"] = "none"
-    with contextlib.redirect_stderr(io.StringIO()):  # it tells how many it missed, not which
+    with contextlib.redirect_stderr(io.StringIO()):  # it prints only the number of those it missed
         counted = profiler.profile(graph, options=options)
     return Count(counted.total_float_ops, dict(missed))
 
 
 def of_inference(function):
-    """The Count of a concrete function that changes nothing, with the functions that it calls.
+    """Returns the Count of a concrete function without side effects, and of all that it calls.
 
-    A loop's body counts once, however often it runs.
+    A loop's body counts once.
     """
     return of_graph(convert_variables_to_constants_v2(function).graph)
 
 
 def of_model(model, frame_size):
-    """The Count of a Keras model on one uint8 frame of frame_size (H, W)."""
+    """Returns the Count of a Keras model on one uint8 frame of frame_size (H, W)."""
     frame = tf.TensorSpec((1, *frame_size, 3), tf.uint8)
     step = tf.function(lambda frame: model(frame, training=False))
     return of_inference(step.get_concrete_function(frame))
 
 
 def of_update(student):
-    """The Count of a Student's update step: forward, backward and the optimizer.
+    """Returns the Count of a Student's update step: forward, backward and the optimizer.
 
-    With logits at full size, as `of_model` counts them, whatever the student computes.
+    It is counted with logits at full size, as in `of_model`, even if the student uses half size.
     """
     plain = Student(student.model, student.frame_size, fused=False)
     return of_graph(plain._update.get_concrete_function().graph)
 
 
 def of_saved_model(directory, frame_size):
-    """A SavedModel's serving signature on a uint8 frame of frame_size (H, W).
+    """Returns (Count, number of trainable parameters) of a SavedModel's serving signature.
 
-    Returns its Count and the number of its trainable parameters. Where it takes frames of any
-    size, shapes that follow from this frame's are still static.
+    It is counted on a uint8 frame of frame_size (H, W), which makes the shapes static that depend
+    on the frame's.
     """
-    loaded = tf.saved_model.load(str(directory))  # holds the variables for as long as it lives
+    loaded = tf.saved_model.load(str(directory))  # owns the variables, so keep a reference
     function = loaded.signatures["serving_default"]
     [name] = function.structured_input_signature[1]
     frame = tf.TensorSpec((1, *frame_size, 3), tf.uint8)
@@ -117,5 +117,5 @@ def of_saved_model(directory, frame_size):
 
 
 def number_of(variables):
-    """How many numbers they hold."""
+    """Returns the total size of variables."""
     return sum(int(np.prod(variable.shape)) for variable in variables)

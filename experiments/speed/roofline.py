@@ -1,11 +1,10 @@
-"""The least time that a network can take here: by its arithmetic, and by what it has to move.
+"""Lower bounds of a network's time on this machine: by arithmetic, and by memory.
 
-Arithmetic is limited by the machine's rate of matrix products, data by its rate of copying. What a
-network must at least move is, layer by layer, each convolution's input, kernel and output, once:
-all that lies between two convolutions can be computed on the way. Caches can save some of that
-again, and statistics of a frame need a second look at it, so that the limit is a guide, no proof.
-An update counts three times an inference's operations and data: forward, the gradient in the
-activations, the gradient in the weights.
+Arithmetic is limited by the machine's rate of matrix products, memory by its rate of copying. The
+least bytes to move are each convolution's input, kernel and output, once: all between two
+convolutions can be computed on the way. Caches can save some of that, and the statistics of a frame
+need a second pass, so that the limit is a guide and no proof. An update counts as three inferences:
+forward, the gradient in the activations, the gradient in the weights.
 """
 
 import concurrent.futures
@@ -17,14 +16,14 @@ import numpy as np
 from experiments.speed.peers import BFLOAT16, FLOAT32
 
 MATRIX = 2048  # rows and columns of the products
-COPIED = 1 << 28  # bytes, beyond any cache
+COPIED = 1 << 28  # bytes, more than any cache holds
 REPEATS = 8
 BYTES = {FLOAT32: 4, BFLOAT16: 2}
-UPDATE = 3  # times an inference
+UPDATE = 3  # inferences that an update counts as
 
 
 def best(function):
-    """Least seconds of several calls."""
+    """Returns the least seconds of several calls."""
     seconds = []
     function()
     for _ in range(REPEATS):
@@ -35,7 +34,7 @@ def best(function):
 
 
 def product_rate(precision):
-    """Floating-point operations a second of TensorFlow's matrix products."""
+    """Returns the floating-point operations a second of TensorFlow's matrix products."""
     import tensorflow as tf
 
     left = tf.cast(tf.random.normal((MATRIX, MATRIX)), precision)
@@ -44,7 +43,7 @@ def product_rate(precision):
 
 
 def copy_rate():
-    """Bytes a second, read and written, that all cores copy."""
+    """Returns the bytes a second, read and written, that all cores copy."""
     source, target = (np.ones(COPIED, np.uint8) for _ in range(2))
     parts = np.array_split(np.arange(COPIED // 4096) * 4096, os.cpu_count())
 
@@ -57,10 +56,10 @@ def copy_rate():
 
 
 def bytes_of_convolutions(model, frame_size, size=4):
-    """Bytes that the convolutions of a JITNet read and write, on a frame of frame_size (H, W).
+    """Returns the bytes that a JITNet's convolutions read and write, on a frame of (H, W).
 
-    The 1×1 to logits counts at half the frame's size, where it commutes with resizing. The first
-    reads the frame, in bytes, and class ids are written, a byte a pixel. size: bytes a number.
+    The 1×1 convolution to logits counts at half the frame's size, since it commutes with resizing.
+    The first reads the frame in bytes; class ids are written, a byte a pixel. size: bytes a number.
     """
     from tensorflow import keras
 
@@ -86,7 +85,7 @@ def _number(shape, size):
 
 
 def measure(network):
-    """What the table needs of a `peers.Network`, as plain values; per precision."""
+    """Returns the limits for a `peers.Network`, by precision, as plain values."""
     from experiments.speed import flops
     from experiments.speed.peers.ours import make_student
 

@@ -1,12 +1,13 @@
-"""A student's steps as the modules that TensorFlow hands to XLA, in a folder with all they take.
+"""A folder with a student's steps as XLA modules, and their inputs and expected results.
 
-    benchmark.json            what follows, for each step and precision
-    infer_float32.hlo, …      HloModuleProto: not optimised yet, and not for any device
-    inputs.npz                every argument by name: frame, labels, weights, variables
-    expected.npz              what a CPU makes of them, without XLA
+    benchmark.json            the modules of each step and precision, and their arguments
+    infer_float32.hlo, …      HloModuleProto as TensorFlow hands it to XLA: not optimized, for any
+                              device
+    inputs.npz                all arguments by name: frame, labels, weights, variables
+    expected.npz              the results of a CPU without XLA
 
-A module's arguments are those of the step, then the variables that it reads; what it returns is
-the step's own result, then the variables that it changes, each in the place of an argument.
+A module's arguments are those of the step, then the variables that it reads; it returns the step's
+result, then the variables that it changes, each in the place of an argument.
 """
 
 import dataclasses
@@ -25,21 +26,21 @@ FORMAT = "experiments.hlo, 1"
 STEPS = {"infer": ("frame",), "update": ("frame", "labels", "weights")}
 PRECISIONS = ("float32", "bfloat16")
 NUM_CLASSES = len(LVS) + 1
-UPDATES = 3  # losses to compare: from the second on they tell whether variables were updated
-# Less than usual, for which rounding would grow from update to update; it costs the same.
+UPDATES = 3  # losses to compare; from the second on they show that variables were updated
+# Lower than the default, with which rounding would grow from update to update. Costs are the same.
 LEARNING_RATE = 0.001
-BLOCK = 16  # pixels: noise alone would have all that is resized look alike
+BLOCK = 16  # pixels; noise alone would look uniform after resizing
 
 
 @dataclasses.dataclass(frozen=True)
 class Module:
-    """One step in one precision.
+    """The module of one step in one precision.
 
     Attributes:
       step, precision: of STEPS and PRECISIONS.
-      file: the module's, in the folder.
+      file: the module's name in the folder.
       arguments: their names in inputs.npz, in the module's order.
-      updated: output → argument that takes its value before the next run.
+      updated: index of an output → argument that gets its value before the next run.
     """
 
     step: str
@@ -50,21 +51,21 @@ class Module:
 
     @property
     def key(self):
-        """Its name in expected.npz."""
+        """The name of its results in expected.npz."""
         return f"{self.step}_{self.precision}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """What a folder holds.
+    """The content of a folder.
 
     Attributes:
-      folder: where the modules are.
+      folder: of the modules.
       frame_size: (H, W).
       modules: Modules.
       inputs: name → array.
       expected: Module.key → class ids uint8 [H, W], or losses float32 [UPDATES].
-      versions: what made it, name → version.
+      versions: package → version of the exporting machine.
     """
 
     folder: pathlib.Path
@@ -76,7 +77,7 @@ class Exported:
 
 
 def inputs(frame_size, seed):
-    """What the steps are given: {"frame": uint8 [H, W, 3], "labels": …, "weights": …}."""
+    """Returns random inputs: frame uint8 [H, W, 3], labels uint8 [H, W], weights float32 [H, W]."""
     random = np.random.default_rng(seed)
     H, W = frame_size
     blocks = (-(-H // BLOCK), -(-W // BLOCK))
@@ -94,7 +95,7 @@ def inputs(frame_size, seed):
 
 
 def make_student(frame_size, precision, seed, xla):
-    """The default student with random weights: those of a seed are the same in any precision."""
+    """Returns the default student with a seed's random weights, the same in any precision."""
     from tensorflow import keras
 
     from jitnet_tf.student.devices import dtype_policy
@@ -107,12 +108,12 @@ def make_student(frame_size, precision, seed, xla):
 
 
 def step_functions(student):
-    """{"infer": …, "update": …}: a Student's tf.functions."""
+    """Returns a Student's tf.functions, {"infer": …, "update": …}."""
     return {"infer": student._infer, "update": student._update}
 
 
 def variable_names(student):
-    """[(name, variable)] of all that the steps read; names are the same for equal students."""
+    """Returns (name, variable) of all variables of the steps; equal students have equal names."""
     seen, named = set(), []
     for function in step_functions(student).values():
         for variable in _captured(function.get_concrete_function()):
@@ -123,10 +124,7 @@ def variable_names(student):
 
 
 def export(folder, frame_size, seed):
-    """Writes all files but benchmark.json; returns what that is to hold.
-
-    folder: an empty one.
-    """
+    """Writes all files but benchmark.json to an empty folder; returns the values for that file."""
     from jitnet_tf.runs.run import versions
 
     arguments = inputs(frame_size, seed)
@@ -167,14 +165,14 @@ def export(folder, frame_size, seed):
 
 
 def aliases(text):
-    """Which outputs take the place of which arguments, of a module as text: {output: argument}."""
+    """Returns which outputs replace which arguments, {output: argument}, of a module as text."""
     head = text.split("\n", 1)[0]
     pairs = re.findall(r"\{(\d+)\}: \((\d+), \{\}", head)
     return {int(output): int(argument) for output, argument in pairs}
 
 
 def read(folder):
-    """The Exported of a folder. UserError where it is none, or damaged."""
+    """Returns the Exported of a folder. Raises UserError if it is damaged or no such folder."""
     folder = pathlib.Path(folder)
     if not (folder / NAME).is_file():
         raise UserError(f"--run={folder} holds no {NAME}: give a folder that --export wrote")
@@ -189,9 +187,9 @@ def read(folder):
         arrays, expected = (_read_arrays(folder / f"{n}.npz") for n in ("inputs", "expected"))
         for module in modules:
             if missing := [name for name in module.arguments if name not in arrays]:
-                raise ValueError(f"{module.file} takes {missing[0]}, which inputs.npz has not")
+                raise ValueError(f"{missing[0]} of {module.file} is missing in inputs.npz")
             if pathlib.Path(module.file).name != module.file:
-                raise ValueError(f"{module.file!r} is outside")
+                raise ValueError(f"{module.file!r} is outside of the folder")
             with open(folder / module.file, "rb"):
                 pass
             expected[module.key]
@@ -211,6 +209,6 @@ def _read_arrays(path):
 
 
 def _captured(concrete):
-    """The variables that a concrete function captures, in the order of XLA's arguments."""
+    """Returns the variables that a concrete function captures, in the order of XLA's arguments."""
     by_handle = {id(variable.handle): variable for variable in concrete.variables}
     return [by_handle[id(tensor)] for tensor in concrete.captured_inputs]

@@ -1,7 +1,7 @@
-"""What can run a student's exported steps: TensorFlow itself, or JAX without any TensorFlow.
+"""Runtimes for a student's exported steps: TensorFlow, or JAX without TensorFlow.
 
-Both have the same methods: `place` brings an array to the device, `infer` and `update` take what is
-there and leave their result there, without waiting for it, and `wait` does. `update` changes the
+Both have the same methods. `place` copies an array to the device; `infer` and `update` take arrays
+on the device and return such arrays without waiting; `wait` waits for them. `update` changes the
 runtime's variables, as a Student's does.
 """
 
@@ -12,7 +12,7 @@ from jitnet_tf.base.errors import UserError
 
 
 def tensorflow_sees_gpu():
-    """Whether TensorFlow is installed and has a GPU."""
+    """Returns True if TensorFlow is installed and has a GPU."""
     try:
         from jitnet_tf.student.devices import has_gpu
     except ImportError:
@@ -39,7 +39,7 @@ class TensorFlow:
 
     @property
     def device(self):
-        """What it runs on, as its maker calls it; "cpu" without a GPU."""
+        """The device's name, by its maker; "cpu" without a GPU."""
         gpus = self._tf.config.list_physical_devices("GPU")
         if not gpus:
             return "cpu"
@@ -47,11 +47,11 @@ class TensorFlow:
         return details.get("device_name", gpus[0].name)
 
     def place(self, array):
-        """A copy on the device."""
+        """Returns a copy of an array on the device."""
         return self._tf.identity(self._tf.constant(array))
 
     def wait(self, result):
-        """Until all that was asked for is done."""
+        """Waits for all steps called so far."""
         del result
         self._tf.test.experimental.sync_devices()
 
@@ -69,7 +69,7 @@ class Jax:
                 f"there is no TensorFlow with a GPU and no JAX ({error}): pip install jax, or "
                 "'jax[cuda13]' for a GPU"
             ) from None
-        jax.config.update("jax_enable_x64", True)  # the optimizer counts its steps so
+        jax.config.update("jax_enable_x64", True)  # for the optimizer's count of steps
         self._jax = jax
         self._device = jax.devices()[0]
         self._modules = {m.step: m for m in exported.modules if m.precision == precision}
@@ -86,29 +86,29 @@ class Jax:
 
     @property
     def device(self):
-        """What it runs on, as its maker calls it; "cpu" without a GPU."""
+        """The device's name, by its maker; "cpu" without a GPU."""
         return self._device.device_kind
 
     def place(self, array):
-        """A copy on the device."""
+        """Returns a copy of an array on the device."""
         return self._jax.device_put(array, self._device)
 
     def wait(self, result):
-        """Until all that was asked for is done."""
+        """Waits for all steps called so far."""
         self._jax.block_until_ready([result, *self._variables.values()])
 
     def infer(self, frame):
-        """Class ids [H, W]."""
+        """Returns class ids, uint8 [H, W]."""
         return self._run("infer", frame)
 
     def update(self, frame, labels, weights):
-        """The loss before the step."""
+        """Returns the loss before the step."""
         return self._run("update", frame, labels, weights)
 
     def _run(self, step, *arguments):
         module = self._modules[step]
         variables = [self._variables[name] for name in module.arguments[len(arguments) :]]
-        # Those that are updated are gone after this: their memory is that of the results.
+        # The results reuse the memory of updated variables, which must not be read any more.
         results = self._executables[step].execute([*arguments, *variables])
         for output, name in module.updated.items():
             self._variables[name] = results[output]
@@ -120,7 +120,7 @@ class Jax:
         try:
             module = mlir.hlo_to_stablehlo(path.read_bytes())
         except RuntimeError as error:
-            raise UserError(f"{path} is no HLO module ({error})") from None
+            raise UserError(f"{path} is not an HLO module ({error})") from None
         options = backend.get_compile_options(num_replicas=1, num_partitions=1)
         return self._device.client.compile_and_load(module, [self._device], options)
 

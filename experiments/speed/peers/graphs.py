@@ -1,4 +1,4 @@
-"""Our network as a TensorFlow function, for runtimes that convert it."""
+"""Our network as a TensorFlow function, for converters to other runtimes."""
 
 import tensorflow as tf
 
@@ -8,7 +8,7 @@ from jitnet_tf.student.architectures import half_resolution
 
 
 def classes_function(network, graph):
-    """A tf.function of `frame`, uint8 [1, H, W, 3], → {"classes": uint8 [1, H, W]}, and its model.
+    """Returns a tf.function and its model: frame uint8 [1, H, W, 3] → {"classes": uint8 [1, H, W]}.
 
     network: a `peers.Network`. graph: a name of `peers.GRAPHS`.
     """

@@ -1,4 +1,4 @@
-"""ONNX Runtime on its own CPU kernels, in float32, from the PyTorch peer."""
+"""ONNX Runtime with its CPU kernels, in float32, from the PyTorch network."""
 
 import functools
 import os
@@ -13,7 +13,7 @@ OPSET = 17
 
 
 def variants(peer, network, precision):
-    """See `experiments.speed.peers`."""
+    """Returns the Variants of a peer and precision."""
     del precision
     return [
         Variant(peer, name, functools.partial(build, network, options))
@@ -32,18 +32,18 @@ def convert(network, options, path):
         input_names=["frame"],
         output_names=["classes"],
         opset_version=OPSET,
-        do_constant_folding=False,  # it loses weights that equal others; the runtime does it anyway
+        do_constant_folding=False,  # it merges equal weights; the runtime folds constants anyway
         dynamo=False,  # the newer exporter needs onnxscript
     )
 
 
 def build(network, options):
-    """The Steps of a variant."""
+    """Returns the Steps of a variant."""
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = os.cpu_count()
-    # Between runs other peers have the cores.
+    # Leaves the cores to other peers between runs.
     settings.add_session_config_entry("session.force_spinning_stop", "1")
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "student.onnx")

@@ -1,6 +1,6 @@
-"""OpenVINO, from our TensorFlow graph and from the PyTorch peer, which gives it fewer transposes.
+"""OpenVINO, from our TensorFlow graph and from the PyTorch network, which needs fewer transposes.
 
-Left to itself, OpenVINO computes in bfloat16 where the processor can; here it is told.
+The precision is set explicitly: by default OpenVINO uses bfloat16 if the processor has it.
 """
 
 import functools
@@ -15,7 +15,7 @@ TYPES = {peers.FLOAT32: "f32", peers.BFLOAT16: "bf16"}
 
 
 def variants(peer, network, precision):
-    """See `experiments.speed.peers`."""
+    """Returns the Variants of a peer and precision."""
     forms = [("from tensorflow", graph, convert_tensorflow, graph) for graph in peers.GRAPHS]
     forms += [
         ("from pytorch", name, convert_pytorch, options)
@@ -65,7 +65,7 @@ def _save(converted, network, path):
 
 
 def build(network, precision, converter, form):
-    """The Steps of a variant. RuntimeError where the processor lacks the precision."""
+    """Returns the Steps of a variant. Raises RuntimeError if the processor lacks the precision."""
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:

@@ -3,17 +3,18 @@
 import dataclasses
 
 from experiments.speed.peers import FLOAT32, Steps, Variant
-from jitnet_tf.config import PRETRAINED, RANDOM, RunConfig, StudentConfig
+from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.labels import LVS, ClassGroups
-from jitnet_tf.student import weights
+from jitnet_tf.student import initial_weights, weights
 
 PACKAGES = ()
 
 
 def config_of(network, precision):
-    """The RunConfig whose student is a `peers.Network`; UserError where none can be.
+    """Returns the RunConfig of a `peers.Network`, with pretrained weights if they fit.
 
-    It starts from the pretrained weights where they fit, else from random ones.
+    Raises:
+      UserError: there is no such student.
     """
     student = StudentConfig(
         width=network.width, normalization=network.normalization, precision=precision
@@ -22,31 +23,31 @@ def config_of(network, precision):
         network.num_classes == len(LVS) + 1
         and dataclasses.replace(student, precision=StudentConfig.precision) == StudentConfig()
     )
-    init = PRETRAINED if fits else RANDOM
+    init = initial_weights.PRETRAINED if fits else initial_weights.RANDOM
     return RunConfig(video="", teacher="", logdir="", init=init, student=student)
 
 
 def make_student(network, precision):
-    """The product's Student of a `peers.Network`; its weights are `arrays` where there are some."""
-    from jitnet_tf.student.build import build_student
+    """Returns the product's Student of a `peers.Network`, with the weights in `arrays` if any."""
+    from jitnet_tf.student import student
 
     groups = ClassGroups(LVS)
     if network.num_classes != len(groups.names):
         groups = ClassGroups({f"class {i}": () for i in range(1, network.num_classes)})
-    made = build_student(config_of(network, precision), groups, network.frame_size)
+    made = student.make_student(config_of(network, precision), groups, network.frame_size)
     if network.arrays is not None:
         weights.assign(weights.named(made.model), network.arrays)
     return made
 
 
 def initial_arrays(network):
-    """The weights that all peers start from: see `peers.Network`."""
+    """Returns the weights that all peers start from, for `peers.Network.arrays`."""
     model = make_student(network, FLOAT32).model
     return weights.arrays(weights.named(model))
 
 
 def variants(peer, network, precision):
-    """See `experiments.speed.peers`."""
+    """Returns the Variants of a peer and precision."""
 
     def build():
         student = make_student(network, precision)

@@ -1,4 +1,4 @@
-"""PyTorch: eager or compiled, in either memory format, with either end of the network.
+"""PyTorch: eager or compiled, in both memory formats, with both forms of the graph.
 
 bfloat16 is autocast's: weights, statistics, logits and loss are float32, as ours are.
 """
@@ -14,7 +14,7 @@ LEARNING_RATE, MOMENTUM = 0.01, 0.9  # the product's defaults
 
 
 def variants(peer, network, precision):
-    """See `experiments.speed.peers`."""
+    """Returns the Variants of a peer and precision."""
     return [
         Variant(
             peer,
@@ -29,7 +29,7 @@ def variants(peer, network, precision):
 
 
 def make_network(network, **options):
-    """The JITNet that a `peers.Network` describes, with its weights; options: others of its."""
+    """Returns the JITNet of a `peers.Network`, with its weights; options: further options."""
     from experiments.speed.peers import torch_network
 
     made = torch_network.JITNet(
@@ -43,27 +43,27 @@ def make_network(network, **options):
 
 
 def exported_forms(network):
-    """Forms of the JITNet to export: pairs of a name and options; runtimes differ in which suits.
+    """Returns forms of the JITNet to export, (name, options) each; runtimes differ in speed.
 
-    Exporters have no batch normalisation by a frame's own statistics.
+    Exporters have no batch normalization by a frame's own statistics.
     """
     kernels = ("instance", "plain") if network.normalization == "frame" else ("batch",)
     return [
-        (f"{graph}, {kernel} normalisation", {"graph": graph, "kernel": kernel})
+        (f"{graph}, {kernel} normalization", {"graph": graph, "kernel": kernel})
         for kernel in kernels
         for graph in peers.GRAPHS
     ]
 
 
 def make_classes(network, options):
-    """What exporters take: frames uint8 [1, H, W, 3] → class ids uint8 [1, H, W]."""
+    """Returns the module to export: uint8 RGB [1, H, W, 3] → class ids uint8 [1, H, W]."""
     from experiments.speed.peers import torch_network
 
     return torch_network.Classes(make_network(network, **options)).eval()
 
 
 def build(network, precision, graph, memory_format, compiled):
-    """The Steps of a variant."""
+    """Returns the Steps of a variant."""
     import torch
 
     from experiments.speed.peers import torch_network

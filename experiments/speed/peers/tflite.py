@@ -11,7 +11,7 @@ PACKAGES = ()
 
 
 def variants(peer, network, precision):
-    """See `experiments.speed.peers`."""
+    """Returns the Variants of a peer and precision."""
     del precision
     return [
         Variant(peer, graph, functools.partial(build, network, graph)) for graph in peers.GRAPHS
@@ -25,11 +25,11 @@ def convert(network, graph, path):
 
     function, model = graphs.classes_function(network, graph)
     pathlib.Path(path).write_bytes(compat.tflite_converter(function).convert())
-    del model  # whose variables the function needs until here
+    del model  # the function needs its variables until here
 
 
 def build(network, graph):
-    """The Steps of a variant."""
+    """Returns the Steps of a variant."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "student.tflite")
         peers.call_in_process(convert, network, graph, path)

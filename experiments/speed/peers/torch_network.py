@@ -1,7 +1,7 @@
-"""JITNet in PyTorch, from the same description as `jitnet_tf.student.jitnet`, and its loss.
+"""JITNet in PyTorch, as in `jitnet_tf.student.jitnet`, and its loss.
 
-Layers have the names that they have there, so that weights are found by name. Frames come one at a
-time: the statistics of a frame are those of the batch.
+Layers have the same names as there, so that weights are found by name. A batch is one frame: the
+statistics of the batch are those of the frame.
 """
 
 import torch
@@ -11,8 +11,8 @@ from experiments.speed.peers import LOGITS_FIRST, REFERENCE
 from jitnet_tf.student.layers import EPSILON, INPUT_MEAN, INPUT_SCALE, MOVING_DECAY
 from jitnet_tf.student.weights import PREFIX
 
-# Ways of normalising by a frame's statistics: PyTorch's own two, and plain operations.
-KERNELS = BATCH, INSTANCE, PLAIN = ("batch", "instance", "plain")
+# Ways to normalize by a frame's statistics: PyTorch's two kernels, or "plain" operations.
+BATCH, INSTANCE = "batch", "instance"
 
 NAMES = {  # a weight's name in Keras → in PyTorch
     "kernel": "weight",
@@ -25,11 +25,12 @@ NAMES = {  # a weight's name in Keras → in PyTorch
 
 
 class FrameNormalization(nn.Module):
-    """Normalises by the frame's own statistics; see `jitnet_tf.student.jitnet.FrameNormalization`.
+    """Normalizes by the frame's own statistics; see `jitnet_tf.student.layers.FrameNormalization`.
 
     Args:
-      kernel: what computes it, a name of KERNELS; one frame is a batch of one, for which all do
-        the same. Runtimes differ in which suits them.
+      channels: of the input.
+      kernel: BATCH, INSTANCE or "plain" operations; they give the same, but runtimes differ in
+        speed.
     """
 
     def __init__(self, channels, kernel):
@@ -39,7 +40,7 @@ class FrameNormalization(nn.Module):
         self.kernel = kernel
 
     def forward(self, x):
-        """float [1, C, H, W] → the same."""
+        """Maps float [1, C, H, W] to the same shape."""
         if self.kernel == INSTANCE:
             return nn.functional.instance_norm(x, weight=self.weight, bias=self.bias, eps=EPSILON)
         if self.kernel == BATCH:
@@ -53,10 +54,10 @@ class FrameNormalization(nn.Module):
 
 
 class JITNet(nn.Module):
-    """The student: see `jitnet_tf.student.jitnet.build_jitnet`, whose options these are.
+    """The student, with the options of `jitnet_tf.student.jitnet.build_jitnet`.
 
     Args:
-      graph: a name of `peers.GRAPHS`; the same function.
+      graph: a name of `peers.GRAPHS`; all compute the same.
       kernel: see `FrameNormalization`.
     """
 
@@ -150,7 +151,7 @@ class JITNet(nn.Module):
         return torch.cat([encoded, x], 1) if self.skip else x
 
     def forward(self, frames):
-        """uint8 RGB [1, H, W, 3] → float32 logits [1, C, H, W]."""
+        """Maps uint8 RGB [1, H, W, 3] to float32 logits [1, C, H, W]."""
         size = frames.shape[1:3]
         x = (frames.permute(0, 3, 1, 2).to(torch.float32) - INPUT_MEAN) / INPUT_SCALE
         stride2 = self._conv3x3(x, "stem1")
@@ -169,7 +170,7 @@ class JITNet(nn.Module):
 
 
 class Classes(nn.Module):
-    """The network to its end, as it is exported: uint8 [1, H, W, 3] → class ids [1, H, W].
+    """The network with argmax, as it is exported.
 
     Args:
       network: a JITNet.
@@ -180,7 +181,7 @@ class Classes(nn.Module):
         self.network = network
 
     def forward(self, frames):
-        """See the class."""
+        """Maps uint8 RGB [1, H, W, 3] to class ids uint8 [1, H, W]."""
         return self.network(frames).argmax(1).to(torch.uint8)
 
 
@@ -189,7 +190,7 @@ def _resize(x, size):
 
 
 def named(network):
-    """The weights of a JITNet by their names in PyTorch: {'LAYER.WEIGHT': tensor}."""
+    """Returns the weights of a JITNet by their names in PyTorch: {'LAYER.WEIGHT': tensor}."""
     return {
         name: tensor
         for name, tensor in network.layers.state_dict().items()
@@ -198,7 +199,7 @@ def named(network):
 
 
 def converted(arrays):
-    """Our student's weights, from `jitnet_tf.student.weights.arrays`, as `named` names them."""
+    """Converts our student's weights (`jitnet_tf.student.weights.arrays`) to those of `named`."""
     tensors = {}
     for name, array in arrays.items():
         layer, weight = name.removeprefix(PREFIX).rsplit("/", 1)
@@ -212,7 +213,7 @@ def load(network, arrays):
     """Sets the weights of a JITNet from those of our student; see `converted`.
 
     Raises:
-      KeyError: a name is only on one side.
+      KeyError: a weight is missing on one side.
       ValueError: a shape differs.
     """
     wanted, found = named(network), converted(arrays)
@@ -225,7 +226,7 @@ def load(network, arrays):
 
 
 def loss(logits, labels, weights):
-    """`jitnet_tf.student.loss.weighted_cross_entropy`.
+    """Computes `jitnet_tf.student.loss.weighted_cross_entropy`.
 
     logits: float32 [1, C, H, W]; labels: uint8 [1, H, W]; weights: float32 [1, H, W].
     """

@@ -48,7 +48,7 @@ def seeded_network(size, **changes):
 @pytest.fixture
 def here(monkeypatch):
     """Has conversions done in this process, which has TensorFlow already."""
-    monkeypatch.setattr(peers, "apart", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(peers, "call_in_process", lambda function, *arguments: function(*arguments))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -99,7 +99,7 @@ def test_pytorch_is_the_same_network(size, num_classes, options):
 
 
 @pytest.mark.parametrize("kernel", ["batch", "instance", "plain"])
-def test_ways_to_normalise_are_the_same(kernel):
+def test_ways_to_normalize_are_the_same(kernel):
     torch = pytest.importorskip("torch", reason="experiments/requirements_peers.txt")
     from experiments.speed.peers import torch_network
     from jitnet_tf.student.layers import FrameNormalization
@@ -190,7 +190,7 @@ def test_graphs_for_converters_are_the_same():
     assert np.mean(found[0] == found[1]) >= 0.999
 
 
-def test_where_ours_starts_from():
+def test_ours_starts_from_pretrained_weights_if_they_fit():
     fits = Network((64, 96), 9, StudentConfig.width, "frame")
     assert ours.config_of(fits, "bfloat16").init == initial_weights.PRETRAINED
     for other in (
@@ -199,7 +199,7 @@ def test_where_ours_starts_from():
         Network((64, 96), 9, 0.5, "moving"),
     ):
         assert ours.config_of(other, "float32").init == initial_weights.RANDOM
-    with pytest.raises(UserError, match="--width has to be at least"):
+    with pytest.raises(UserError, match="--width"):
         ours.config_of(Network((64, 96), 9, 0.1, "frame"), "float32")
 
 
@@ -221,9 +221,9 @@ def test_missing_packages_are_named(monkeypatch):
     assert peers.missing("ours") == peers.missing("tflite") == []
 
 
-def test_in_a_process_apart():
-    assert peers.apart(math.sqrt, 4) == 2
+def test_a_call_in_a_process_of_its_own():
+    assert peers.call_in_process(math.sqrt, 4) == 2
     with pytest.raises(RuntimeError, match="ValueError: math domain error"):
-        peers.apart(math.sqrt, -1)
+        peers.call_in_process(math.sqrt, -1)
     with pytest.raises(UserError, match="'big'"):
-        peers.apart(video.parse_size, "big")
+        peers.call_in_process(video.parse_size, "big")
