@@ -1,4 +1,4 @@
-"""What the commands share that evaluate methods on streams: flags, results, tables with plots."""
+"""Parts of the commands that evaluate methods on streams: flags, results, tables with plots."""
 
 import pathlib
 import sys
@@ -17,19 +17,19 @@ FLAGS = flags.FLAGS
 
 
 def define_flags(stream_list=None):
-    """Defines them; stream_list: the default of --streams."""
+    """Defines the flags of all these commands; stream_list: the default of --streams."""
     flags.DEFINE_string("streams", stream_list, "Stream list, a CSV file; see experiments.streams.")
-    flags.DEFINE_string("videos", None, "Folder of the list's videos. Default: the list's.")
-    flags.DEFINE_string("recordings", None, "Folder of its recordings. Default: the list's.")
+    flags.DEFINE_string("videos", None, "Folder of the videos. Default: as in the list.")
+    flags.DEFINE_string("recordings", None, "Folder of the recordings. Default: as in the list.")
     flags.DEFINE_string("results", None, "Folder for the results.")
     flags.DEFINE_list("only", [], "Names of methods and streams to evaluate. Default: all.")
-    flags.DEFINE_integer("jobs", 1, "Evaluations to run side by side.", lower_bound=1)
-    flags.DEFINE_string("print", None, "Folder of results to print the tables of; runs nothing.")
+    flags.DEFINE_integer("jobs", 1, "Number of evaluations to run at the same time.", lower_bound=1)
+    flags.DEFINE_string("print", None, "Folder of results to print, without evaluating.")
 
 
 def define_plot_flag(name):
-    """Defines --plot of a command whose plot is called so."""
-    flags.DEFINE_string("plot", None, f"The plot's PNG. Default: RESULTS/{name}.png.")
+    """Defines --plot; name: of the plot's file by default, without suffix."""
+    flags.DEFINE_string("plot", None, f"PNG file of the plot. Default: RESULTS/{name}.png.")
 
 
 def show_tables(report, listed, name):
@@ -45,13 +45,13 @@ def show_tables(report, listed, name):
 
 
 def check_plot():
-    """UserError where --plot is no place for a PNG."""
+    """Raises UserError if --plot cannot be a PNG."""
     if FLAGS.plot:
         figures.check_output(FLAGS.plot, "plot")
 
 
 def show(text, draw, name):
-    """Prints a table and saves its plot, as --plot; beside the results unless --print.
+    """Prints a table and draws its plot to --plot; without --print, writes both to --results.
 
     draw: () → matplotlib figure. name: of both files, without suffix.
     """
@@ -65,7 +65,7 @@ def show(text, draw, name):
 
 
 def listed_streams():
-    """The streams of --streams; UserError where it, or --results, is missing or makes no sense."""
+    """Returns the Streams of --streams. Raises UserError if it is invalid, or --results missing."""
     for name in ("streams", "results"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing; --help lists the flags")
@@ -78,9 +78,9 @@ def settings():
 
 
 def make_results(chosen, names, of_settings, results, evaluate=evaluate_method):
-    """Makes the results that a folder lacks of methods on streams, with --jobs processes.
+    """Evaluates methods on streams, unless the folder has the result, with --jobs processes.
 
-    Interrupted, it ends the command.
+    An interruption ends the command.
 
     Args:
       chosen: Streams.
@@ -90,7 +90,7 @@ def make_results(chosen, names, of_settings, results, evaluate=evaluate_method):
       evaluate: see `jobs.run`.
 
     Raises:
-      UserError: whatever the user can mend.
+      UserError: an evaluation failed, or settings, streams or the folder are invalid.
     """
     methods.check(of_settings, names)
     frames = {stream.name: streams.check(stream) for stream in chosen}
@@ -104,5 +104,5 @@ def make_results(chosen, names, of_settings, results, evaluate=evaluate_method):
     except OSError as error:
         raise UserError(f"--results={results} cannot be written ({error})") from None
     if pairs and not jobs.run(pairs, of_settings, results, FLAGS.jobs, evaluate):
-        print(f"stopped early; the same command goes on ({FLAGS.results})")
+        print(f"stopped early: run the same command to continue ({FLAGS.results})")
         sys.exit(command_line.EXIT_INTERRUPTED)

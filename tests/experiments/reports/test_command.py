@@ -1,4 +1,4 @@
-"""experiments.reports.command: what commands over streams have in common, without any evaluation."""
+"""experiments.reports.command: parts of commands over streams, without any evaluation."""
 
 import json
 
@@ -43,7 +43,7 @@ def material(tmp_path_factory):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What `jobs.run` was asked for, which does nothing; .done: what it says then."""
+    """The calls of `jobs.run`, which does nothing and returns .done."""
 
     class Asked(list):
         done = True
@@ -59,7 +59,7 @@ def asked(monkeypatch):
 
 
 def done(material, place, name, **settings):
-    """A result as if that had been evaluated."""
+    """Writes results as evaluations of a stream would."""
     [stream] = [s for s in streams.read_list(material / "list.csv") if s.name == name]
     empty = {name: {} for name in jobs.REQUIRED}
     values = {
@@ -69,11 +69,11 @@ def done(material, place, name, **settings):
     for method in NAMES:
         path = jobs.folder(place, name, method) / jobs.RESULT
         path.parent.mkdir(parents=True)
-        of_method = {"method": method, "settings": methods.settings_of(method, settings)}
-        path.write_text(json.dumps({**empty, **values, **of_method}))
+        found = {"settings": methods.settings_of(method, settings), "method": method}
+        path.write_text(json.dumps({**empty, **values, **found}))
 
 
-def test_what_is_handed_to_the_workers(material, tmp_path, asked):
+def test_every_method_runs_on_every_stream(material, tmp_path, asked):
     place = tmp_path / "deep" / "results"
     arguments = [f"--streams={material}/list.csv", f"--results={place}", "--jobs=3"]
     assert run_command(Example(), *arguments) == 0
@@ -85,7 +85,7 @@ def test_what_is_handed_to_the_workers(material, tmp_path, asked):
     assert place.samefile(results)
 
 
-def test_only_what_is_missing(material, tmp_path, asked):
+def test_only_missing_results_are_made(material, tmp_path, asked):
     arguments = [f"--streams={material}/list.csv", f"--results={tmp_path}"]
     done(material, tmp_path, "a")
     assert run_command(Example(), *arguments) == 0
@@ -95,25 +95,27 @@ def test_only_what_is_missing(material, tmp_path, asked):
     assert asked == []
 
 
-def test_interrupted(material, tmp_path, asked, capsys):
+def test_an_interruption_ends_the_command(material, tmp_path, asked, capsys):
     asked.done = False
     arguments = [f"--streams={material}/list.csv", f"--results={tmp_path}"]
     assert run_command(Example(), *arguments) == 130
-    assert capsys.readouterr().out == f"stopped early; the same command goes on ({tmp_path})\n"
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith("stopped early")
+    assert f"({tmp_path})" in line
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"streams": None}, "--streams is missing; --help lists the flags"),
-        ({"results": None}, "--results is missing; --help lists the flags"),
-        ({"streams": "nowhere.csv"}, "stream list 'nowhere.csv' cannot be read"),
-        ({"videos": "nowhere"}, "stream a: there is no video 'nowhere/a.mp4'"),
-        ({"recordings": "nowhere"}, "there is no recording 'nowhere/a.recording'"),
-        ({"results": "/proc/results"}, "--results=/proc/results cannot be written"),
+        ({"streams": None}, "--streams is missing"),
+        ({"results": None}, "--results is missing"),
+        ({"streams": "nowhere.csv"}, "'nowhere.csv'"),
+        ({"videos": "nowhere"}, "'nowhere/a.mp4'"),
+        ({"recordings": "nowhere"}, "'nowhere/a.recording'"),
+        ({"results": "/proc/results"}, "--results=/proc/results"),
     ],
 )
-def test_mistakes(material, tmp_path, monkeypatch, asked, capsys, change, said):
+def test_arguments_that_are_refused(material, tmp_path, monkeypatch, asked, capsys, change, said):
     monkeypatch.chdir(tmp_path)
     values = {"streams": f"{material}/list.csv", "results": "results", **change}
     arguments = [f"--{name}={value}" for name, value in values.items() if value]
@@ -127,17 +129,18 @@ def test_results_of_other_settings(material, tmp_path, asked, capsys, other):
     arguments = [f"--streams={material}/list.csv", f"--results={tmp_path}"]
     [name] = other
     message = refusal(Example(), tmp_path, capsys, *arguments)
-    assert f"was made with another {name}: take another --results, or delete it" in message
+    assert f"another {name}" in message
+    assert "--results" in message
     assert asked == []
 
 
 def test_methods_are_checked_before_streams(tmp_path, monkeypatch):
     monkeypatch.setattr(streams, "check", lambda _: pytest.fail("a stream was read"))
-    with pytest.raises(UserError, match="'nowhere' does not exist"):
+    with pytest.raises(UserError, match="'nowhere'"):
         command.make_results(["any"], NAMES, {"init": "nowhere"}, tmp_path)
 
 
-def test_settings_are_those_that_there_are_flags_for():
+def test_settings_are_those_of_the_commands_flags():
     class Settings:
         __name__ = "settings"
 
@@ -197,4 +200,4 @@ def test_print_writes_nothing_but_the_plot_it_is_asked_for(tmp_path, capsys):
 def test_a_plot_that_is_no_png(tmp_path, capsys):
     never = Shown(lambda: pytest.fail("a plot was drawn"))
     said = refusal(never, tmp_path, capsys, f"--results={tmp_path}", "--plot=curve.pdf")
-    assert "--plot=curve.pdf has to end in .png" in said
+    assert "--plot=curve.pdf" in said

@@ -1,0 +1,78 @@
+"""experiments.reports.measurement: commands that measure to a file, or print one."""
+
+import functools
+import json
+
+import pytest
+from absl import flags
+
+from experiments.reports import measurement
+from tests.commands import refusal, run_command
+
+FORMAT = "example, 1"
+
+
+class Example:
+    """A command that measures 3."""
+
+    __name__ = "example"
+
+    @staticmethod
+    def define_flags():
+        measurement.define_flags("json")
+
+    @staticmethod
+    def main(*_):
+        def measure():
+            measurement.check_output(flags.FLAGS.json, "json")
+            values = {"format": FORMAT, "value": 3}
+            measurement.write(flags.FLAGS.json, values, "json")
+            return values
+
+        render = "value {value}".format_map
+        measurement.measure_or_print(measure, render, FORMAT, "example", flag="json")
+
+
+def test_a_measurement_is_printed_and_can_be_printed_again(tmp_path, capsys):
+    file = tmp_path / "new" / "a.json"
+    assert run_command(Example(), f"--json={file}") == 0
+    assert json.loads(file.read_text()) == {"format": FORMAT, "value": 3}
+    assert run_command(Example(), f"--print={file}") == 0
+    assert capsys.readouterr().out == "value 3\n" * 2
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    return functools.partial(refusal, Example(), tmp_path, capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--json=FILE.json"),
+        (["--json=a.json", "--print=b.json"], "--print=FILE.json"),
+        (["--json=."], "--json=. exists"),
+        (["--json=/proc/none/a.json"], "--json=/proc/none/a.json cannot be written"),
+        (["--print=nowhere.json"], "--print=nowhere.json cannot be read"),
+        (["--print=."], "--print=. cannot be read"),
+    ],
+)
+def test_arguments_that_are_refused(refused, arguments, said):
+    assert said in refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "# Table", "[1, 2]", '{"format": "other"}', '{"value": 3}', f'{{"format": "{FORMAT}"}}'],
+)
+def test_files_of_something_else_are_refused(refused, tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    message = refused("--print=a.json")
+    assert "--print=a.json" in message
+    assert "example --json" in message
+
+
+def test_a_file_that_is_no_text_is_refused(refused, tmp_path):
+    (tmp_path / "a.json").write_bytes(b"\xff\xfe")
+    assert "--print=a.json cannot be read" in refused("--print=a.json")
