@@ -1,25 +1,16 @@
 """experiments.reports.results: what is read, what is missing, and settings that do not fit."""
 
-import json
-
 import pytest
 
-from experiments.protocol import jobs
 from experiments.reports.results import Results
 from jitnet_tf.base.errors import UserError
-from tests.builders import made_result, markdown_table
-
-
-def write(folder, result):
-    path = jobs.folder(folder, result["stream"]["name"], result["method"]) / jobs.RESULT
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(result))
+from tests.builders import made_result, markdown_table, write_result
 
 
 def test_all_results_of_a_folder_or_some_are_read(tmp_path):
     for stream in ("a", "b"):
         for method in ("oracle", "defaults"):
-            write(tmp_path, made_result(stream, method))
+            write_result(tmp_path, made_result(stream, method))
     assert len(Results.load(tmp_path).cells) == 4
     assert list(Results.load(tmp_path, streams={"b", "c"}).streams) == ["b"]
     assert Results.load(tmp_path, chosen=["oracle"]).methods() == ["oracle"]
