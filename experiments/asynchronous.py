@@ -80,8 +80,7 @@ def define_flags():
     flags.DEFINE_string("recordings", None, "Folder of its recordings. Default: the list's.")
     flags.DEFINE_list("only", [], "Names of streams to run. Default: all.")
     methods.define_flags(METHODS)
-    flags.DEFINE_string("output", None, "JSON file to write the measurements to.")
-    flags.DEFINE_string("print", None, "Print the table of this JSON file; measures nothing.")
+    measurement.define_flags()
     flags.DEFINE_integer(
         "max_staleness",
         RunConfig.max_staleness,
@@ -168,20 +167,20 @@ def _cells(name, row, frozen):
     summary, latency = row["summary"], row["latency_ms"]
     asked = row["mode"] != FROZEN
     staleness = summary.get("staleness")
-    late = "–"
+    late = markdown.UNKNOWN
     if staleness and staleness["mean"] is not None:
         late = f"{staleness['mean']:.1f} / {staleness['max']}"
-    ratio = f"{latency['p99'] / frozen['latency_ms']['median']:.2f}×" if frozen else "–"
+    ratio = latency["p99"] / frozen["latency_ms"]["median"] if frozen else None
     return [
         name,
         TITLES[row["mode"]],
-        "–" if summary["mean_iou"] is None else f"{100 * summary['mean_iou']:.1f}",
-        f"{100 * summary['teacher_fraction']:.1f}" if asked else "–",
-        f"{summary['updates']}" if asked else "–",
+        markdown.percent(summary["mean_iou"]),
+        markdown.percent(summary["teacher_fraction"] if asked else None),
+        markdown.number(summary["updates"] if asked else None, 0),
         late,
-        f"{latency['median']:.1f}",
-        f"{latency['p99']:.1f}",
-        ratio,
+        markdown.number(latency["median"]),
+        markdown.number(latency["p99"]),
+        markdown.times(ratio, 2),
         f"{row['behind']['frames']} of {row['frames']} ({row['behind']['most_s']:.1f})",
     ]
 
@@ -232,29 +231,13 @@ def measure(chosen, settings, max_staleness, output):
     return values
 
 
-def select(names, listed):
-    """Returns the streams of these names, all if there are none. UserError for an unknown name."""
-    known = [stream.name for stream in listed]
-    for name in names:
-        if name not in known:
-            raise UserError(f"--only: {name!r} is not in the list, which has {', '.join(known)}")
-    return [stream for stream in listed if not names or stream.name in names]
-
-
-def main():
-    """See the module."""
-    if (FLAGS.output is None) == (FLAGS.print is None):
-        raise UserError("give either --output=FILE.json, to measure, or --print=FILE.json")
-    if FLAGS.print is not None:
-        command = "experiments.asynchronous --output"
-        print(measurement.render_file(FLAGS.print, command, FORMAT, render))
-        return
+def _measure_to_file():
     for name in ("streams", "teacher"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing; --help lists the flags")
     values = {name: FLAGS[name].value for name in ("teacher", "init", "seed")}
     listed = streams.read_list(FLAGS.streams, FLAGS.videos, FLAGS.recordings)
-    chosen = select(FLAGS.only, listed)
+    _, chosen = methods.select(FLAGS.only, listed, known=())
     methods.check(values, METHODS)
     settings = methods.named("jitnet_0.8").take(values)
     checked = [(stream, streams.check(stream)) for stream in chosen]
@@ -262,11 +245,16 @@ def main():
     process.share_gpus()
     command_line.import_tensorflow()
     try:
-        values = measure(checked, settings, FLAGS.max_staleness, FLAGS.output)
+        return measure(checked, settings, FLAGS.max_staleness, FLAGS.output)
     except KeyboardInterrupt:
-        print(f"{FLAGS.output} has what was complete, if anything was", file=sys.stderr)
+        print(f"{FLAGS.output} holds the rows that were complete, if any", file=sys.stderr)
         raise
-    print(render(values))
+
+
+def main(argv):
+    """Measures or prints."""
+    del argv
+    measurement.measure_or_print(_measure_to_file, render, FORMAT, "experiments.asynchronous")
 
 
 if __name__ == "__main__":

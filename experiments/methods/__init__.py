@@ -116,10 +116,8 @@ def select(names, streams, known=tuple(METHODS), variants=False):
             raise UserError(f"--only: {name!r} is both a method and a stream: rename the stream")
         if name not in known and name not in listed:
             if not (variants and _is_method(name)):
-                raise UserError(
-                    f"--only: {name!r} is neither a method ({', '.join(known)}) nor a stream "
-                    f"({', '.join(listed)})"
-                )
+                method = f"neither a method ({', '.join(known)}) nor" if known else "not"
+                raise UserError(f"--only: {name!r} is {method} a stream ({', '.join(listed)})")
             others.append(name)
     methods = [name for name in known if name in names] + others
     chosen = [stream for stream in streams if stream.name in names]

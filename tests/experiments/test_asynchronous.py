@@ -9,6 +9,7 @@ import pytest
 from experiments import asynchronous
 from experiments.asynchronous import Pace
 from experiments.protocol.streams import to_csv
+from experiments.reports import costs
 from tests.commands import refusal, run_command
 from tests.materials import write_square_stream, write_teacher
 
@@ -76,6 +77,7 @@ def measured(material):
     return output
 
 
+@pytest.mark.slow
 def test_what_is_kept(measured):
     values = json.loads(measured.read_text("utf-8"))
     assert (list(values["streams"]), values["max_staleness"]) == (["square"], 9)
@@ -101,11 +103,12 @@ def test_what_is_kept(measured):
     for mode in ("frozen", "async"):
         total = 1000 * rows[mode]["summary"]["seconds"]["infer"]
         assert sum(rows[mode]["latency_ms"]["all"]) == pytest.approx(total, abs=0.01 * COUNT)
-    parts = ("teacher", "labels", "infer", "score", "update")
+    parts = ("teacher", "labels", *costs.STUDENT_STAGES)
     total = 1000 * sum(rows["sync"]["summary"]["seconds"].get(name, 0) for name in parts)
     assert sum(rows["sync"]["latency_ms"]["all"]) == pytest.approx(total, abs=0.01 * COUNT)
 
 
+@pytest.mark.slow
 def test_printing_takes_the_file_alone(measured, capsys, monkeypatch):
     monkeypatch.setattr(asynchronous, "measure", None)
     assert run_command(asynchronous, f"--print={measured}") == 0
@@ -174,13 +177,13 @@ def refused(material, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"output": None}, "give either --output=FILE.json, to measure, or --print"),
-        ({"print": "b.json"}, "give either"),
+        ({"output": None}, "--output=FILE.json"),
+        ({"print": "b.json"}, "--print=FILE.json"),
         ({"streams": None}, "--streams is missing"),
         ({"teacher": None}, "--teacher is missing"),
         ({"streams": "nowhere.csv"}, "'nowhere.csv' cannot be read"),
         ({"teacher": "recorded:x"}, "'recorded:x' is not a folder"),
-        ({"only": "square,round"}, "'round' is not in the list, which has square, other"),
+        ({"only": "square,round"}, "'round' is not a stream (square, other)"),
         ({"init": "nowhere"}, "'nowhere' does not exist"),
         ({"output": "/proc/none/a.json"}, "cannot be written"),
         ({"output": "."}, "exists: give another name"),
