@@ -59,8 +59,8 @@ def main(argv):
             f"no video in {FLAGS.videos!r} has a NAME.recording in {recordings!r}: make them with "
             "python -m teacher.record"
         )
-    progress = tqdm(found, "reading recordings", unit="stream")
-    proposed = [streams.propose(*names, FLAGS.max_frames) for names in progress]
+    with tqdm(found, "reading recordings", unit="stream") as progress:
+        proposed = [streams.propose(*names, FLAGS.max_frames) for names in progress]
     empty = [stream.name for stream in proposed if not stream.classes]
     proposed = [stream for stream in proposed if stream.classes]
     if not proposed:

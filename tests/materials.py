@@ -15,7 +15,7 @@ from jitnet_tf.config import PretrainConfig
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.pretraining.augmentation import Augmentation
 from jitnet_tf.pretraining.datasets.coco import CocoDataset
-from teacher.detections import Detections
+from teacher.detections import Detections, from_box_masks
 from teacher.recorded import Recorder
 
 SIZE = (48, 64)
@@ -126,6 +126,21 @@ def write_square_stream(folder, name, count, speed=(1, 1), seconds=0.5):
         recorder.append(picture, person, seconds)
     recorder.close()
     return Stream(name, "squares", ("person",), str(path), str(recording), None)
+
+
+def write_recording(path, pictures, seen):
+    """Records a teacher on pictures of SIZE. seen: for each, its objects as (COCO id, score)."""
+    header = {"teacher": "t", "video": "v", "height": SIZE[0], "width": SIZE[1], "min_score": 0.05}
+    recorder = Recorder(path, header)
+    for picture, objects in zip(pictures, seen, strict=True):
+        count = len(objects)
+        boxes = np.tile([[0.1, 0.1, 0.6, 0.5]], (count, 1))
+        classes, scores = zip(*objects, strict=True) if objects else ((), ())
+        masks = np.ones((count, 5, 5))
+        detections = from_box_masks(boxes.reshape(-1, 4), classes, scores, masks, SIZE)
+        recorder.append(picture, detections, 0.1)
+    recorder.close()
+    return path
 
 
 def write_images(folder, count):
