@@ -8,8 +8,7 @@
 
 The student is the one that the weights were made for, computed in float32; each photograph is
 segmented at its own size. `jitnet_tf.pretraining.datasets.label_folder` says how labels in a
-folder are read. Interrupted, the same command goes on; `--print` makes the table from the file
-alone.
+folder are read. Interrupted, the same command continues; `--print` makes the table from the file.
 """
 
 import dataclasses
@@ -67,8 +66,7 @@ def define_flags():
         "Names of the ids 0, 1, … of --labels without a classes.json. Names of no class of the "
         "student are background; 'ignore' does not count.",
     )
-    flags.DEFINE_string("output", None, "JSON file to write the scores to.")
-    flags.DEFINE_string("print", None, "Print the table in this JSON file; evaluate nothing.")
+    measurement.define_flags()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,10 +267,6 @@ def summary(score):
     }
 
 
-def _percent(part):
-    return "–" if part is None else f"{100 * part:.1f}"
-
-
 def render(values):
     """What the JSON file holds, as Markdown."""
     weights, described = values["weights"], values["set"]
@@ -293,17 +287,16 @@ def render(values):
         some = [*values["lost"].values()][:SHOWN_PROBLEMS]
         paragraphs.append(f"{len(values['lost'])} photographs skipped, such as {'; '.join(some)}.")
     paragraphs.append(
-        f"Mean IoU {_percent(values['mean_iou'])} %, with background "
-        f"{_percent(values['mean_iou_with_background'])} %; pixel accuracy "
-        f"{_percent(values['pixel_accuracy'])} %."
+        f"Mean IoU {markdown.percent(values['mean_iou'])} %, with background "
+        f"{markdown.percent(values['mean_iou_with_background'])} %; pixel accuracy "
+        f"{markdown.percent(values['pixel_accuracy'])} %."
     )
     head = ["class", "IoU (%)", "precision (%)", "recall (%)", "pixels (%)", "photographs"]
     lines = []
     for name, row in values["classes"].items():
         part = row["pixels"] / values["pixels"] if values["pixels"] else None
-        shares = map(_percent, (row["iou"], row["precision"], row["recall"]))
-        share = "–" if part is None else f"{100 * part:.2f}"
-        lines.append([name, *shares, share, str(row["images"])])
+        shares = map(markdown.percent, (row["iou"], row["precision"], row["recall"]))
+        lines.append([name, *shares, markdown.percent(part, 2), str(row["images"])])
     paragraphs.append(markdown.table(head, lines))
     taken = {}
     for name, own in (described["classes"] or {}).items():
@@ -320,14 +313,7 @@ def render(values):
     return "\n\n".join([*paragraphs, NOTES])
 
 
-def main():
-    """See the module."""
-    if (FLAGS.output is None) == (FLAGS.print is None):
-        raise UserError("give either --output=FILE.json, to evaluate, or --print=FILE.json")
-    if FLAGS.print is not None:
-        command = "experiments.segmentation --output"
-        print(measurement.render_file(FLAGS.print, command, FORMAT, render))
-        return
+def _measure_to_file():
     for name in ("init", "images"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing; --help lists the flags")
@@ -344,14 +330,20 @@ def main():
     )
     described = describe_set(labelled, FLAGS.images)
     earlier = find_earlier(FLAGS.output, weights, described)
-    total = described["photographs"]
-    values = earlier
-    if not earlier or earlier["done"] < total:
-        command_line.import_tensorflow()
-        values = evaluate(weights, labelled, described, FLAGS.output, earlier)
-    print(render(values))
-    if values["done"] < total:
-        print(f"stopped early; the same command goes on ({FLAGS.output})", file=sys.stderr)
+    if earlier and earlier["done"] == described["photographs"]:
+        return earlier
+    command_line.import_tensorflow()
+    return evaluate(weights, labelled, described, FLAGS.output, earlier)
+
+
+def main(argv):
+    """Evaluates or prints."""
+    del argv
+    values = measurement.measure_or_print(
+        _measure_to_file, render, FORMAT, "experiments.segmentation"
+    )
+    if values and values["done"] < values["set"]["photographs"]:
+        print(f"stopped early: run the same command to continue ({FLAGS.output})", file=sys.stderr)
         sys.exit(command_line.EXIT_INTERRUPTED)
 
 

@@ -228,7 +228,7 @@ def test_interrupted_the_same_command_goes_on(
     judged = interrupt_after(monkeypatch, 4, lambda: signal.raise_signal(signal.SIGINT))
     assert run_command(segmentation, *flags(material, output)) == 130
     captured = capsys.readouterr()
-    assert f"the same command goes on ({output})" in captured.err
+    assert f"({output})" in captured.err
     assert "**Stopped early**: 5 of 12 photographs." in captured.out
     values = read(output)
     assert (values["done"], values["judged"]) == (5, 5)
@@ -396,8 +396,8 @@ def test_files_that_are_none(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"output": None}, "give either --output=FILE.json, to evaluate, or --print"),
-        ({"print": "a.json"}, "give either --output=FILE.json, to evaluate, or --print"),
+        ({"output": None}, "--output=FILE.json"),
+        ({"print": "a.json"}, "--print=FILE.json"),
         ({"init": None}, "--init is missing"),
         ({"images": None}, "--images is missing"),
         ({"annotations": None}, "give the labels of --images, as either --annotations or --labels"),
