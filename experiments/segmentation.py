@@ -111,7 +111,7 @@ def open_weights(init):
     try:
         groups = ClassGroups({name: tuple(said["groups"][name]) for name in said["classes"][1:]})
         groups.class_ids()
-        student = StudentConfig(**{**said.get("student", {}), "precision": "float32"})
+        student = StudentConfig.from_values({**said.get("student", {}), "precision": "float32"})
         student.check()
         return Weights(init, hashlib.sha256(path.read_bytes()).hexdigest(), groups, student)
     except (LookupError, TypeError, AttributeError, OSError) as error:
@@ -271,10 +271,13 @@ def render(values):
     """What the JSON file holds, as Markdown."""
     weights, described = values["weights"], values["set"]
     total, done = described["photographs"], values["done"]
-    usual = dataclasses.asdict(StudentConfig())
-    options = {n: v for n, v in weights["student"].items() if n != "student" and v != usual.get(n)}
-    student = weights["student"]["student"]
-    student += "".join(f", {name} {value}" for name, value in options.items())
+    options = dataclasses.asdict(StudentConfig.from_values(weights["student"]))
+    student = options.pop("architecture")
+    student += "".join(
+        f", {name} {value}"
+        for name, value in options.items()
+        if value != getattr(StudentConfig, name)
+    )
     paragraphs = [
         f"Weights {weights['init']} (SHA-256 {weights['sha256']}): {student}. "
         f"{values['judged']} photographs of {described['images']}, {values['pixels'] / 1e6:.1f} "

@@ -18,7 +18,7 @@ from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.pretraining import validation
 from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from jitnet_tf.student import initial_weights, weights
-from jitnet_tf.student.student import build_network
+from jitnet_tf.student.architectures import build_network
 from tests.commands import refusal, run_command
 from tests.materials import png, texture, write_images, write_label_folder
 
@@ -155,7 +155,7 @@ def test_a_summary_by_hand():
 @pytest.mark.parametrize(
     "student",
     [
-        StudentConfig(student="mobilenetv2"),
+        StudentConfig(architecture="mobilenetv2"),
         StudentConfig(width=0.25, normalization="moving", input_scale=0.5),
         StudentConfig(width=0.25, precision="bfloat16"),
     ],
@@ -423,9 +423,9 @@ def test_bad_flags(material, tmp_path, capsys, changes, message):
         ({"groups": {"a": ["lamp"]}, "classes": ["background", "a"]}, "KeyError('lamp')"),
         ({"groups": {}, "classes": 3}, "does not say which student it is of (TypeError"),
         ({"student": {"height": 3}}, "does not say which student it is of (TypeError"),
-        ({"student": {"width": 0}}, "--width has to be at least"),
-        ({"student": {"width": 0.5}}, "holds no student of this network"),
-        ({"groups": {"person": ["person"]}, "classes": ["background", "person"]}, "holds no stud"),
+        ({"student": {"width": 0}}, "--width=0"),
+        ({"student": {"width": 0.5}}, "does not fit this network"),
+        ({"groups": {"person": ["person"]}, "classes": ["background", "person"]}, "does not fit"),
     ],
 )
 def test_weights_that_do_not_say_of_what(material, tmp_path, capsys, progress, message):
