@@ -7,29 +7,18 @@ and the cost model with this machine's times, with the paper's times, and with t
 import dataclasses
 
 from jitnet_tf.config import SYNC
+from jitnet_tf.runs.summary import stage_counts
 
-TEACHER_FRAMES, UPDATES, FRAMES = "teacher_frames", "updates", "frames"
-BETWEEN = "between"  # frames without a teacher
-ATTEMPTS = "attempts"  # trials and updates
-# The stages of `FrameResult.seconds` → how often each is run. "score" and "rehearse" are in results
+# The stages of `FrameResult.seconds`, in the order of tables. "score" and "rehearse" are in results
 # of older versions alone: there "infer" was the forward pass of every attempt ("rehearse" with an
 # asynchronous teacher), and "update" the step without it.
-STAGES = {
-    "teacher": TEACHER_FRAMES,
-    "wait": TEACHER_FRAMES,
-    "labels": TEACHER_FRAMES,
-    "infer": BETWEEN,
-    "trial": TEACHER_FRAMES,
-    "rehearse": ATTEMPTS,
-    "score": ATTEMPTS,
-    "update": UPDATES,
-    "flow": BETWEEN,
-    "warp": BETWEEN,
-    "decode": FRAMES,
-    "reference": FRAMES,
-    "output": FRAMES,
-}
 STUDENT_STAGES = ("infer", "trial", "rehearse", "score", "update")
+STAGES = (
+    *("teacher", "wait", "labels"),
+    *STUDENT_STAGES,
+    *("flow", "warp"),
+    *("decode", "reference", "output"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,25 +50,19 @@ def speedup(frames, teacher_frames, updates, costs):
 
 def calls(summary, stage):
     """Returns how often a stage was run. summary: of a run (`Statistics.summary`)."""
-    frames, teacher_frames, updates = (summary[n] for n in (FRAMES, TEACHER_FRAMES, UPDATES))
-    if stage == "infer" and not _student_skips_teacher_frames(summary):
-        is_old = "score" in summary["seconds"] and "rehearse" not in summary["seconds"]
-        return frames + updates if is_old else frames
-    return {
-        FRAMES: frames,
-        TEACHER_FRAMES: teacher_frames,
-        UPDATES: updates,
-        BETWEEN: frames - teacher_frames,
-        ATTEMPTS: teacher_frames + updates,
-    }[STAGES[stage]]
-
-
-def _student_skips_teacher_frames(summary):
-    """Returns whether `infer` is of frames without a teacher alone.
-
-    It is of all frames with an asynchronous teacher, for OSVOS, and in results of older versions.
-    """
-    return "trial" in summary["seconds"] and summary.get("teacher_mode", SYNC) == SYNC
+    frames, teacher_frames, updates = (
+        summary[name] for name in ("frames", "teacher_frames", "updates")
+    )
+    between, attempts = frames - teacher_frames, teacher_frames + updates
+    further = {"flow": between, "warp": between, "rehearse": attempts, "score": attempts}
+    stages = summary["seconds"]
+    if "trial" not in stages:
+        # OSVOS infers every frame. In older versions, so did a student, and again after each
+        # update unless the teacher was asynchronous.
+        is_old = "score" in stages and "rehearse" not in stages
+        further["infer"] = frames + updates if is_old else frames
+    counts = {**stage_counts({"teacher_mode": SYNC, **summary}), **further}
+    return counts.get(stage, frames)
 
 
 def seconds_per_call(summary, stage):
