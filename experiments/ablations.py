@@ -27,7 +27,7 @@ from experiments.reports import command, figures, markdown
 from experiments.reports.results import Results
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.student import initial_weights
+from jitnet_tf.config import RANDOM
 
 FLAGS = flags.FLAGS
 SEEDS = (0, 1, 2)
@@ -58,7 +58,6 @@ def _study(title, field, values, default, init=None):
     return Study(title, names, f"{default}", init)
 
 
-RANDOM = initial_weights.RANDOM
 STUDIES = {
     "max_updates": _study(
         "Updates on a teacher frame, at most", "max_updates", (1, 2, 4, 8, 16), 8
@@ -89,8 +88,8 @@ STUDIES = {
     "input_normalization": _study(
         "Pixels of the first layer",
         "input_normalization",
-        ("centred", "raw", "standardised"),
-        "centred",
+        ("centered", "raw", "standardized"),
+        "centered",
         RANDOM,
     ),
     "input_scale": _study("Scale of the student's input", "input_scale", (0.25, 0.5, 1.0), 1.0),
@@ -108,7 +107,7 @@ def folder(results, study, seed):
 def settings(study, seed, init):
     """Returns the settings of a study's results with a seed; init: of studies without their own."""
     init = study.init or init
-    noise = NOISE if seed and init != initial_weights.RANDOM else 0.0
+    noise = NOISE if seed and init != RANDOM else 0.0
     return {"init": init, "seed": seed, "noise": noise}
 
 

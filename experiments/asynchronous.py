@@ -89,16 +89,13 @@ def define_flags():
     )
 
 
-@contextlib.contextmanager
-def opened_teacher(spec, mode):
-    """Opens a live teacher for a mode; None for FROZEN."""
+def open_live_teacher(spec, mode):
+    """Opens the live teacher of a mode; None for FROZEN."""
     from teacher import open_teacher
 
-    if mode == ASYNC:
-        with process.ProcessTeacher(spec) as teacher:
-            yield teacher
-    else:
-        yield open_teacher(spec) if mode == SYNC else None
+    if mode == FROZEN:
+        return None
+    return process.ProcessTeacher(spec) if mode == ASYNC else open_teacher(spec)
 
 
 def make_segmenter(mode, context, max_staleness):
@@ -127,13 +124,12 @@ def evaluate(stream, frames, mode, settings, max_staleness):
     from jitnet_tf.base import threads
 
     with (
-        opened_teacher(settings.teacher, mode) as teacher,
         open_stream(
             stream,
             frames,
             lambda context: make_segmenter(mode, context, max_staleness),
             settings,
-            teacher=teacher,
+            teacher=open_live_teacher(settings.teacher, mode),
             teacher_mode=ASYNC if mode == ASYNC else SYNC,
         ) as opened,
         contextlib.closing(threads.prefetch(opened.frames)) as ahead,

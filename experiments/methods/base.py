@@ -1,26 +1,21 @@
 """What all methods share: their settings, the flags made of these, and the context they get."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable
 
 from absl import flags
 
+from jitnet_tf.base import options
+from jitnet_tf.config import PRETRAINED, RANDOM
 from jitnet_tf.student import initial_weights
 from teacher import saved_model_folder
 
 flags.disclaim_key_flags()  # --help lists them under the command that defines them
 
-
-def setting(default, text=None, **flag):
-    """A field of Settings.
-
-    Args:
-      default: its value without a flag.
-      text: the flag's help. None: no flag.
-      flag: further arguments of absl's DEFINE function: lower_bound, upper_bound, enum_values.
-    """
-    return dataclasses.field(default=default, metadata={"help": text, "flag": flag})
+# A field of Settings that is a flag: default, help text, choices and bounds.
+setting = functools.partial(options.option, group="Methods")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +24,7 @@ class Settings:
 
     def check(self):
         """UserError where a value is invalid or names a missing file."""
+        options.check(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,21 +52,19 @@ class TeacherSettings(Settings):
 class SeedSettings(Settings):
     """Settings of a method with anything random."""
 
-    seed: int = setting(0, "Seed of initial weights, batches and augmentation.", lower_bound=0)
+    seed: int = setting(0, "Seed of initial weights, batches and augmentation.", at_least=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class StudentSettings(SeedSettings):
     """Settings of a method with the product's student."""
 
-    init: str = setting(
-        initial_weights.PRETRAINED, "Initial weights of the students; see jitnet_tf.distill."
-    )
+    init: str = setting(PRETRAINED, "Initial weights of the students; see jitnet_tf.distill.")
 
     def check(self):
         """See Settings."""
         super().check()
-        if self.init != initial_weights.RANDOM:
+        if self.init != RANDOM:
             initial_weights.load(self.init)
 
 
@@ -147,7 +141,7 @@ class Method:
         settings.check()
 
     def make(self, context):
-        """Returns the segmenter of a Context's stream: step(frame) → FrameResult."""
+        """Returns the Segmenter of a Context's stream."""
         raise NotImplementedError
 
     def preparation(self, settings, frames):
@@ -160,18 +154,17 @@ class Method:
 
 
 def define_flags(methods, names=None):
-    """Defines a flag for each setting of methods.
+    """Defines a flag for each setting of methods that is an option.
 
-    methods: Method objects. names: of the settings that get a flag. None: all with a help text.
+    methods: Method objects. names: of the settings that get a flag. None: all.
     """
-    fields = {f.name: f for m in methods for f in dataclasses.fields(m.settings_class)}
+    found = {f.name: (f, about) for m in methods for f, about in options.options(m.settings_class)}
     define = {int: flags.DEFINE_integer, float: flags.DEFINE_float}
-    for field in fields.values():
-        text, options = field.metadata["help"], field.metadata["flag"]
-        if text is None or (names and field.name not in names):
+    for name, (field, about) in found.items():
+        if names and name not in names:
             continue
-        if "enum_values" in options:
-            flags.DEFINE_enum(field.name, field.default, help=text, **options)
+        if about.choices:
+            flags.DEFINE_enum(name, field.default, about.choices, about.help)
         else:
             define_one = define.get(type(field.default), flags.DEFINE_string)
-            define_one(field.name, field.default, text, **options)
+            define_one(name, field.default, about.help)

@@ -99,7 +99,7 @@ class FirstAnnotationSettings(StudentSettings):
     """Settings of FirstAnnotation."""
 
     annotation_updates: int = setting(
-        UPDATES, "Updates of first_annotation on the first frame.", lower_bound=1
+        UPDATES, "Updates of first_annotation on the first frame.", at_least=1
     )
 
 

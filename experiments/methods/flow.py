@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 
 from experiments.methods.base import Method, TeacherSettings, setting
-from jitnet_tf.distillation.distiller import FrameResult, Stopwatch
+from jitnet_tf.distillation.result import FrameResult, TeacherFrame
+from jitnet_tf.distillation.segmenter import Segmenter
+from jitnet_tf.distillation.stopwatch import Stopwatch
 
 DIS_FLOW, PWCNET = ESTIMATORS = ("dis", "pwcnet")
 
@@ -47,7 +49,7 @@ def warp(values, flow):
     return cv2.remap(values, targets(flow), None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
 
 
-class FlowPropagation:
+class FlowPropagation(Segmenter):
     """Asks the teacher on every `stride`-th frame and warps its labels to the frames between.
 
     It warps labels, not features, which is as effective (§5.4), and in one step from the teacher
@@ -69,14 +71,14 @@ class FlowPropagation:
 
     def step(self, frame):
         """Segments the next frame, uint8 RGB [H, W, 3]; a teacher frame as the teacher does."""
-        watch = Stopwatch()
-        labels = None
+        watch, teacher_frame = Stopwatch(), None
         if self.index % self._stride == 0:
             with watch("teacher"):
                 detections = self._teacher(frame, self.index)
             with watch("labels"):
-                prediction = labels = self._label_maker.labels(detections, frame.shape[:2])
-            self._key_frame = (frame, labels)
+                prediction = self._label_maker.labels(detections, frame.shape[:2])
+            self._key_frame = (frame, prediction)
+            teacher_frame = TeacherFrame(self.index, frame, prediction, prediction)
         else:
             key_frame, key_labels = self._key_frame
             with watch("flow"):
@@ -84,7 +86,7 @@ class FlowPropagation:
             with watch("warp"):
                 prediction = warp(key_labels, flow)
         result = FrameResult(
-            self.index, frame, prediction, self._stride, labels=labels, seconds=watch.seconds
+            self.index, frame, prediction, self._stride, watch.seconds, teacher=teacher_frame
         )
         self.index += 1
         return result
@@ -94,7 +96,7 @@ class FlowPropagation:
 class FlowSettings(TeacherSettings):
     """Settings of any flow baseline."""
 
-    flow: str = setting(DIS_FLOW, "Estimator of the flow rows.", enum_values=ESTIMATORS)
+    flow: str = setting(DIS_FLOW, "Estimator of the flow rows.", choices=ESTIMATORS)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,11 @@ import dataclasses
 import numpy as np
 
 from experiments.methods.base import Method, OnlineSettings, StudentSettings, setting
-from jitnet_tf.config import RunConfig, StudentConfig
-from jitnet_tf.distillation.distiller import FrameResult, Stopwatch
+from jitnet_tf.base import options
+from jitnet_tf.config import INPUT, RUN, RunConfig, StudentConfig
+from jitnet_tf.distillation.result import FrameResult
+from jitnet_tf.distillation.segmenter import Segmenter
+from jitnet_tf.distillation.stopwatch import Stopwatch
 from jitnet_tf.student import weights
 
 DEFAULTS = "defaults"
@@ -21,15 +24,15 @@ def distiller(context, **changes):
     from jitnet_tf.runs.run import make_distiller  # imports TensorFlow
 
     settings = context.settings
-    config = RunConfig("", "", "", **{"init": settings.init, "seed": settings.seed, **changes})
+    config = RunConfig(**{"init": settings.init, "seed": settings.seed, **changes})
     label_maker = dataclasses.replace(
         context.label_maker, box_weight=config.box_weight, box_dilation=config.box_dilation
     )
     return make_distiller(config, label_maker, context.teacher, context.frame_size)
 
 
-class FrozenStudent:
-    """A segmenter whose student never changes; it asks no teacher.
+class FrozenStudent(Segmenter):
+    """A student that never changes and asks no teacher.
 
     student: a `student.Student`.
     """
@@ -43,16 +46,16 @@ class FrozenStudent:
         watch = Stopwatch()
         with watch("infer"):
             prediction = self.student.infer(frame)
+        seconds = watch.seconds
         result = FrameResult(
-            self.index,
-            frame,
-            prediction,
-            stride=0,
-            seconds=watch.seconds,
-            latency=watch.seconds["infer"],
+            self.index, frame, prediction, seconds=seconds, latency=seconds["infer"]
         )
         self.index += 1
         return result
+
+    def warm_up(self, frame):
+        """Runs the student once."""
+        self.student.warm_up(frame)
 
 
 class NeverAdapted(Method):
@@ -86,7 +89,7 @@ class FixedStrideSettings(OnlineSettings):
     """Settings of FixedStride."""
 
     fixed_stride: int = setting(
-        16, "Frames between teacher frames of the row with a fixed stride.", lower_bound=1
+        16, "Frames between teacher frames of the row with a fixed stride.", at_least=1
     )
 
 
@@ -111,7 +114,7 @@ class VariantSettings(OnlineSettings):
         It shows how much of a result is chance where initial weights come from a file.
     """
 
-    noise: float = setting(0.0)
+    noise: float = 0.0
 
 
 class Variant(JITNet):
@@ -146,7 +149,11 @@ def variant(name):
     for text in [] if name == DEFAULTS else name.split(","):
         field, _, value = text.partition("=")
         for kind, found in ((RunConfig, changes), (StudentConfig, student)):
-            default = {f.name: f.default for f in dataclasses.fields(kind)}.get(field)
+            default = {
+                f.name: f.default
+                for f, about in options.options(kind)
+                if about.group not in (INPUT, RUN)
+            }.get(field)
             if isinstance(default, bool):
                 found[field] = bool(["False", "True"].index(value))
             elif isinstance(default, int | float | str):
@@ -154,7 +161,7 @@ def variant(name):
         if field not in changes | student:
             raise ValueError(f"{field!r} is no setting of a student")
     changes["student"] = StudentConfig(**student)
-    RunConfig("", "", "", **changes)  # checks the values
+    RunConfig(**changes)  # checks the values
     return Variant(name, **changes)
 
 

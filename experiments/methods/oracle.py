@@ -125,9 +125,9 @@ def train(student, frames, steps, peak, seed, on_step=lambda: None):
 class OracleSettings(StudentSettings):
     """Settings of the oracle: it takes as many steps as the larger of the two asks for."""
 
-    oracle_steps: int = setting(500, "Least number of the oracle's training steps.", lower_bound=1)
+    oracle_steps: int = setting(500, "Least number of the oracle's training steps.", at_least=1)
     oracle_epochs: int = setting(
-        5, "Least number of its epochs; one is 20 % of the frames, once.", lower_bound=0
+        5, "Least number of its epochs; one is 20 % of the frames, once.", at_least=0
     )
 
     def steps(self, frames):

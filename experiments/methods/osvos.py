@@ -15,13 +15,14 @@ import pathlib
 import numpy as np
 
 from experiments.methods.base import Method, SeedSettings, TeacherSettings, setting
-from jitnet_tf.base.errors import UserError
-from jitnet_tf.distillation.distiller import FrameResult, Stopwatch
+from jitnet_tf.distillation.result import FrameResult, TeacherFrame
+from jitnet_tf.distillation.segmenter import Segmenter
+from jitnet_tf.distillation.stopwatch import Stopwatch
 
 STRIDE = 30  # §5.5
 
 
-class OneShotSegmentation:
+class OneShotSegmentation(Segmenter):
     """Asks the teacher on every `stride`-th frame and fine-tunes OSVOS on one class of its labels.
 
     The prediction on a teacher frame is the network's own, after fine-tuning, as a student's is.
@@ -66,18 +67,22 @@ class OneShotSegmentation:
 
     def step(self, frame):
         """Segments the next frame, uint8 RGB [H, W, 3], after fine-tuning on a teacher frame."""
-        watch = Stopwatch()
-        result = FrameResult(self.index, frame, None, self._stride, seconds=watch.seconds)
+        watch, labels = Stopwatch(), None
         if self.index % self._stride == 0:
             with watch("teacher"):
                 detections = self._teacher(frame, self.index)
             with watch("labels"):
-                result.labels = self._label_maker.labels(detections, frame.shape[:2])
+                labels = self._label_maker.labels(detections, frame.shape[:2])
             with watch("update"):
-                result.losses = self._fine_tune(frame, result.labels == self._class_id)
+                losses = self._fine_tune(frame, labels == self._class_id)
         with watch("infer"):
             foreground = self._network.segment(frame)
-        result.prediction = foreground.astype(np.uint8) * self._class_id
+        prediction = foreground.astype(np.uint8) * self._class_id
+        result = FrameResult(self.index, frame, prediction, self._stride, watch.seconds)
+        if labels is not None:
+            result.teacher = TeacherFrame(
+                self.index, frame, labels, prediction, losses=tuple(losses)
+            )
         self.index += 1
         return result
 
@@ -95,21 +100,21 @@ class OSVOSSettings(SeedSettings, TeacherSettings):
 
     osvos_weights: str | None = setting(None, "Converted weights of OSVOS. Default: random ones.")
     osvos_steps: int = setting(
-        500, "Greatest number of OSVOS's steps on a teacher frame.", lower_bound=1
+        500, "Greatest number of OSVOS's steps on a teacher frame.", at_least=1
     )
     osvos_seconds: float = setting(
-        30.0, "Greatest number of seconds for these steps; inf: no bound."
+        30.0, "Greatest number of seconds for these steps; inf: no bound.", above=0
     )
-    osvos_scale: float = setting(1.0, "Scale of frames on their way into OSVOS.")
+    osvos_scale: float = setting(
+        1.0, "Scale of frames on their way into OSVOS.", above=0, at_most=1
+    )
 
     def check(self):
         """See Settings."""
+        if self.osvos_seconds == math.inf:  # valid, unlike for other options
+            dataclasses.replace(self, osvos_seconds=1.0).check()
+            return
         super().check()
-        # NaN compares as false and is refused too.
-        if not self.osvos_seconds > 0:
-            raise UserError(f"--osvos_seconds={self.osvos_seconds} is not above 0")
-        if not 0 < self.osvos_scale <= 1:
-            raise UserError(f"--osvos_scale={self.osvos_scale} is not above 0 and at most 1")
         if self.osvos_weights:
             from experiments.methods import osvos_network  # imports TensorFlow
 

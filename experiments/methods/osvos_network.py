@@ -22,7 +22,7 @@ from tensorflow import keras
 
 from experiments.methods import converted_weights
 from jitnet_tf.distillation.distiller import DivergedError
-from jitnet_tf.student.student import make_repeatable
+from jitnet_tf.student.devices import make_repeatable
 
 STAGES = ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)  # VGG-16 without its last pool
 SIDE_CHANNELS = 16  # of each stage but the first, on the way to the result

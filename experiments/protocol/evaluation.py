@@ -31,12 +31,12 @@ class Timeline:
         self._seconds = []
 
     def add(self, result):
-        """Adds a FrameResult with its reference_confusion."""
+        """Adds a FrameResult that has a reference."""
         second = int(result.index / self._fps)
         while len(self._seconds) <= second:
             zeros = [0] * len(self._class_ids)
             self._seconds.append({"tp": zeros, "fp": zeros, "fn": zeros, "updates": 0})
-        row, counts = self._seconds[second], result.reference_confusion
+        row, counts = self._seconds[second], result.reference.confusion
         hits = np.diag(counts)
         for name, values in (
             ("tp", hits),
@@ -107,7 +107,7 @@ def evaluate(
                 start_iou = statistics.score.mean()
             if result.index % kept_distance == 0:
                 writer.write(result.index, result.prediction)
-                accuracy = frame_accuracy(result.reference_confusion, class_ids)
+                accuracy = frame_accuracy(result.reference.confusion, class_ids)
                 if accuracy is not None:
                     frame_iou[result.index] = accuracy
             on_step()

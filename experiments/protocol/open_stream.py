@@ -52,7 +52,7 @@ def open_stream(
       frames: number of its frames.
       make: Context → segmenter; see `Method.make`.
       settings: see `Context`.
-      teacher: a live teacher. None: the stream's recording.
+      teacher: a live teacher, which is closed at the end. None: the stream's recording.
       teacher_mode: as in RunConfig.
       scratch, on_step: see `Context`.
 
@@ -64,6 +64,8 @@ def open_stream(
     """
     label_maker = LabelMaker(streams.GROUPS)
     with contextlib.ExitStack() as stack:
+        if teacher:
+            stack.callback(teacher.close)
         recording = stack.enter_context(Recording(stream.recording))
         teacher = teacher or recording
 
@@ -88,8 +90,7 @@ def open_stream(
         first = next(source)
         # Keeps one-time costs out of the timings.
         teacher(first, 0)
-        if hasattr(segmenter, "student"):
-            segmenter.student.warm_up(first)
+        segmenter.warm_up(first)
         yield OpenStream(
             source,
             itertools.islice(itertools.chain([first], source), frames),

@@ -44,7 +44,7 @@ def configured(monkeypatch):
 
 def flat(config):
     """Returns a configuration's fields with those of its student."""
-    return {**vars(config), **vars(config.student), "student": config.student.student}
+    return config.flat()
 
 
 @pytest.mark.parametrize("name", STUDIES)

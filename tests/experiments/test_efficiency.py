@@ -90,7 +90,7 @@ def test_methods_are_what_their_labels_say(monkeypatch):
     by_stride = efficiency.CURVES["fixed stride, 0.8"]
     for method in (*by_threshold.values(), *by_stride.values()):
         methods.named(method).make(context)
-    student = RunConfig("", "", "").student
+    student = RunConfig().student
     assert found == [
         *({"accuracy_threshold": float(label), "student": student} for label in by_threshold),
         *(

@@ -3,9 +3,9 @@
 import dataclasses
 
 from experiments.speed.peers import FLOAT32, Steps, Variant
-from jitnet_tf.config import RunConfig, StudentConfig
+from jitnet_tf.config import PRETRAINED, RANDOM, RunConfig, StudentConfig
 from jitnet_tf.labels import LVS, ClassGroups
-from jitnet_tf.student import initial_weights, weights
+from jitnet_tf.student import weights
 
 PACKAGES = ()
 
@@ -23,18 +23,18 @@ def config_of(network, precision):
         network.num_classes == len(LVS) + 1
         and dataclasses.replace(student, precision=StudentConfig.precision) == StudentConfig()
     )
-    init = initial_weights.PRETRAINED if fits else initial_weights.RANDOM
+    init = PRETRAINED if fits else RANDOM
     return RunConfig(video="", teacher="", logdir="", init=init, student=student)
 
 
 def make_student(network, precision):
     """Returns the product's Student of a `peers.Network`, with the weights in `arrays` if any."""
-    from jitnet_tf.student import student
+    from jitnet_tf.student.build import build_student
 
     groups = ClassGroups(LVS)
     if network.num_classes != len(groups.names):
         groups = ClassGroups({f"class {i}": () for i in range(1, network.num_classes)})
-    made = student.make_student(config_of(network, precision), groups, network.frame_size)
+    made = build_student(config_of(network, precision), groups, network.frame_size)
     if network.arrays is not None:
         weights.assign(weights.named(made.model), network.arrays)
     return made

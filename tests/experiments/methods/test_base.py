@@ -8,16 +8,17 @@ from absl import flags
 from experiments import methods
 from experiments.methods import base
 from experiments.methods.base import Method, Settings, setting
+from jitnet_tf.base.errors import UserError
 from tests.commands import run_command
 
 
 @dataclasses.dataclass(frozen=True)
 class ExampleSettings(Settings):
     text: str | None = setting(None, "Some text.")
-    count: int = setting(3, "A count.", lower_bound=1)
+    count: int = setting(3, "A count.", at_least=1)
     scale: float = setting(1.0, "A scale.")
-    kind: str = setting("a", "A kind.", enum_values=["a", "b"])
-    hidden: float = setting(0.5)
+    kind: str = setting("a", "A kind.", choices=("a", "b"))
+    hidden: float = 0.5
 
 
 class Example(Method):
@@ -44,7 +45,7 @@ class Command:
         self.found = {n: flags.FLAGS[n].value for n in EXAMPLE.settings if n in flags.FLAGS}
 
 
-def test_a_flag_for_each_setting_with_a_help_text():
+def test_a_flag_for_each_option():
     command = Command()
     assert run_command(command) == 0
     assert command.found == {"text": None, "count": 3, "scale": 1.0, "kind": "a"}
@@ -58,7 +59,7 @@ def test_flags_of_chosen_settings_only():
     assert command.found == {"count": 7}
 
 
-@pytest.mark.parametrize("flag", ["--count=0", "--count=x", "--scale=x", "--kind=c", "--hidden=1"])
+@pytest.mark.parametrize("flag", ["--count=x", "--scale=x", "--kind=c", "--hidden=1"])
 def test_invalid_flags_are_refused(flag, capsys):
     assert run_command(Command(), flag) == 2
     assert flag[2:].partition("=")[0] in capsys.readouterr().err
@@ -72,6 +73,12 @@ def test_help_lists_the_flags_under_the_module_that_defines_them():
         assert {"oracle_steps", "init", "seed"} <= named
     finally:
         flags.FLAGS.remove_flag_values(set(flags.FLAGS) - before)
+
+
+def test_check_refuses_values_out_of_bounds():
+    ExampleSettings(count=1).check()
+    with pytest.raises(UserError, match="--count=0"):
+        EXAMPLE.check(ExampleSettings(count=0))
 
 
 def test_take_keeps_its_own_settings():

@@ -20,7 +20,7 @@ def test_jitnet_is_the_product_with_its_defaults(made, name):
     config, segmenter = made(name, init="some", seed=7)
     threshold = float(name.partition("_")[2])
     assert segmenter.schedule == Schedule(accuracy_threshold=threshold)
-    assert config == RunConfig("", "", "", init="some", seed=7, accuracy_threshold=threshold)
+    assert config == RunConfig(init="some", seed=7, accuracy_threshold=threshold)
     assert segmenter.teacher == "teacher"
 
 
@@ -50,7 +50,7 @@ def test_a_frozen_student_never_changes(made):
 
 def test_a_variant_without_changes_is_the_product(made):
     config, segmenter = made("defaults", init="some", seed=7)
-    assert config == RunConfig("", "", "", init="some", seed=7)
+    assert config == RunConfig(init="some", seed=7)
     assert segmenter.schedule == Schedule()
 
 
@@ -59,7 +59,7 @@ def test_a_variant_changes_what_its_name_says(made):
     config, segmenter = made(name, init="some", seed=7)
     student = StudentConfig(skip=False, width=1.0)
     changes = {"max_updates": 4, "learning_rate": 0.5, "optimizer": "adam", "init": "random"}
-    assert config == RunConfig("", "", "", seed=7, student=student, **changes)
+    assert config == RunConfig(seed=7, student=student, **changes)
     assert segmenter.schedule == Schedule(max_updates=4)
 
 
@@ -100,7 +100,7 @@ def test_names_of_invalid_settings():
     with pytest.raises(UserError, match=r"--accuracy_threshold=1\.5"):
         named("accuracy_threshold=1.5")
     with pytest.raises(UserError, match="--skip"):
-        named("student=mobilenetv2,skip=False")
+        named("architecture=mobilenetv2,skip=False")
 
 
 # Noise
@@ -157,8 +157,8 @@ def test_noise_of_a_variant(made):
 
 def test_a_real_students_state_takes_noise():
     """It has kernels and they change; get_state and set_state know each other's arrays."""
-    config = RunConfig("", "", "", init="random", student=StudentConfig(width=0.25))
-    student = run.make_student(config, MAKER.groups, (64, 64))
+    config = RunConfig(init="random", student=StudentConfig(width=0.25))
+    student = run.build_student(config, MAKER.groups, (64, 64))
     before = student.get_state()
     student.set_state(jitnet.perturbed(before, 0.1, 0))
     after = student.get_state()

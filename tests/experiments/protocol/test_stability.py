@@ -27,7 +27,10 @@ def result(index, prediction, reference=None, frame=None):
     reference = prediction if reference is None else reference
     frame = np.zeros((*prediction.shape, 3), np.uint8) if frame is None else frame
     return types.SimpleNamespace(
-        index=index, frame=frame, prediction=prediction, reference_labels=reference
+        index=index,
+        frame=frame,
+        prediction=prediction,
+        reference=types.SimpleNamespace(labels=reference),
     )
 
 
