@@ -247,9 +247,8 @@ def _measure_to_file():
         raise
 
 
-def main(argv):
+def main():
     """Measures or prints."""
-    del argv
     measurement.measure_or_print(_measure_to_file, render, FORMAT, "experiments.asynchronous")
 
 

@@ -108,9 +108,8 @@ def _measure_to_file():
     return values
 
 
-def main(argv):
+def main():
     """Measures or prints."""
-    del argv
     measurement.measure_or_print(
         _measure_to_file,
         benchmark_report.render,

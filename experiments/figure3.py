@@ -42,9 +42,8 @@ def define_flags():
     flags.DEFINE_string("method", "jitnet_0.9", "Method whose predictions to show.")
 
 
-def main(argv):
+def main():
     """Draws the figure."""
-    del argv
     figures.check_output(FLAGS.output)
     results = figures.results_of(Results.load(FLAGS.results), [FLAGS.method], FLAGS.streams)
     figures.save(draw(results, FLAGS.results, FLAGS.method), FLAGS.output)

@@ -123,9 +123,8 @@ def define_flags():
     )
 
 
-def main(argv):
+def main():
     """Draws the figure."""
-    del argv
     figures.check_output(FLAGS.output)
     if len(FLAGS.methods) > len(figures.COLORS):
         raise UserError(

@@ -82,9 +82,8 @@ def define_flags():
     flags.DEFINE_string("student", "jitnet_0.9", "The student to show.")
 
 
-def main(argv):
+def main():
     """Draws the figure."""
-    del argv
     figures.check_output(FLAGS.output)
     results = figures.results_of(Results.load(FLAGS.results), [FLAGS.student, FLOW], FLAGS.streams)
     stream = middle_stream(results, FLAGS.student)

@@ -231,9 +231,8 @@ def _measure():
     return values
 
 
-def main(argv):
+def main():
     """Exports, measures or prints."""
-    del argv
     if sum(FLAGS[name].value is not None for name in ("export", "run", "print")) != 1:
         raise UserError(
             "give one of --export=FOLDER, to write modules, --run=FOLDER, to measure, and "

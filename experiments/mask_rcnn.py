@@ -129,9 +129,8 @@ def save(garden, frame_size, path):
     tf.saved_model.save(module, str(path), signatures={"serving_default": detect})
 
 
-def main(argv):
+def main():
     """Exports."""
-    del argv
     output = pathlib.Path(FLAGS.output)
     frame_size = video.parse_size(FLAGS.frame_size)
     if os.path.lexists(output):

@@ -63,9 +63,8 @@ def measure(session, seconds):
     return found
 
 
-def main(argv):
+def main():
     """Measures and prints."""
-    del argv
     with tempfile.TemporaryDirectory() as logdir:
         config = pretrain.new_config(logdir)
         command_line.import_tensorflow()

@@ -339,9 +339,8 @@ def _measure_to_file():
     return evaluate(weights, labelled, described, FLAGS.output, earlier)
 
 
-def main(argv):
+def main():
     """Evaluates or prints."""
-    del argv
     values = measurement.measure_or_print(
         _measure_to_file, render, FORMAT, "experiments.segmentation"
     )

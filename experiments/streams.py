@@ -34,9 +34,8 @@ def define_flags():
     flags.DEFINE_bool("overwrite", False, "Replace an existing --output.")
 
 
-def main(argv):
+def main():
     """Writes a list of all videos in --videos that have a recording."""
-    del argv
     recordings = FLAGS.recordings or FLAGS.videos
     if os.path.lexists(FLAGS.output) and not FLAGS.overwrite:
         raise UserError(f"--output={FLAGS.output} exists: give --overwrite or another name")

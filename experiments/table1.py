@@ -285,9 +285,8 @@ def _measure_to_file():
     return values
 
 
-def main(argv):
+def main():
     """Measures or prints."""
-    del argv
     measurement.measure_or_print(_measure_to_file, render, FORMAT, "experiments.table1")
 
 

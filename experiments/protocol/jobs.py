@@ -207,5 +207,5 @@ def _preparation(settings, method, frames):
 
 def _submit(pool, *arguments):
     """Submits a pair to a pool; a worker process that starts here ignores the signals."""
-    with kept_from_children():
+    with blocked_in_children():
         return pool.submit(_work, *arguments)

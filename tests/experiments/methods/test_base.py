@@ -40,8 +40,7 @@ class Command:
     def define_flags(self):
         base.define_flags([EXAMPLE], self.names)
 
-    def main(self, argv):
-        del argv
+    def main(self):
         self.found = {n: flags.FLAGS[n].value for n in EXAMPLE.settings if n in flags.FLAGS}
 
 

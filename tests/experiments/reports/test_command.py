@@ -150,8 +150,7 @@ def test_settings_are_those_of_the_commands_flags():
             flags.DEFINE_integer("oracle_steps", 7, "")
 
         @staticmethod
-        def main(argv):
-            del argv
+        def main():
             assert command.settings() == {"init": "random", "oracle_steps": 7}
 
     assert run_command(Settings(), "--init=random") == 0

@@ -22,7 +22,7 @@ class Example:
         measurement.define_flags("json")
 
     @staticmethod
-    def main(*_):
+    def main():
         def measure():
             measurement.check_output(flags.FLAGS.json, "json")
             values = {"format": FORMAT, "value": 3}
