@@ -66,7 +66,8 @@ def measure(session, seconds):
 def main():
     """Measures and prints."""
     with tempfile.TemporaryDirectory() as logdir:
-        config = pretrain.new_config(logdir)
+        FLAGS.logdir = logdir
+        config = pretrain.new_config()
         command_line.import_tensorflow()
         from jitnet_tf.pretraining import session
 
