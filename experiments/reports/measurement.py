@@ -30,7 +30,7 @@ def measure_or_print(measure, render, file_format, command, flag="output"):
       flag: the command's flag for the file.
 
     Returns:
-      What was measured; None with --print.
+      The measured values; None with --print.
 
     Raises:
       UserError: neither or both of the flags are given, or --print's file is not such a file.
