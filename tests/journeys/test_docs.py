@@ -20,8 +20,11 @@ FLAGS = flags.FLAGS
 ROOT = pathlib.Path(__file__).parents[2]
 GUIDE = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RESULTS = sorted((ROOT / "experiments" / "results").glob("*.md"))
-OTHERS = ["WORKSPACE.md", "experiments/RESULTS.md", "jitnet_tf/data/MODEL_CARD.md"]
-MARKDOWN = [*GUIDE, *RESULTS, *(ROOT / name for name in OTHERS)]
+OTHERS = [
+    ROOT / name
+    for name in ("WORKSPACE.md", "experiments/RESULTS.md", "jitnet_tf/data/MODEL_CARD.md")
+]
+MARKDOWN = [*GUIDE, *RESULTS, *OTHERS]
 # Its commands are about code that the page adds; it has a test of its own.
 WITHOUT_COMMANDS = {"extending.md"}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -109,7 +112,7 @@ def python_blocks(page):
 
 
 COMMANDS = {page: read_commands(page) for page in GUIDE if page.name not in WITHOUT_COMMANDS}
-ALL_COMMANDS = [c for page in [*COMMANDS, *RESULTS] for c in read_commands(page)]
+ALL_COMMANDS = [c for page in [*COMMANDS, *RESULTS, *OTHERS] for c in read_commands(page)]
 
 
 def prerequisites(command):
