@@ -36,6 +36,7 @@ NEEDS = {
     "--video=0": "a camera",
     "--video=rtsp:": "a camera",
     "teacher.zoo --fetch": "a download",
+    "experiments.gpu_benchmark --run": "a GPU, or JAX",
     "experiments.mask_rcnn": "an environment of its own",
     "--mask_rcnn=": "the SavedModel that experiments.mask_rcnn makes",
     "LVS": "the dataset",
@@ -43,7 +44,7 @@ NEEDS = {
 }
 # Flags that name what a command writes.
 OUTPUTS = ("output", "logdir", "results", "json", "export", "masks")
-# Makes a command small: a pretraining takes hours, a comparison minutes.
+# Start of a command → what makes it small: a pretraining takes hours, a comparison minutes.
 SMALL = {
     "jitnet_tf.pretrain": ["--steps=2", "--crop=32", "--batch_size=2", "--width=.25"],
     "experiments.benchmark": [
@@ -53,11 +54,12 @@ SMALL = {
         "--peers=ours",
         "--loop_frames=2",
     ],
-    "experiments.gpu_benchmark": ["--frame_size=64x96", "--rounds=1"],
+    "experiments.gpu_benchmark --export": ["--frame_size=64x96"],
     "experiments.table1": ["--frame_size=64x96", "--rounds=1"],
+    "experiments.table2 --streams": ["--oracle_steps=20", "--oracle_epochs=0"],
     "experiments.table3": ["--osvos_steps=1"],
     "experiments.ablations": ["--close=0"],
-    "experiments.efficiency": ["--only=flow_fast"],
+    "experiments.efficiency --streams": ["--only=flow_fast"],
 }
 # Modules whose commands take less than 5 s on small material.
 FAST = {"teacher.zoo", "teacher.record", "teacher.annotate", "experiments.streams"}
@@ -208,8 +210,10 @@ def run(command, done):
     arguments = list(command.arguments)
     if "--resume" in arguments:  # a complete run has nothing to resume
         pathlib.Path(*command.outputs, "summary.json").unlink()
-    elif not any(argument.startswith("--print") for argument in arguments):
-        arguments += SMALL.get(command.module, [])
+    else:
+        arguments += [
+            a for start, small in SMALL.items() if command.text.startswith(start) for a in small
+        ]
     if "--init=runs/coco" in arguments and command.module == "jitnet_tf.distill":
         arguments.append("--width=.25")  # as SMALL has it
     assert run_command(importlib.import_module(command.module), *arguments) == 0, command.text
