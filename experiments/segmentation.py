@@ -1,4 +1,4 @@
-"""Standard segmentation: how well a student segments labelled photographs, without adapting.
+"""Standard segmentation: how well a student segments labeled images, without adapting.
 
     python -m experiments.segmentation --init=runs/coco --images=coco/val2017 \\
         --annotations=coco/instances_val2017.json --output=coco.json
@@ -6,7 +6,7 @@
         --label_classes=background,person,car --output=pictures.json
     python -m experiments.segmentation --print=coco.json
 
-The student is the one that the weights were made for, computed in float32; each photograph is
+The student is the one that the weights were made for, computed in float32; each image is
 segmented at its own size. `jitnet_tf.pretraining.datasets.label_folder` says how labels in a
 folder are read. Interrupted, the same command continues; `--print` makes the table from the file.
 """
@@ -33,15 +33,15 @@ from jitnet_tf.student import initial_weights, weights
 
 FLAGS = flags.FLAGS
 
-FORMAT = "experiments.segmentation, 1"
+FORMAT = "experiments.segmentation, 2"
 SAVED_EVERY = 10  # seconds
 SHOWN_PROBLEMS = 5
 
 NOTES = """\
 IoU is over all pixels of the set at once: true positives, false positives and false negatives
-summed over its photographs. The mean is over the classes that are labelled anywhere, without
-background unless it says so; precision is the part of the pixels given a class that are labelled
-so, recall the part of those labelled so that are given it. Pixels in crowds, or labelled to be
+summed over its images. The mean is over the classes that are labeled anywhere, without
+background unless it says so; precision is the part of the pixels given a class that are labeled
+so, recall the part of those labeled so that are given it. Pixels in crowds, or labeled to be
 ignored, do not count."""
 
 
@@ -53,7 +53,7 @@ def define_flags():
         "The student's weights: 'pretrained', the folder of a run or pretraining, or a checkpoint "
         "file such as weights.npz.",
     )
-    flags.DEFINE_string("images", None, "Folder of the photographs.")
+    flags.DEFINE_string("images", None, "Folder of the images.")
     flags.DEFINE_string("annotations", None, "Their instances in COCO's format, .json.")
     flags.DEFINE_string(
         "labels",
@@ -121,26 +121,26 @@ def open_weights(init):
         ) from None
 
 
-def describe_set(labelled, images):
-    """A Labelled as plain values. images: the folder of its photographs, as given."""
+def describe_dataset(labeled, images):
+    """Returns a dataset as plain values. images: the folder of its images, as given."""
     from jitnet_tf.pretraining import splits
 
     return {
         "images": images,
-        "labels": labelled.file,
-        "digest": splits.digest_of([labelled]),
-        "photographs": len(labelled),
-        "classes": getattr(labelled, "classes", None),
-        "unknown": labelled.unknown,
-        "absent": labelled.absent,
+        "labels": labeled.file,
+        "digest": splits.digest_of([labeled]),
+        "count": len(labeled),
+        "classes": getattr(labeled, "classes", None),
+        "unknown": labeled.unknown,
+        "absent": labeled.absent,
     }
 
 
-def find_earlier(output, weights, described_set):
+def find_earlier(output, weights, described):
     """What the file holds of the same evaluation, begun earlier; None where it does not exist.
 
     Raises:
-      UserError: it is something else, or of other weights or photographs.
+      UserError: it is something else, or of other weights or images.
     """
     if not os.path.lexists(output):
         measurement.check_output(output)
@@ -154,7 +154,7 @@ def find_earlier(output, weights, described_set):
         ) from None
     for what, now, then in (
         ("other weights", weights.sha256, values["weights"]["sha256"]),
-        ("other photographs or labels", described_set["digest"], values["set"]["digest"]),
+        ("other images or labels", described["digest"], values["set"]["digest"]),
     ):
         if now != then:
             raise UserError(
@@ -174,15 +174,15 @@ def _checked(values):
     return values
 
 
-def evaluate(weights, labelled, described_set, output, earlier=None):
-    """Segments the photographs that were not yet; returns the file's values.
+def evaluate(weights, labeled, described, output, earlier=None):
+    """Segments the images that were not yet; returns the file's values.
 
-    Ctrl-C ends it between photographs, with all that was done in the file.
+    Ctrl-C ends it between images, with all that was done in the file.
 
     Args:
       weights: a Weights.
-      labelled: a Labelled.
-      described_set: see `describe_set`.
+      labeled: a Labeled.
+      described: see `describe_dataset`.
       output: the JSON file.
       earlier: see `find_earlier`.
     """
@@ -196,39 +196,39 @@ def evaluate(weights, labelled, described_set, output, earlier=None):
     values = {
         "format": FORMAT,
         "weights": weights.described(),
-        "set": described_set,
+        "set": described,
         "machine": provenance.describe(),
         "versions": versions(),
         "done": 0,
         "judged": 0,
-        "lost": dict(labelled.unreadable),
+        "lost": dict(labeled.unreadable),
         "seconds": 0.0,
     }
     if earlier:
         score.all_frames += np.array(earlier["counts"])
         score.frames_with += np.array(earlier["images_with"])
         values.update({name: earlier[name] for name in ("done", "judged", "lost", "seconds")})
-        labelled.unreadable.update(earlier["lost"])
+        labeled.unreadable.update(earlier["lost"])
     make_repeatable(0)
     segment = validation.segmenter(weights.build())
-    photographs = labelled.names
+    images = labeled.names
 
     def save():
-        values["lost"] = labelled.unreadable
+        values["lost"] = labeled.unreadable
         values.update(summary(score))
         measurement.write(output, values)
 
     start = saved = time.monotonic()
-    progress = tqdm(total=len(photographs), initial=values["done"], unit="photograph")
+    progress = tqdm(total=len(images), initial=values["done"], unit="image")
     with StopRequest() as stop, progress:
-        for number in range(values["done"], len(photographs)):
-            counts = validation.judge(segment, labelled, number, len(names))
+        for number in range(values["done"], len(images)):
+            counts = validation.judge(segment, labeled, number, len(names))
             score.add(counts, is_teacher_frame=False)
             progress.update()
             now = time.monotonic()
             values["seconds"] += now - start
             values["done"] += 1
-            values["judged"] += photographs[number] not in labelled.unreadable
+            values["judged"] += images[number] not in labeled.unreadable
             start = now
             if stop.made:
                 break
@@ -242,16 +242,16 @@ def evaluate(weights, labelled, described_set, output, earlier=None):
 def summary(score):
     """A StreamScore as plain values: its counts, and what follows from them, by class."""
     counts = score.all_frames
-    labelled, predicted, right = counts.sum(1), counts.sum(0), np.diag(counts)
+    labeled, predicted, right = counts.sum(1), counts.sum(0), np.diag(counts)
     iou = metrics.class_iou(counts)
     classes = {}
     for i, name in enumerate(score.class_names):
-        judged = bool(labelled[i])
+        judged = bool(labeled[i])
         classes[name] = {
             "iou": float(iou[i]) if judged else None,
             "precision": float(right[i] / predicted[i]) if predicted[i] else None,
-            "recall": float(right[i] / labelled[i]) if judged else None,
-            "pixels": int(labelled[i]),
+            "recall": float(right[i] / labeled[i]) if judged else None,
+            "pixels": int(labeled[i]),
             "images": int(score.frames_with[i]),
         }
     every = [row["iou"] for row in classes.values() if row["iou"] is not None]
@@ -270,7 +270,7 @@ def summary(score):
 def render(values):
     """What the JSON file holds, as Markdown."""
     weights, described = values["weights"], values["set"]
-    total, done = described["photographs"], values["done"]
+    total, done = described["count"], values["done"]
     options = dataclasses.asdict(StudentConfig.from_values(weights["student"]))
     student = options.pop("architecture")
     student += "".join(
@@ -280,21 +280,21 @@ def render(values):
     )
     paragraphs = [
         f"Weights {weights['init']} (SHA-256 {weights['sha256']}): {student}. "
-        f"{values['judged']} photographs of {described['images']}, {values['pixels'] / 1e6:.1f} "
-        f"million pixels, labelled by {described['labels']} (digest {described['digest']}), in "
+        f"{values['judged']} images of {described['images']}, {values['pixels'] / 1e6:.1f} "
+        f"million pixels, labeled by {described['labels']} (digest {described['digest']}), in "
         f"{values['seconds']:.0f} s. {provenance.setting_in_words(values)}."
     ]
     if done < total:
-        paragraphs.append(f"**Stopped early**: {done} of {total} photographs.")
+        paragraphs.append(f"**Stopped early**: {done} of {total} images.")
     if values["lost"]:
         some = [*values["lost"].values()][:SHOWN_PROBLEMS]
-        paragraphs.append(f"{len(values['lost'])} photographs skipped, such as {'; '.join(some)}.")
+        paragraphs.append(f"{len(values['lost'])} images skipped, such as {'; '.join(some)}.")
     paragraphs.append(
         f"Mean IoU {markdown.percent(values['mean_iou'])} %, with background "
         f"{markdown.percent(values['mean_iou_with_background'])} %; pixel accuracy "
         f"{markdown.percent(values['pixel_accuracy'])} %."
     )
-    head = ["class", "IoU (%)", "precision (%)", "recall (%)", "pixels (%)", "photographs"]
+    head = ["class", "IoU (%)", "precision (%)", "recall (%)", "pixels (%)", "images"]
     lines = []
     for name, row in values["classes"].items():
         part = row["pixels"] / values["pixels"] if values["pixels"] else None
@@ -311,7 +311,7 @@ def render(values):
         paragraphs.append(f"Taken for {own}: {', '.join(others)}.")
     if described["absent"]:
         paragraphs.append(
-            f"Not labelled, and so not in the mean: {', '.join(described['absent'])}."
+            f"Not labeled, and so not in the mean: {', '.join(described['absent'])}."
         )
     return "\n\n".join([*paragraphs, NOTES])
 
@@ -328,15 +328,15 @@ def _measure_to_file():
     from jitnet_tf.pretraining import splits
 
     label_maker = LabelMaker(weights.groups)
-    labelled = splits.open_labeled(
+    labeled = splits.open_labeled(
         FLAGS.images, FLAGS.annotations, FLAGS.labels, tuple(FLAGS.label_classes), label_maker
     )
-    described = describe_set(labelled, FLAGS.images)
+    described = describe_dataset(labeled, FLAGS.images)
     earlier = find_earlier(FLAGS.output, weights, described)
-    if earlier and earlier["done"] == described["photographs"]:
+    if earlier and earlier["done"] == described["count"]:
         return earlier
     command_line.import_tensorflow()
-    return evaluate(weights, labelled, described, FLAGS.output, earlier)
+    return evaluate(weights, labeled, described, FLAGS.output, earlier)
 
 
 def main():
@@ -344,7 +344,7 @@ def main():
     values = measurement.measure_or_print(
         _measure_to_file, render, FORMAT, "experiments.segmentation"
     )
-    if values and values["done"] < values["set"]["photographs"]:
+    if values and values["done"] < values["set"]["count"]:
         print(f"stopped early: run the same command to continue ({FLAGS.output})", file=sys.stderr)
         sys.exit(command_line.EXIT_INTERRUPTED)
 

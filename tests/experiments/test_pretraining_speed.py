@@ -8,7 +8,7 @@ import pytest
 from experiments import pretraining_speed
 from experiments.pretraining_speed import UNTIMED
 from tests.commands import refusal, run_command
-from tests.materials import write_photographs
+from tests.materials import write_images
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_seconds_of_none_are_refused(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_the_command_prints_three_rates_and_the_machine(tmp_path, capsys):
-    file, folder = write_photographs(tmp_path / "photographs", 12)
+    file, folder = write_images(tmp_path / "images", 12)
     small = ("--width=.25", "--crop=32", "--batch_size=4", "--steps=100000", "--seconds=1")
     flags = (f"--annotations={file}", f"--images={folder}")
     assert run_command(pretraining_speed, *flags, *small) == 0

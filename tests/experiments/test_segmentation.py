@@ -38,7 +38,7 @@ def write_weights(path, student, groups=GROUPS, name=checkpoint.WEIGHTS, **more)
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
-    """Photographs with annotations and as labels, and weights: a folder, and the model."""
+    """Images with annotations and as labels, and weights: a folder, and the model."""
     folder = tmp_path_factory.mktemp("segmentation")
     write_label_folder(folder, 12)
     return folder, write_weights(folder / "weights", SMALL)
@@ -69,7 +69,7 @@ def read(path):
 
 
 def counts_by_hand(model, file, pictures):
-    """Pixels (label, prediction) outside crowds, one photograph after the other."""
+    """Pixels (label, prediction) outside crowds, one image after the other."""
     annotated = CocoDataset(file, pictures, LabelMaker(GROUPS))
     counts = np.zeros((9, 9), np.int64)
     for number in range(len(annotated)):
@@ -110,7 +110,7 @@ def test_what_was_judged_is_told(material, evaluated):
     assert values["weights"]["init"] == str(weights)
     assert values["weights"]["student"]["width"] == 0.25
     assert values["weights"]["classes"] == list(GROUPS.names)
-    assert values["set"]["photographs"] == 12
+    assert values["set"]["count"] == 12
     assert values["set"]["unknown"] == ["lamp"]
     assert values["set"]["absent"] == ["bike", "bird", "dog", "horse", "elephant", "giraffe"]
 
@@ -199,14 +199,14 @@ def built(material, monkeypatch):
     monkeypatch.setattr(segmentation.Weights, "build", lambda weights: material[1])
 
 
-def interrupt_after(monkeypatch, photographs, interruption):
-    """Calls `interruption` while the next photograph is judged, once."""
+def interrupt_after(monkeypatch, images, interruption):
+    """Calls `interruption` while the next image is judged, once."""
     judge = validation.judge
     judged = []
 
     def judge_on(*arguments):
         judged.append(arguments[2])
-        if len(judged) == photographs + 1:
+        if len(judged) == images + 1:
             interruption()
         return judge(*arguments)
 
@@ -229,7 +229,7 @@ def test_interrupted_the_same_command_goes_on(
     assert run_command(segmentation, *flags(material, output)) == 130
     captured = capsys.readouterr()
     assert f"({output})" in captured.err
-    assert "**Stopped early**: 5 of 12 photographs." in captured.out
+    assert "**Stopped early**: 5 of 12 images." in captured.out
     values = read(output)
     assert (values["done"], values["judged"]) == (5, 5)
     assert run_command(segmentation, *flags(material, output)) == 0
@@ -243,7 +243,7 @@ def test_interrupted_the_same_command_goes_on(
 
 def test_killed_it_goes_on_from_what_was_saved(material, built, evaluated, tmp_path, monkeypatch):
     output = tmp_path / "scores.json"
-    times = iter(range(0, 10_000, 6))  # each photograph takes six seconds
+    times = iter(range(0, 10_000, 6))  # each image takes six seconds
 
     def kill():
         raise RuntimeError("killed")
@@ -263,7 +263,7 @@ def test_killed_it_goes_on_from_what_was_saved(material, built, evaluated, tmp_p
 def test_what_was_lost_before_an_interruption_counts(
     material, built, tmp_path, monkeypatch, capsys
 ):
-    """Of a dozen photographs one may be lost, not two; what it was is told in the end."""
+    """Of a dozen images one may be lost, not two; what it was is told in the end."""
     _, pictures = write_images(tmp_path, 12)
     (pictures / "002.png").write_bytes(b"not an image")
     output, another = tmp_path / "scores.json", pictures / "more/009.jpg"
@@ -279,16 +279,16 @@ def test_what_was_lost_before_an_interruption_counts(
     values = read(output)
     assert (values["done"], values["judged"]) == (12, 11)
     assert values["lost"] == {"002.png": f"{pictures}/002.png (not an image, or damaged)"}
-    assert "1 photographs skipped, such as" in capsys.readouterr().out
+    assert "1 images skipped, such as" in capsys.readouterr().out
 
 
-def test_other_weights_or_photographs_are_refused(material, evaluated, tmp_path, capsys):
+def test_other_weights_or_images_are_refused(material, evaluated, tmp_path, capsys):
     before = evaluated.read_bytes()
     other = tmp_path / "other"
     write_weights(other, SMALL, name=checkpoint.NAME, extra=np.zeros(1))
     for arguments, what in (
         (flags(material, evaluated, init=other), "other weights"),
-        (flags(material, evaluated, "labels"), "other photographs or labels"),
+        (flags(material, evaluated, "labels"), "other images or labels"),
     ):
         message = refusal(segmentation, tmp_path, capsys, *arguments)
         assert f"holds an evaluation of {what} (" in message
@@ -297,7 +297,7 @@ def test_other_weights_or_photographs_are_refused(material, evaluated, tmp_path,
 
 
 def test_other_files_are_left_alone(material, tmp_path, capsys):
-    for text in ("", "{}", '{"format": "experiments.segmentation, 1"}', "[1]"):
+    for text in ("", "{}", '{"format": "experiments.segmentation, 2"}', "[1]"):
         output = tmp_path / "other.json"
         output.write_text(text)
         message = refusal(segmentation, tmp_path, capsys, *flags(material, output))
@@ -309,7 +309,7 @@ def test_other_files_are_left_alone(material, tmp_path, capsys):
 
 
 def test_printing_takes_the_file_alone(evaluated, tmp_path):
-    """And no TensorFlow, nor weights, nor photographs."""
+    """And no TensorFlow, nor weights, nor images."""
     copy = tmp_path / "copy.json"
     copy.write_bytes(evaluated.read_bytes())
     code = (
@@ -342,7 +342,7 @@ def example():
             "images": "pictures",
             "labels": "labels",
             "digest": "123",
-            "photographs": 2,
+            "count": 2,
             "classes": classes,
             "unknown": ["human", "rider", "sky"],
             "absent": ["bird"],
@@ -360,28 +360,28 @@ def example():
 def test_the_table():
     lines = segmentation.render(example()).splitlines()
     assert lines[0] == (
-        "Weights runs/coco (SHA-256 abc): jitnet, width 0.25. 1 photographs of pictures, 1.0 "
-        "million pixels, labelled by labels (digest 123), in 3 s. 2 cores of some processor, no "
+        "Weights runs/coco (SHA-256 abc): jitnet, width 0.25. 1 images of pictures, 1.0 "
+        "million pixels, labeled by labels (digest 123), in 3 s. 2 cores of some processor, no "
         "GPU; tensorflow 2.15.1."
     )
-    assert "1 photographs skipped, such as pictures/b.jpg (missing)." in lines
+    assert "1 images skipped, such as pictures/b.jpg (missing)." in lines
     assert "Mean IoU 50.0 %, with background 66.2 %; pixel accuracy 85.0 %." in lines
     assert "| background | 82.4 | 93.3 | 87.5 | 80.00 | 1 |" in lines
     assert "| person | 50.0 | 60.0 | 75.0 | 20.00 | 1 |" in lines
     assert "| bird | – | – | – | 0.00 | 0 |" in lines
     assert "Taken for person: human, rider." in lines
     assert "Taken for background: sky." in lines
-    assert "Not labelled, and so not in the mean: bird." in lines
+    assert "Not labeled, and so not in the mean: bird." in lines
     annotated = example()
     annotated["set"]["classes"], annotated["done"] = None, 1
     text = segmentation.render(annotated)
     assert "Taken for background: human, rider, sky." in text
-    assert "**Stopped early**: 1 of 2 photographs." in text
+    assert "**Stopped early**: 1 of 2 images." in text
 
 
 def test_files_that_are_none(tmp_path, capsys):
     values = example()
-    del values["set"]["photographs"]
+    del values["set"]["count"]
     for text in ("", "{}", json.dumps(values), json.dumps({**example(), "format": "another"})):
         (tmp_path / "a.json").write_text(text)
         message = refusal(segmentation, tmp_path, capsys, f"--print={tmp_path / 'a.json'}")

@@ -14,7 +14,7 @@ from absl import flags
 
 from jitnet_tf.labels import class_groups
 from tests.commands import run_command
-from tests.materials import frames, write_photographs, write_teacher, write_video
+from tests.materials import frames, write_images, write_teacher, write_video
 
 FLAGS = flags.FLAGS
 ROOT = pathlib.Path(__file__).parents[2]
@@ -172,7 +172,7 @@ def material(tmp_path_factory):
     write_teacher(folder / "path" / "to" / "saved_model")
     (folder / "coco").mkdir()
     for part in ("train2017", "val2017"):
-        annotations, images = write_photographs(folder / part, 3)
+        annotations, images = write_images(folder / part, 3)
         annotations.rename(folder / "coco" / f"instances_{part}.json")
         images.rename(folder / "coco" / part)
     for image in (folder / "coco" / "train2017").rglob("*.*"):
@@ -180,7 +180,7 @@ def material(tmp_path_factory):
         label = folder / "label_images" / image.relative_to(folder / "coco" / "train2017")
         label.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(label.with_suffix(".png")), np.eye(*size, dtype=np.uint8))
-    write_photographs(folder / "unlabeled", 20)[1].rename(folder / "photos")
+    write_images(folder / "unlabeled", 20)[1].rename(folder / "photos")
     (folder / "traffic.txt").write_text(class_groups_example())
     shutil.copytree(ROOT / "flags", folder / "flags")
     return folder

@@ -1,4 +1,4 @@
-"""jitnet_tf.student.fused_head against TensorFlow's resizing, softmax and argmax, and against float64."""
+"""The fused head against TensorFlow's resizing, softmax and argmax, and against float64."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""jitnet_tf.student.initial_weights: weights of the same network, of other classes, of other options."""
+"""Initial weights of the same network, of other classes, of other options."""
 
 import hashlib
 
