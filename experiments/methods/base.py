@@ -1,4 +1,4 @@
-"""What all methods share: their settings, the flags made of these, and the context they get."""
+"""Base classes of methods: settings, the flags made of them, and the context of a stream."""
 
 import dataclasses
 import functools
@@ -132,7 +132,7 @@ class Method:
         return "teacher" in self.settings
 
     def take(self, values):
-        """Its Settings out of values by name; others are ignored, missing ones have defaults."""
+        """Returns its Settings from {name: value}; ignores names of other methods."""
         names = self.settings
         return self.settings_class(**{n: value for n, value in values.items() if n in names})
 
@@ -145,12 +145,12 @@ class Method:
         raise NotImplementedError
 
     def preparation(self, settings, frames):
-        """The number of steps it takes besides its frames, for the progress bar."""
+        """Returns the number of steps it takes besides its frames, for the progress bar."""
         return 0
 
     def origin(self, settings):
-        """The weights it starts from, in words."""
-        return settings.init
+        """Returns the weights it starts from, in words; '' without any."""
+        return settings.init if "init" in self.settings else ""
 
 
 def define_flags(methods, names=None):

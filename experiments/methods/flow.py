@@ -35,7 +35,7 @@ class DIS:
 
 
 def targets(flow):
-    """The places that a flow [H, W, 2] points to: float32 [H, W, 2], (x, y) in pixels."""
+    """Returns the places that a flow [H, W, 2] points to: float32 [H, W, 2], (x, y) in pixels."""
     H, W = flow.shape[:2]
     return flow + np.dstack(np.meshgrid(np.arange(W), np.arange(H))).astype(np.float32)
 

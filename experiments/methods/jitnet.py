@@ -20,7 +20,7 @@ DEFAULTS = "defaults"
 
 
 def distiller(context, **changes):
-    """The product's Distiller for a Context; changes: fields of RunConfig that differ."""
+    """Returns the product's Distiller for a Context; changes: fields of RunConfig that differ."""
     from jitnet_tf.runs.run import make_distiller  # imports TensorFlow
 
     settings = context.settings
@@ -137,12 +137,12 @@ class Variant(JITNet):
 
 
 def variant(name):
-    """The student with other settings, named by them: 'max_updates=4', 'width=1.0,skip=False'.
+    """Returns the Method of a list of settings: 'max_updates=4', 'width=1.0,skip=False'.
 
     Settings are fields of RunConfig and of StudentConfig; 'defaults' changes none.
 
     Raises:
-      ValueError: the name is no such list.
+      ValueError: the name is not such a list.
       UserError: a value is invalid.
     """
     changes, student = {}, {}
@@ -159,14 +159,14 @@ def variant(name):
             elif isinstance(default, int | float | str):
                 found[field] = type(default)(value)
         if field not in changes | student:
-            raise ValueError(f"{field!r} is no setting of a student")
+            raise ValueError(f"{field!r} is not a setting of a student")
     changes["student"] = StudentConfig(**student)
     RunConfig(**changes)  # checks the values
     return Variant(name, **changes)
 
 
 def perturbed(state, noise, seed):
-    """A student's state with noise on its kernels; see `VariantSettings`."""
+    """Returns a student's state with noise on its kernels; see `VariantSettings`."""
     generator = np.random.default_rng(seed)
     return {
         name: value + noise * value.std() * generator.standard_normal(value.shape, np.float32)

@@ -99,7 +99,7 @@ def random_batches(count, steps, seed):
 
 
 def learning_rate(step, steps, peak):
-    """The rate of a step: `peak` in the first half of the steps, then a half cosine down to 0."""
+    """Returns a step's rate: `peak` for half of the steps, then a half cosine down to 0."""
     falling = max(2 * step / steps - 1, 0)
     return peak * (1 + math.cos(math.pi * falling)) / 2
 
@@ -131,7 +131,7 @@ class OracleSettings(StudentSettings):
     )
 
     def steps(self, frames):
-        """The number of training steps on a stream of so many frames."""
+        """Returns the number of training steps on a stream of so many frames."""
         epoch = frames / FRAME_DISTANCE / BATCH_SIZE
         return max(self.oracle_steps, round(self.oracle_epochs * epoch))
 

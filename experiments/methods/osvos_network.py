@@ -41,14 +41,14 @@ class Normalize(keras.layers.Layer):
     """Maps RGB 0…255 to BGR minus the mean of ImageNet."""
 
     def call(self, image):
-        """See the class."""
+        """[B, H, W, 3] → [B, H, W, 3]."""
         return image[..., ::-1] - tf.constant(MEAN)
 
 
 class Upsample(keras.layers.Layer):
     """Upsamples one channel to an image's size: a fixed bilinear deconvolution and a central crop.
 
-    [B, h, w, 1] and the image [B, H, W, C] → [B, H, W, 1]. factor: of the size, a power of 2.
+    factor: of the size, a power of 2.
     """
 
     def __init__(self, factor, **options):
@@ -58,7 +58,7 @@ class Upsample(keras.layers.Layer):
         self._kernel = np.outer(ramp, ramp).astype(np.float32)[..., np.newaxis, np.newaxis]
 
     def call(self, x, image):
-        """See the class."""
+        """[B, h, w, 1] and the image [B, H, W, C] → [B, H, W, 1]."""
         batch, height, width = (tf.shape(x)[i] for i in range(3))
         factor = self._factor
         size = ((height + 1) * factor, (width + 1) * factor)
@@ -81,7 +81,7 @@ class Fuse(keras.layers.Layer):
         self._upsample = [Upsample(2**i) for i in range(1, len(STAGES))]
 
     def build(self, *_):
-        """See keras.layers.Layer."""
+        """Creates kernel and bias."""
         shape = (1, 1, SIDE_CHANNELS * len(self._upsample), 1)
         self.kernel = self.add_weight(name="kernel", shape=shape, initializer=small())
         self.bias = self.add_weight(name="bias", shape=(1,), initializer="zeros")

@@ -36,7 +36,7 @@ class Normalize(keras.layers.Layer):
     """Maps RGB 0…255 to BGR 0…1 (`script_pwc.py`)."""
 
     def call(self, image):
-        """See the class."""
+        """[B, H, W, 3] → [B, H, W, 3]."""
         return image[..., ::-1] / 255.0
 
 
@@ -44,7 +44,7 @@ class CostVolume(keras.layers.Layer):
     """Matches features within 4 pixels; see `pwcnet_operations.correlation_cost`."""
 
     def call(self, first, second):
-        """See the class."""
+        """[B, h, w, C] twice → [B, h, w, 81]."""
         return pwcnet_operations.correlation_cost(first, second)
 
 
@@ -64,7 +64,7 @@ class Warp(keras.layers.Layer):
         self._scale = scale
 
     def call(self, features, flow):
-        """See the class."""
+        """Features [B, h, w, C] and flow [B, h, w, 2] → [B, h, w, C]."""
         flow = flow * self._scale
         height, width = features.shape[1:3]
         x = tf.range(width, dtype=tf.float32) + flow[..., 0]

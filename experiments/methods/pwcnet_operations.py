@@ -1,4 +1,4 @@
-"""The operations of PWC-Net: cost volume and warping, by tensorflow-addons where installed."""
+"""The operations of PWC-Net: cost volume and warping, by tensorflow-addons if installed."""
 
 import functools
 import warnings
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 @functools.cache
 def addons():
-    """The module tensorflow_addons, or None: its last release ends with TensorFlow 2.15.
+    """Returns the module tensorflow_addons, or None: its last release is for TensorFlow 2.15.
 
     Its import is slow and prints that it has reached its end of life, so it happens at first use
     and quietly.

@@ -1,1 +1,1 @@
-"""The evaluation protocol: stream lists, one method on one stream, many side by side."""
+"""The evaluation protocol: stream lists, one method on one stream, many in parallel."""

@@ -1,4 +1,4 @@
-"""What tests of experiments share."""
+"""Shared fixtures of the tests of experiments."""
 
 import shutil
 

@@ -19,7 +19,7 @@ FIELDS = {"skip": {"skip"}, "adam": {"optimizer", "learning_rate"}, "init": {"in
 SMALL = Study("A study", {"1": "max_updates=1", "8": "defaults", "16": "max_updates=16"}, "8")
 
 
-# What is varied
+# Studies
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_networks_that_the_weights_do_not_fit_start_at_random():
     assert {STUDIES[name].init for name in random} == {"random"}
 
 
-def test_what_a_seed_is():
+def test_settings_of_a_seed():
     weights, of_random = STUDIES["momentum"], STUDIES["width"]
     assert ablations.settings(weights, 0, "x") == {"init": "x", "seed": 0, "noise": 0.0}
     assert ablations.settings(weights, 2, "x") == {"init": "x", "seed": 2, "noise": 0.01}
@@ -312,7 +312,7 @@ def asked_for(methods_asked, seed, noise):
     return {(name, method, seed, noise) for name in "ab" for method in methods_asked}
 
 
-def test_one_seed_where_differences_are_large(small, listed, answers, tmp_path, capsys):
+def test_one_seed_if_differences_are_large(small, listed, answers, tmp_path, capsys):
     values, asked = answers
     values.update({("max_updates=1", 0): 0.5, ("defaults", 0): 0.6, ("max_updates=16", 0): 0.63})
     assert run_command(ablations, *listed) == 0
@@ -324,7 +324,7 @@ def test_one_seed_where_differences_are_large(small, listed, answers, tmp_path, 
     assert (tmp_path / "results" / "small.png").exists()
 
 
-def test_three_seeds_where_they_are_small(small, listed, answers, tmp_path):
+def test_three_seeds_if_differences_are_small(small, listed, answers, tmp_path):
     """The default's other seeds bring a further method close, which is measured again then."""
     values, asked = answers
     values.update(
@@ -355,7 +355,7 @@ def test_only(small, listed, answers):
     assert asked == [("b", "max_updates=16", 0, 0.0)]
 
 
-def test_only_of_nothing(small, listed, tmp_path, capsys):
+def test_only_refuses_unknown_names(small, listed, tmp_path, capsys):
     said = refusal(ablations, tmp_path, capsys, *listed, "--only=c")
     assert "--only" in said
     assert "'c' is neither a method (max_updates=1, defaults, max_updates=16)" in said

@@ -116,7 +116,7 @@ def test_the_command(material, tmp_path, monkeypatch, capsys):
     assert results["half", "first_annotation"]["summary"]["teacher_frames"] == 0
     assert results["half", "jitnet_0.8"]["summary"]["teacher_frames"] == 1
 
-    # What is scored is what was kept, and the statistics leave out the first frame and the last.
+    # The kept predictions are scored; the statistics leave out the first frame and the last.
     for (name, method), result in results.items():
         masks = pathlib.Path("results", name, method, "masks")
         assert len(list(masks.glob("*.png"))) == COUNT

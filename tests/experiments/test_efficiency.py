@@ -52,7 +52,7 @@ def test_a_point_without_a_teacher_costs_inference_alone():
     assert efficiency.point([never_adapted()]) == expected
 
 
-def test_a_teacher_of_ones_own():
+def test_another_time_of_the_teacher():
     """200 ms instead of 500 ms."""
     spent = 2 * 0.2 + 8 * 0.1 + 3 * 0.2
     found = efficiency.point([result()], 200)
@@ -62,7 +62,7 @@ def test_a_teacher_of_ones_own():
 
 
 @pytest.mark.parametrize("seconds", [None, 0.0])
-def test_a_teacher_whose_time_nobody_knows(seconds):
+def test_an_unknown_time_of_the_teacher_is_refused(seconds):
     with pytest.raises(UserError, match="--teacher_ms"):
         efficiency.point([result(), result("b", teacher_seconds_per_frame=seconds)])
 
@@ -239,7 +239,7 @@ def test_results_of_another_seed(listed, tmp_path, capsys):
     assert "was made with another seed" in said
 
 
-def test_only_of_nothing(listed, tmp_path, capsys):
+def test_only_refuses_unknown_names(listed, tmp_path, capsys):
     said = refusal(efficiency, tmp_path, capsys, *listed, "--only=accuracy_threshold=0.82")
     assert "'accuracy_threshold=0.82' is neither a method (accuracy_threshold=0.5, " in said
     assert "nor a stream (a, b)" in said

@@ -1,4 +1,4 @@
-"""What tests of methods share."""
+"""Shared fixtures of the tests of methods."""
 
 import numpy as np
 import pytest

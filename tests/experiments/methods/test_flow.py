@@ -105,7 +105,7 @@ class Teacher:
 MAKER = LabelMaker(class_groups("lvs"))
 
 
-def test_the_true_flow_moves_labels_to_where_they_belong():
+def test_the_true_flow_moves_labels_exactly():
     frames, labels = square_scene(20, speed=(1, 2))
     number = {id(frame): i for i, frame in enumerate(frames)}
     asked = []
@@ -115,7 +115,7 @@ def test_the_true_flow_moves_labels_to_where_they_belong():
         asked.append((now, then))
         # Of the square, and of the wall around, which stands still.
         moved = np.where(labels[now][..., np.newaxis] > 0, (2 * (then - now), then - now), 0)
-        # What the square uncovers has to come from the wall.
+        # Pixels that the square uncovers come from the wall.
         uncovered = (labels[now] == 0) & (labels[then] > 0)
         return np.where(uncovered[..., np.newaxis], 100, moved).astype(np.float32)
 
@@ -146,7 +146,7 @@ def test_dis_moves_labels_along(preset, stride, least):
     scores = [iou(p, label) for p, label in zip(predictions, labels, strict=True)]
     assert min(scores) > least
     assert scores[::stride] == [1] * len(scores[::stride])
-    # Labels left where they were would be worse.
+    # Labels that stay would be worse.
     assert iou(labels[0], labels[stride - 1]) < min(scores)
 
 

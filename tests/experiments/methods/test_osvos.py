@@ -72,7 +72,7 @@ def test_every_interval_begins_with_a_fine_tuning(keeps_weights):
     for i, result in enumerate(results):
         assert (result.index, result.stride) == (i, 4)
         assert result.frame is frames[i]
-        # Its own word, also where the teacher has just been asked.
+        # The network's own prediction, also on a teacher frame.
         assert result.prediction.dtype == np.uint8
         assert (result.prediction[:24] == DOG).all()
         assert not result.prediction[24:].any()

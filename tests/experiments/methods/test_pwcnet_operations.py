@@ -34,10 +34,11 @@ def assert_equal(found, expected):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_addons_are_used_where_they_install():
+def test_addons_are_used_if_they_install():
     assert (ops.addons() is not None) == (sys.version_info < (3, 12))
 
 
+@pytest.mark.slow
 def test_addons_are_imported_late_and_quietly():
     code = (
         "import sys; from experiments.methods import pwcnet_operations as ops; "
@@ -106,7 +107,7 @@ def test_cost_peaks_at_the_displacement(cost):
 
 
 def addons_cost(first, second):
-    """With its own gradient, which is right where one thread does it all: see correlation_cost."""
+    """The cost with addons' own gradient, which is right on one thread; see correlation_cost."""
     layer = ops.addons().layers.CorrelationCost(1, 4, 1, 1, 4, "channels_last")
     return layer([first, second])
 

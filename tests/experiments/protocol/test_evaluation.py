@@ -72,6 +72,7 @@ def test_accuracy_of_a_frame(counts, expected):
     assert frame_accuracy(np.array(counts), ids) == expected
 
 
+@pytest.mark.slow
 def test_a_live_teacher_is_timed_in_the_run(still, tmp_path, monkeypatch):
     """Its answers are those recorded, its time is its own; the recording says half a second."""
     asked, closed = [], []
@@ -173,7 +174,7 @@ def test_flow_of_a_scene_at_rest_is_perfect(still, tmp_path, method, stride):
 def test_flow_follows_motion(moving, tmp_path):
     slow, _ = evaluated(moving, "flow_slow", tmp_path / "slow")
     fast, _ = evaluated(moving, "flow_fast", tmp_path / "fast")
-    # What labels would be worth that stay where the teacher put them, for 0…7 frames.
+    # The IoU of labels that stay for 0…7 frames.
     labels = square_scene(8)[1]
     pairs = [(labels[0] & label, labels[0] | label) for label in labels]
     stuck = sum(a.sum() for a, _ in pairs) / sum(b.sum() for _, b in pairs)
@@ -208,6 +209,7 @@ def test_flow_of_known_motion_is_perfect(moving, tmp_path, monkeypatch):
 # The start
 
 
+@pytest.mark.slow
 def test_the_start_is_scored_on_its_own(moving, tmp_path, monkeypatch):
     """As a run over those frames alone would score it."""
     monkeypatch.setattr(evaluation, "START_FRAMES", 3)
@@ -220,6 +222,7 @@ def test_the_start_is_scored_on_its_own(moving, tmp_path, monkeypatch):
 # Students
 
 
+@pytest.mark.slow
 def test_never_adapted_is_the_initial_student(moving, tmp_path):
     result, kept = evaluated(moving, "never_adapted", tmp_path, seed=3)
     student = build_student(RunConfig(seed=3), class_groups("lvs"), (64, 96))
@@ -249,6 +252,7 @@ def test_never_adapted_is_the_initial_student(moving, tmp_path):
     assert result["flicker"]["teacher"] == stability.flicker(flicker.reference, [1])
 
 
+@pytest.mark.slow
 def test_the_oracle_knows_the_stream(moving, tmp_path, monkeypatch):
     trained = []
 
@@ -269,6 +273,7 @@ def test_the_oracle_knows_the_stream(moving, tmp_path, monkeypatch):
     assert (kept[8] == 1).sum() == pytest.approx(28 * 28, rel=0.15)
 
 
+@pytest.mark.slow
 def test_jitnet_learns_the_stream(moving, tmp_path):
     result, _ = evaluated(moving, "jitnet_0.8", tmp_path)
     summary = result["summary"]

@@ -188,7 +188,7 @@ def test_a_stream_that_can_be_evaluated(clips, name):
 
 
 def test_a_recording_longer_than_the_video(clips, tmp_path):
-    """What was recorded of a video's later frames is not needed."""
+    """The recording of later frames is not needed."""
     write_video(tmp_path / "first.mp4", frames(12)[:7])
     assert check(stream(clips, video=str(tmp_path / "first.mp4"))) == 7
 
