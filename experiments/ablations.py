@@ -256,7 +256,7 @@ def define_flags():
 
 
 def main():
-    """See the module."""
+    """Makes the missing results, prints the table and draws the plot."""
     study = STUDIES[FLAGS.study]
     command.check_plot()
     names = None if FLAGS.print else evaluate(study)

@@ -95,7 +95,7 @@ def define_flags():
 
 
 def main():
-    """See the module."""
+    """Makes the missing results and prints the tables, or prints them only."""
     if FLAGS.print:
         print(davis.report(Results.load(FLAGS.print)))
         return

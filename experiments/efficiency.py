@@ -175,7 +175,7 @@ def define_flags():
 
 
 def main():
-    """See the module."""
+    """Makes the missing results, prints the table and draws the plot."""
     command.check_plot()
     if FLAGS.print:
         found = Results.load(FLAGS.print)

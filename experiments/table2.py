@@ -30,7 +30,7 @@ def define_flags():
 
 
 def main():
-    """See the module."""
+    """Makes the missing results and prints the tables, or prints them only."""
     if FLAGS.print:
         print(table2.report(Results.load(FLAGS.print)))
         return

@@ -70,7 +70,7 @@ def define_flags():
 
 
 def main():
-    """See the module."""
+    """Makes the missing results and prints the tables, or prints them only."""
     if FLAGS.print:
         print(table3.report(Results.load(FLAGS.print)))
         return

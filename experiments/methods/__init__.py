@@ -6,8 +6,6 @@ a method by their own name; see `jitnet.variant`.
 
 import dataclasses
 
-from absl import flags
-
 from experiments.methods import base
 from experiments.methods.base import Context, Method
 from experiments.methods.first_annotation import FirstAnnotation
@@ -38,8 +36,6 @@ __all__ = [
     "select",
     "settings_of",
 ]
-
-flags.disclaim_key_flags()  # see `base`
 
 METHODS = {
     "never_adapted": NeverAdapted("Never adapted"),

@@ -12,8 +12,6 @@ from jitnet_tf.config import PRETRAINED, RANDOM
 from jitnet_tf.student import initial_weights
 from teacher import saved_model_folder
 
-flags.disclaim_key_flags()  # --help lists them under the command that defines them
-
 # A field of Settings that is a flag: default, help text, choices and bounds.
 setting = functools.partial(options.option, group="Methods")
 
@@ -167,4 +165,5 @@ def define_flags(methods, names=None):
             flags.DEFINE_enum(name, field.default, about.choices, about.help)
         else:
             define_one = define.get(type(field.default), flags.DEFINE_string)
-            define_one(name, field.default, about.help)
+            text = f"{about.help} ({about.bounds})" if about.bounds else about.help
+            define_one(name, field.default, text)

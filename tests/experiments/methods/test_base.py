@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 from absl import flags
 
-from experiments import methods
 from experiments.methods import base
 from experiments.methods.base import Method, Settings, setting
 from jitnet_tf.base.errors import UserError
@@ -62,16 +61,6 @@ def test_flags_of_chosen_settings_only():
 def test_invalid_flags_are_refused(flag, capsys):
     assert run_command(Command(), flag) == 2
     assert flag[2:].partition("=")[0] in capsys.readouterr().err
-
-
-def test_help_lists_the_flags_under_the_module_that_defines_them():
-    before = set(flags.FLAGS)
-    try:
-        methods.define_flags(["oracle"])
-        named = {f.name for f in flags.FLAGS.get_flags_for_module(__name__)}
-        assert {"oracle_steps", "init", "seed"} <= named
-    finally:
-        flags.FLAGS.remove_flag_values(set(flags.FLAGS) - before)
 
 
 def test_check_refuses_values_out_of_bounds():
