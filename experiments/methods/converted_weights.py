@@ -28,7 +28,7 @@ def load(path, variables, network, unused=()):
             f"{str(path)!r} does not exist: it should be {network}'s weights; {CONVERT}"
         )
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}
     except Exception as error:  # numpy and zipfile raise many kinds for an invalid file
         reason = " ".join(str(error).split())

@@ -4,6 +4,7 @@ It is trained and scored on the same stream: its accuracy shows the capacity of 
 how well it does on new frames.
 """
 
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -50,16 +51,22 @@ class TrainingFrames:
             shutil.rmtree(left)
         self._folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=scratch)
         self.count = 0
-        for index, frame in zip(range(frames), source, strict=False):
-            on_step()
-            if index % FRAME_DISTANCE == 0:
-                fast = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-                if not cv2.imwrite(self._path(self.count), frame[..., ::-1], fast):
-                    raise UserError(
-                        f"{self._folder.name} cannot be written: the oracle keeps its frames "
-                        "there, make space"
-                    )
-                self.count += 1
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._folder.cleanup)
+            for index, frame in zip(range(frames), source, strict=False):
+                on_step()
+                if index % FRAME_DISTANCE == 0:
+                    self._keep(frame)
+            stack.pop_all()
+
+    def _keep(self, frame):
+        fast = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+        if not cv2.imwrite(self._path(self.count), frame[..., ::-1], fast):
+            raise UserError(
+                f"{self._folder.name} cannot be written: the oracle keeps its frames there, make "
+                "space"
+            )
+        self.count += 1
 
     def _path(self, number):
         return str(pathlib.Path(self._folder.name, f"{number}.png"))

@@ -1,6 +1,5 @@
 """experiments.methods.oracle: frames, batches, learning rate. Accuracy: test_evaluation."""
 
-import gc
 import itertools
 import math
 import types
@@ -72,7 +71,6 @@ def test_full_disk(opened, monkeypatch, tmp_path):
     monkeypatch.setattr(oracle.cv2, "imwrite", lambda *_: False)
     with pytest.raises(UserError, match=r"oracle-.* cannot be written"):
         TrainingFrames(*opened, MAKER, 12, tmp_path)
-    gc.collect()
     assert folders(tmp_path) == []
 
 
