@@ -310,9 +310,7 @@ def render(values):
     for own, others in taken.items():
         paragraphs.append(f"Taken for {own}: {', '.join(others)}.")
     if described["absent"]:
-        paragraphs.append(
-            f"Not labeled, and so not in the mean: {', '.join(described['absent'])}."
-        )
+        paragraphs.append(f"Not labeled, and so not in the mean: {', '.join(described['absent'])}.")
     return "\n\n".join([*paragraphs, NOTES])
 
 

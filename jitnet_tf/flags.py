@@ -34,29 +34,13 @@ def options_of(kind):
 def define_flags(kind):
     """Defines the flags of a configuration, and --resume and --overwrite."""
     for name, (field, of_type, about) in options_of(kind).items():
-        _define(name, field.default, of_type, about)
-        FLAGS[name].heading = about.group
+        options.define_flag(name, field.default, of_type, about)
     for name, text in (
         ("resume", "Continue what is in --logdir from its checkpoint."),
         ("overwrite", "Replace what is in --logdir, and existing outputs."),
     ):
         flags.DEFINE_bool(name, False, text)
         FLAGS[name].heading = RUN
-
-
-def _define(name, default, of_type, about):
-    """Defines the flag of an option. Bounds are checked by the configuration."""
-    if about.choices:
-        flags.DEFINE_enum(name, default, about.choices, about.help)
-        return
-    text = f"{about.help} ({about.bounds})" if about.bounds else about.help
-    if isinstance(default, tuple):
-        flags.DEFINE_list(name, default, text)
-        return
-    define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
-    kinds = [kind for kind in (of_type, *typing.get_args(of_type)) if kind in define]
-    define = define[kinds[0]] if kinds else flags.DEFINE_string
-    define(name, None if default == "" else default, text)
 
 
 def value_of(kind, name):

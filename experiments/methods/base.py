@@ -3,9 +3,8 @@
 import dataclasses
 import functools
 import pathlib
+import typing
 from collections.abc import Callable
-
-from absl import flags
 
 from jitnet_tf.base import options
 from jitnet_tf.config import PRETRAINED, RANDOM
@@ -156,14 +155,11 @@ def define_flags(methods, names=None):
 
     methods: Method objects. names: of the settings that get a flag. None: all.
     """
-    found = {f.name: (f, about) for m in methods for f, about in options.options(m.settings_class)}
-    define = {int: flags.DEFINE_integer, float: flags.DEFINE_float}
-    for name, (field, about) in found.items():
-        if names and name not in names:
-            continue
-        if about.choices:
-            flags.DEFINE_enum(name, field.default, about.choices, about.help)
-        else:
-            define_one = define.get(type(field.default), flags.DEFINE_string)
-            text = f"{about.help} ({about.bounds})" if about.bounds else about.help
-            define_one(name, field.default, text)
+    found = {}
+    for method in methods:
+        types = typing.get_type_hints(method.settings_class)
+        for field, about in options.options(method.settings_class):
+            found[field.name] = (field.name, field.default, types[field.name], about)
+    for name, details in found.items():
+        if names is None or name in names:
+            options.define_flag(*details)

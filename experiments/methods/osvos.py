@@ -103,7 +103,7 @@ class OSVOSSettings(SeedSettings, TeacherSettings):
         500, "Greatest number of OSVOS's steps on a teacher frame.", at_least=1
     )
     osvos_seconds: float = setting(
-        30.0, "Greatest number of seconds for these steps; inf: no bound.", above=0
+        30.0, "Greatest number of seconds for these steps; inf: no bound.", above=0, infinite=True
     )
     osvos_scale: float = setting(
         1.0, "Scale of frames on their way into OSVOS.", above=0, at_most=1
@@ -111,9 +111,6 @@ class OSVOSSettings(SeedSettings, TeacherSettings):
 
     def check(self):
         """See Settings."""
-        if self.osvos_seconds == math.inf:  # valid, unlike for other options
-            dataclasses.replace(self, osvos_seconds=1.0).check()
-            return
         super().check()
         if self.osvos_weights:
             from experiments.methods import osvos_network  # imports TensorFlow

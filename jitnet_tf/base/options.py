@@ -2,6 +2,9 @@
 
 import dataclasses
 import math
+import typing
+
+from absl import flags
 
 from jitnet_tf.base.errors import UserError
 
@@ -23,6 +26,7 @@ class Option:
       aliases: names in configurations that older versions wrote.
       value_aliases: values in such configurations → today's.
       only_for: the architecture that alone has the option.
+      infinite: infinity is a value, too.
     """
 
     help: str
@@ -38,15 +42,16 @@ class Option:
     aliases: tuple[str, ...] = ()
     value_aliases: dict = dataclasses.field(default_factory=dict)
     only_for: str | None = None
+    infinite: bool = False
 
     def admits(self, value):
-        """Returns whether a value is within bounds and choices; NaN and infinity never are."""
+        """Returns whether a value is within bounds and choices; NaN never is."""
         if self.choices:
             return value in self.choices
         if not isinstance(value, int | float):
             return True
         return (
-            math.isfinite(value)
+            (math.isfinite(value) or (self.infinite and value == math.inf))
             and (self.at_least is None or value >= self.at_least)
             and (self.above is None or value > self.above)
             and (self.at_most is None or value <= self.at_most)
@@ -86,6 +91,25 @@ def check(config):
         if value is not None and not about.admits(value):
             bounds = f"has to be {about.bounds}" if about.bounds else "has to be finite"
             raise UserError(f"--{field.name}={value} is invalid: it {bounds}")
+
+
+def define_flag(name, default, of_type, about):
+    """Defines the absl flag of an option, to be shown under its group in --help.
+
+    Only types and choices are checked by absl, bounds by `check`. of_type: the field's type.
+    """
+    text = f"{about.help} ({about.bounds})" if about.bounds and not about.choices else about.help
+    define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
+    kinds = [kind for kind in (of_type, *typing.get_args(of_type)) if kind in define]
+    if about.choices:
+        flags.DEFINE_enum(name, default, about.choices, text)
+    elif isinstance(default, tuple):
+        flags.DEFINE_list(name, default, text)
+    elif kinds:
+        define[kinds[0]](name, default, text)
+    else:
+        flags.DEFINE_string(name, default or None, text)
+    flags.FLAGS[name].heading = about.group
 
 
 def from_values(kind, values):
