@@ -47,7 +47,8 @@ def load(path):
     if not path.is_file():
         raise UserError(f"{str(path)!r} does not exist: give a run directory or its {NAME}")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: numpy leaves damaged files open.
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return arrays, json.loads(arrays.pop(_PROGRESS).tobytes())
     except Exception as error:  # numpy and zipfile raise many kinds, for one mistake of the user

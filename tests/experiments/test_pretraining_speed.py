@@ -44,7 +44,7 @@ class Session:
             self.clock.now += 1
             yield batch
 
-    def step_on(self, batch):
+    def train_step(self, batch):
         def complete():
             self.clock.now += 3
             self.trained_on.append(batch)

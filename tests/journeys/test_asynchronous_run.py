@@ -87,7 +87,7 @@ def test_tensorboard_events_read_back(sample_run):
         values = [float(tf.make_ndarray(event.tensor_proto)) for event in logged]
         assert values == [row[name] for row in lessons]
     assert len(events.Tensors("frame, student, teacher")) == len(lessons)
-    assert {"ms/infer", "ms/rehearse", "ms/update", "ms/teacher"} < set(events.Tags()["tensors"])
+    assert {"ms/infer", "ms/trial", "ms/update", "ms/teacher"} < set(events.Tags()["tensors"])
 
 
 def test_overlay_shows_the_frame_that_the_teacher_saw(sample_run):
@@ -96,8 +96,8 @@ def test_overlay_shows_the_frame_that_the_teacher_saw(sample_run):
         assert sum(1 for _ in container.decode(video=0)) == FRAMES
     last = [row for row in read_frames(sample_run) if row["teacher"]][-1]
     arrays, _ = checkpoint.load(sample_run)
-    assert arrays["overlay/status"][0] == last["teacher_frame"]
-    [accuracy] = {round(float(arrays["overlay/status"][1]), 6)}
+    assert arrays["sinks/overlay/status"][0] == last["teacher_frame"]
+    [accuracy] = {round(float(arrays["sinks/overlay/status"][1]), 6)}
     assert accuracy == last["accuracy_before"]
 
 

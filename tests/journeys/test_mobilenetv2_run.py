@@ -20,7 +20,7 @@ def run(folder, name, *arguments):
         f"--teacher={folder}/teacher",
         f"--logdir={folder}/{name}",
         "--output=none",
-        "--student=mobilenetv2",
+        "--architecture=mobilenetv2",
         *arguments,
     )
 
@@ -29,7 +29,7 @@ def test_run_resume_and_export(tmp_path, capsys):
     write_video(tmp_path / "street.mp4", frames(FRAMES))
     write_teacher(tmp_path / "teacher")
     assert run(tmp_path, "pretrained") == 2
-    assert "holds a student of --student=jitnet, not mobilenetv2" in capsys.readouterr().err
+    assert "--architecture=jitnet" in capsys.readouterr().err
     assert not (tmp_path / "pretrained").exists()
 
     arguments = ("--init=random", "--min_stride=4", "--max_stride=4", "--max_updates=1")
@@ -41,13 +41,13 @@ def test_run_resume_and_export(tmp_path, capsys):
     whole, parts = (checkpoint.load(tmp_path / name)[0] for name in ("whole", "parts"))
     assert whole.keys() == parts.keys()
     assert [name for name in whole if not np.array_equal(whole[name], parts[name])] == []
-    assert any(name.startswith("weights/stage7") for name in whole)
+    assert any(name.startswith("distiller/student/weights/stage7") for name in whole)
 
     output = tmp_path / "student"
     arguments = (f"--run={tmp_path}/whole", f"--output={output}", "--frames=2")
     assert run_command(export, *arguments) == 0
     report = json.loads((tmp_path / "student.json").read_text())
-    assert report["parity"]["argmax_agreement"] == 1
+    assert report["parity"]["argmax_agreement"] > 0.999
     again = ("--init", f"{tmp_path}/whole", "--max_frames=2")
     assert run(tmp_path, "started", *again) == 0
 
@@ -56,10 +56,10 @@ def test_other_classes_start_from_its_weights(tmp_path):
     """Its last layer has the name by which classes in common keep what they learned."""
     from jitnet_tf.config import StudentConfig
     from jitnet_tf.labels import ClassGroups
-    from jitnet_tf.student.student import build_network
+    from jitnet_tf.student.architectures import build_network
     from jitnet_tf.student.weights import arrays, named
 
-    config = StudentConfig(student="mobilenetv2")
+    config = StudentConfig(architecture="mobilenetv2")
     pets = ClassGroups({"dog": ("dog",), "cat": ("cat",)})
     more = ClassGroups({"bird": ("bird",), "cat": ("cat",)})
     trained, other = (named(build_network(3, config)) for _ in range(2))
