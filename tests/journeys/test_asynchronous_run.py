@@ -101,6 +101,7 @@ def test_overlay_shows_the_frame_that_the_teacher_saw(sample_run):
     assert accuracy == last["accuracy_before"]
 
 
+@pytest.mark.slow
 def test_stopped_by_ctrl_c_and_resumed(tmp_path, capfd):
     """A live teacher; Ctrl-C reaches all processes of the terminal."""
     write_video(tmp_path / "street.mp4", frames(LONG))

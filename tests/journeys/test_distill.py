@@ -226,6 +226,7 @@ def test_tensorboard_serves_a_run(sample_run):
         server.communicate()
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(sample_run, tmp_path):
     """kill -9 in the middle; then --resume."""
     logdir = tmp_path / "sample"
@@ -260,6 +261,7 @@ def test_killed_and_resumed_equals_uninterrupted(sample_run, tmp_path):
         assert sum(1 for _ in container.decode(video=0)) == FRAMES
 
 
+@pytest.mark.slow
 def test_interrupted_run_ends_in_order(sample_run, tmp_path):
     """Ctrl-C: everything so far is whole, and the run goes on to the same end."""
     logdir = tmp_path / "sample"
@@ -290,6 +292,7 @@ def test_interrupted_run_ends_in_order(sample_run, tmp_path):
         assert sum(1 for _ in container.decode(video=0)) == FRAMES
 
 
+@pytest.mark.slow
 def test_credentials_are_not_written_down(tmp_path, capfd):
     """A stream's password is in no file and no message of a run."""
     folder = tmp_path / "site"

@@ -67,7 +67,11 @@ def test_saved_model(trained_run, live, frames, tmp_path):
 
 @pytest.mark.parametrize(
     ("quantize", "least_agreement", "most_bytes_a_weight"),
-    [("none", 0.9999, 4.3), ("float16", 0.99, 2.3), ("int8", 0.9, 1.6)],
+    [
+        ("none", 0.9999, 4.3),
+        ("float16", 0.99, 2.3),
+        pytest.param("int8", 0.9, 1.6, marks=pytest.mark.slow),
+    ],
 )
 def test_tflite(
     trained_run, live, frames, tmp_path, quantize, least_agreement, most_bytes_a_weight
@@ -133,6 +137,7 @@ def old_saved_model(folder):
     return folder / "student"
 
 
+@pytest.mark.slow
 def test_overwriting(trained_run, tmp_path):
     output = old_saved_model(tmp_path)
     export_run(trained_run, output, "--overwrite")

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from jitnet_tf import distill, export
 from jitnet_tf.base import checkpoint
@@ -25,6 +26,7 @@ def run(folder, name, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_run_resume_and_export(tmp_path, capsys):
     write_video(tmp_path / "street.mp4", frames(FRAMES))
     write_teacher(tmp_path / "teacher")

@@ -64,6 +64,7 @@ def test_more_steps_change_no_learning_rate_before_it_falls():
 # A step
 
 
+@pytest.mark.slow
 def test_a_step_is_adamw():
     """Loshchilov & Hutter 2019, with ε as at the end of §2 in Kingma & Ba 2015."""
     values = {"learning_rate": 0.01, "weight_decay": 0.1, "epsilon": 1e-3}

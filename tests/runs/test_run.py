@@ -67,6 +67,7 @@ def rows(config):
     return [{name: value for name, value in row.items() if name != "ms"} for row in found]
 
 
+@pytest.mark.slow
 def test_two_sinks_of_ones_own_are_told_everything_and_resumed(config):
     first, second = Counter("first"), Counter("second")
     with Run(config, sinks=[first, second]) as opened:
@@ -90,6 +91,7 @@ def test_two_sinks_of_ones_own_are_told_everything_and_resumed(config):
     assert (first.frames, second.frames) == (COUNT, COUNT)
 
 
+@pytest.mark.slow
 def test_a_loop_of_the_callers_does_what_execute_does(config, tmp_path):
     other = RunConfig(**{**vars(config), "logdir": str(tmp_path / "other")})
     run(config)

@@ -160,6 +160,7 @@ def learned(model, size, steps):
     return losses, (student.infer(frame) == labels).mean()
 
 
+@pytest.mark.slow
 def test_learns_a_frame_online():
     keras.utils.set_random_seed(0)
     size = (64, 96)
@@ -169,6 +170,7 @@ def test_learns_a_frame_online():
     assert right > 0.9
 
 
+@pytest.mark.slow
 def test_learns_in_bfloat16():
     keras.utils.set_random_seed(0)
     size = (64, 96)

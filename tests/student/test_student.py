@@ -327,6 +327,7 @@ def test_dtype_policies(monkeypatch):
         devices.dtype_policy("float16")
 
 
+@pytest.mark.slow
 def test_compiled_by_xla_it_learns_the_same(students):
     plain, compiled = students[0], jitnet(xla=True)
     before = weights_of(plain)
@@ -602,6 +603,7 @@ def test_adam_by_hand():
         np.testing.assert_allclose(kernel.numpy(), w, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_adam_goes_on_from_its_state_bit_for_bit():
     def made(seed):
         keras.utils.set_random_seed(seed)
