@@ -10,7 +10,7 @@ from experiments.protocol import streams
 from jitnet_tf import video
 from jitnet_tf.config import SYNC
 from jitnet_tf.distillation import metrics
-from jitnet_tf.distillation.stream import ScoredStream
+from jitnet_tf.distillation.stream import ScoredStream, warmed_up
 from jitnet_tf.labels import LabelMaker
 from jitnet_tf.runs.summary import Statistics
 from teacher.recorded import Recording
@@ -87,13 +87,9 @@ def open_stream(
                 stream,
             )
         )
-        first = next(source)
-        # Keeps one-time costs out of the timings.
-        teacher(first, 0)
-        segmenter.warm_up(first)
         yield OpenStream(
             source,
-            itertools.islice(itertools.chain([first], source), frames),
+            itertools.islice(warmed_up(iter(source), segmenter, teacher), frames),
             lambda frames: ScoredStream(iter(frames), segmenter, label_maker, recording),
             Statistics.of(
                 teacher,

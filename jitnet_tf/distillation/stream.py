@@ -1,8 +1,35 @@
 """A stream of frames, segmented and scored against the teacher on every frame."""
 
+import itertools
+
 from jitnet_tf.distillation import metrics
 from jitnet_tf.distillation.result import Score
 from jitnet_tf.distillation.stopwatch import Stopwatch
+
+
+def warmed_up(frames, segmenter, *teachers):
+    """Runs segmenter and teachers once on the first frame, then gives all frames.
+
+    What does not fit fails here, and one-time costs stay out of the timings.
+
+    Args:
+      frames: iterator of uint8 RGB [H, W, 3].
+      segmenter: a Segmenter; its state stays as it is.
+      teachers: callables (frame, index) → Detections.
+
+    Returns:
+      An iterator of the same frames, the first included.
+
+    Raises:
+      UserError: a teacher fails, or does not fit the frames.
+    """
+    first = next(frames, None)
+    if first is None:
+        return frames
+    for teacher in teachers:
+        teacher(first, segmenter.index)
+    segmenter.warm_up(first)
+    return itertools.chain([first], frames)
 
 
 class ScoredStream:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import itertools
 import platform
 import time
 
@@ -24,7 +23,7 @@ from jitnet_tf.distillation import metrics
 from jitnet_tf.distillation.distiller import Distiller, DivergedError
 from jitnet_tf.distillation.schedule import Schedule
 from jitnet_tf.distillation.stopwatch import Stopwatch
-from jitnet_tf.distillation.stream import ScoredStream
+from jitnet_tf.distillation.stream import ScoredStream, warmed_up
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.runs import directory
 from jitnet_tf.runs.summary import Statistics
@@ -161,21 +160,20 @@ class Run:
         )
         with contextlib.ExitStack() as stack:
             teacher = self._open_inputs(config, stack)
-            first = self._first_frame(teacher, progress)
+            seek_to_checkpoint(self.source, progress)
             check_sinks(config, resumed=resume, overwrite=overwrite)
             self._make_distiller(config, teacher, bool(saved))
             if saved:
                 self._restore(arrays, progress)
+            frames = self._warm_up(teacher)
             # From here on files are written.
             self._claim_directory(progress if saved else None)
             resume_at = progress["frames"] if resume else None
             self._open_sinks(sinks, arrays, resume_at, overwrite, stack)
-            for frame in first:
-                self.distiller.warm_up(frame)
             self._thumbnail = progress.get("thumbnail")
             self._latest = self._failure = None
             self._wall_seconds = self.statistics.wall_seconds
-            self._start_threads(first, stack)
+            self._start_threads(frames, stack)
             self._stack = stack.pop_all()
 
     def _open_inputs(self, config, stack):
@@ -193,17 +191,6 @@ class Run:
             stack.callback(recording.close)
             recording.check_score_threshold(config.score_threshold)
         return teacher
-
-    def _first_frame(self, teacher, progress):
-        """Returns the first frame in a list, tried on teacher and reference; none at the end."""
-        seek_to_checkpoint(self.source, progress)
-        wanted = 1 if progress["frames"] != self.config.max_frames else 0
-        first = list(itertools.islice(self.source, wanted))
-        for frame in first:
-            # Fail early, and keep warm-up out of the timings.
-            for source_of_labels in filter(None, (teacher, self._reference)):
-                source_of_labels(frame, progress["frames"])
-        return first
 
     def _make_distiller(self, config, teacher, resumed):
         """Makes the distiller, and its statistics, as yet of no frame."""
@@ -226,6 +213,13 @@ class Run:
                 f"--resume: the run in {self.config.logdir!r} was made by another version of "
                 f"jitnet_tf, whose checkpoints have no {error}: start it again with --overwrite"
             ) from None
+
+    def _warm_up(self, teacher):
+        """Returns the frames, after the first has been tried on all that it will go through."""
+        if self.distiller.index == self.config.max_frames:
+            return iter(())
+        teachers = filter(None, (teacher, self._reference))
+        return warmed_up(iter(self.source), self.distiller, *teachers)
 
     def _claim_directory(self, progress):
         """Starts the run directory anew, or cuts it back to a checkpoint."""
@@ -254,9 +248,8 @@ class Run:
             if resume_at is not None:
                 sink.set_state(with_prefix(f"{SINKS}{sink.name}/", arrays))
 
-    def _start_threads(self, first, stack):
+    def _start_threads(self, frames, stack):
         """Starts the decoding and output threads."""
-        frames = itertools.chain(first, self.source)
         if not self.source.live:  # of which only the newest frame is of use
             frames = stack.enter_context(contextlib.closing(threads.prefetch(frames)))
         self._outputs = threads.Worker(self._put_out)

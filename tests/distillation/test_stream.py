@@ -7,7 +7,7 @@ from jitnet_tf import video
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.distillation import metrics
 from jitnet_tf.distillation.result import FrameResult
-from jitnet_tf.distillation.stream import ScoredStream
+from jitnet_tf.distillation.stream import ScoredStream, warmed_up
 from jitnet_tf.labels import LabelMaker, class_groups
 from teacher.recorded import Recording
 from tests.materials import square_scene, write_square_stream
@@ -94,3 +94,25 @@ def test_a_segmenter_that_fails_passes_through(stream):
         with pytest.raises(UserError, match="it failed"):
             scored.next_result()
     assert segmenter.index == 1
+
+
+class Warmed(Segmenter):
+    """Remembers the frame that it was warmed up with."""
+
+    def __init__(self, index):
+        super().__init__()
+        self.index, self.warmed = index, []
+
+    def warm_up(self, frame):
+        self.warmed.append(frame)
+
+
+def test_warming_up_takes_no_frame_away():
+    frames, _ = square_scene(COUNT)
+    segmenter, asked = Warmed(7), []
+    shown = warmed_up(iter(frames), segmenter, lambda frame, index: asked.append((frame, index)))
+    assert [frame is first for frame, first in zip(shown, frames, strict=True)] == [True] * COUNT
+    assert len(segmenter.warmed) == len(asked) == 1
+    assert segmenter.warmed[0] is asked[0][0] is frames[0]
+    assert asked[0][1] == 7
+    assert list(warmed_up(iter([]), segmenter)) == []
