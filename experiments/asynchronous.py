@@ -203,7 +203,7 @@ def render(values):
 
 def measure(chosen, settings, max_staleness, output):
     """Runs all streams in all modes; writes the file after each. Returns its values."""
-    from jitnet_tf.runs.run import versions
+    from jitnet_tf.runs.versions import versions
     from teacher.record import describe_live
 
     values = {

@@ -91,7 +91,7 @@ def measure(names, network, rounds, loop_frames):
 
 
 def _describe():
-    from jitnet_tf.runs.run import versions
+    from jitnet_tf.runs.versions import versions
 
     return provenance.describe(), versions()
 

@@ -188,7 +188,7 @@ def evaluate(weights, labeled, described, output, earlier=None):
     """
     from jitnet_tf.base.interrupt import StopRequest
     from jitnet_tf.pretraining import validation
-    from jitnet_tf.runs.run import versions
+    from jitnet_tf.runs.versions import versions
     from jitnet_tf.student.devices import make_repeatable
 
     names = weights.groups.names

@@ -122,7 +122,7 @@ def measure(frame_size, num_classes, rounds, mask_rcnn):
     import numpy as np
 
     from experiments.speed import flops
-    from jitnet_tf.runs.run import versions
+    from jitnet_tf.runs.versions import versions
     from teacher import saved_model_folder
     from teacher.record import describe_live
     from teacher.saved_model import SavedModelTeacher

@@ -79,9 +79,10 @@ def main():
         process.share_gpus()
     # Only now: TensorFlow takes seconds to import, and flag errors should not.
     command_line.import_tensorflow()
-    from jitnet_tf.runs.run import run
+    from jitnet_tf.runs.run import Run
 
-    summary = run(config, resume=FLAGS.resume, overwrite=FLAGS.overwrite)
+    with Run(config, resume=FLAGS.resume, overwrite=FLAGS.overwrite) as run:
+        summary = run.execute()
     print(table(summary))
     print(f"run directory   {config.logdir}")
     if config.overlay_path:

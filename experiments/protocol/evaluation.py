@@ -134,6 +134,6 @@ def evaluate(
 
 
 def _versions():
-    from jitnet_tf.runs.run import versions  # imports TensorFlow
+    from jitnet_tf.runs.versions import versions  # imports TensorFlow
 
     return versions()

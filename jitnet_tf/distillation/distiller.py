@@ -3,7 +3,6 @@
 import concurrent.futures
 import dataclasses
 import math
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -57,22 +56,16 @@ class Training:
     last: Trial | None = None
     losses: list[float] = dataclasses.field(default_factory=list)
 
-    def advance(self, watch):
-        """Runs one attempt; returns whether more follow. Raises DivergedError."""
-        start = time.perf_counter()
-        trial = next(self.attempts)
-        watch.seconds["update" if trial.updated else "trial"] += time.perf_counter() - start
+    def add(self, trial):
+        """Takes the Trial of an attempt. Raises DivergedError."""
         self.first, self.last = self.first or trial, trial
-        if not trial.updated:
-            next(self.attempts, None)  # a policy may have work after its last attempt
-            return False
-        if not math.isfinite(trial.loss):
-            raise DivergedError(
-                f"the student diverged at frame {self.example.index} (loss {trial.loss}): "
-                "lower --learning_rate"
-            )
-        self.losses.append(trial.loss)
-        return True
+        if trial.updated:
+            if not math.isfinite(trial.loss):
+                raise DivergedError(
+                    f"the student diverged at frame {self.example.index} (loss {trial.loss}): "
+                    "lower --learning_rate"
+                )
+            self.losses.append(trial.loss)
 
     def result(self):
         """Returns the TeacherFrame, once the training has ended."""
@@ -139,40 +132,41 @@ class Distiller(Segmenter):
           UserError: the teacher failed. The frame can be taken again.
           DivergedError: see there.
         """
-        watch = Stopwatch()
-        step = self._step_asynchronously if self.asynchronous else self._step
-        prediction, latency, ended = step(frame, watch)
+        if self.asynchronous:
+            return self._step_asynchronously(frame)
+        watch, ended = Stopwatch(), None
+        if self.schedule.teacher_due(self.index):  # line 3
+            with watch("teacher"):
+                detections = self.teacher(frame, self.index)  # line 4
+            training = self._start_training(frame, self.index, detections, watch)
+            watch.start()
+            for trial in training.attempts:  # lines 5–13
+                watch.lap(_stage(trial))
+                training.add(trial)
+            ended = training.result()
+            prediction = ended.prediction
+            self.schedule.adapt_stride(ended.accuracy_after)  # lines 14–17
+        else:
+            with watch("infer"):
+                prediction = self.student.infer(frame)  # line 19
+        return self._result(frame, prediction, watch, sum(watch.seconds.values()), ended)
+
+    def _result(self, frame, prediction, watch, latency, ended):
+        """Returns the frame's result and goes on to the next frame."""
         stride = self.schedule.stride
         result = FrameResult(self.index, frame, prediction, stride, watch.seconds, latency, ended)
         self.index += 1  # line 20: the student keeps its weights
         return result
 
-    def _step(self, frame, watch):
-        """Lines 3–19 of Algorithm 1.
-
-        Returns the prediction, the seconds it took, and the TeacherFrame if the teacher was due.
-        """
-        if not self.schedule.teacher_due(self.index):  # line 3
-            with watch("infer"):
-                prediction = self.student.infer(frame)  # line 19
-            return prediction, watch.seconds["infer"], None
-        with watch("teacher"):
-            detections = self.teacher(frame, self.index)  # line 4
-        training = self._start_training(frame, self.index, detections, watch)
-        while training.advance(watch):  # lines 5–13
-            pass
-        ended = training.result()
-        self.schedule.adapt_stride(ended.accuracy_after)  # lines 14–17
-        return ended.prediction, sum(watch.seconds.values()), ended
-
-    def _step_asynchronously(self, frame, watch):
-        """Does the same without waiting: the frame, then at most one attempt on an earlier one."""
+    def _step_asynchronously(self, frame):
+        """Segments the frame, then makes at most one attempt on an earlier one."""
+        watch, ended = Stopwatch(), None
         with watch("infer"):
             prediction = self.student.infer(frame)
-        latency, ended = watch.seconds["infer"], None
+        latency = watch.seconds["infer"]
         if self._request:
             self._receive(watch)
-        if self._training and not self._training.advance(watch):
+        if self._training and not self._attempt(watch):
             ended = self._training.result()
             self.schedule.adapt_stride(ended.accuracy_after)  # lines 14–17
             # Only now: every second of the teacher's belongs to a teacher frame that is counted.
@@ -181,7 +175,18 @@ class Distiller(Segmenter):
         if not self._request and not self._training and self._request_due():
             self._request = Request(frame, self.index, self.teacher.ask(frame, self.index))
             self._last_request = self.index
-        return prediction, latency, ended
+        return self._result(frame, prediction, watch, latency, ended)
+
+    def _attempt(self, watch):
+        """Makes the next attempt of the training under way; returns whether more follow."""
+        attempts = self._training.attempts
+        watch.start()
+        trial = next(attempts)
+        watch.lap(_stage(trial))
+        self._training.add(trial)
+        if not trial.updated:
+            next(attempts, None)  # a policy may have work after its last attempt
+        return trial.updated
 
     def _start_training(self, frame, index, detections, watch):
         """Returns the Training on a frame that the teacher has answered for."""
@@ -237,3 +242,7 @@ class Distiller(Segmenter):
         since = int(state["since_request"])
         self._last_request = None if since < 0 else self.index - since
         self._request = self._training = None
+
+
+def _stage(trial):
+    return "update" if trial.updated else "trial"

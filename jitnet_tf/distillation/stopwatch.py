@@ -14,6 +14,7 @@ class Stopwatch:
 
     def __init__(self):
         self.seconds = collections.defaultdict(float)
+        self._start = time.perf_counter()
 
     @contextlib.contextmanager
     def __call__(self, stage):
@@ -23,3 +24,13 @@ class Stopwatch:
             yield
         finally:
             self.seconds[stage] += time.perf_counter() - start
+
+    def start(self):
+        """Starts the time of the next `lap`."""
+        self._start = time.perf_counter()
+
+    def lap(self, stage):
+        """Adds the time since `start`, or since the last lap, to `stage`."""
+        now = time.perf_counter()
+        self.seconds[stage] += now - self._start
+        self._start = now

@@ -1,6 +1,9 @@
 """A stream of frames, segmented and scored against the teacher on every frame."""
 
+import dataclasses
 import itertools
+
+import numpy as np
 
 from jitnet_tf.distillation import metrics
 from jitnet_tf.distillation.result import Score
@@ -32,6 +35,21 @@ def warmed_up(frames, segmenter, *teachers):
     return itertools.chain([first], frames)
 
 
+@dataclasses.dataclass(frozen=True)
+class Taken:
+    """A frame on its way through the segmenter.
+
+    Attributes:
+      frame: uint8 RGB [H, W, 3].
+      labels: the reference's, uint8 [H, W]; None without one.
+      watch: the Stopwatch of the stages around the segmenter.
+    """
+
+    frame: np.ndarray
+    labels: np.ndarray | None
+    watch: Stopwatch
+
+
 class ScoredStream:
     """Feeds frames to a segmenter, one at a time; runs and experiments all use it.
 
@@ -48,29 +66,33 @@ class ScoredStream:
         self._label_maker = label_maker
         self._reference = reference
 
-    def next_result(self):
-        """Returns the next frame's FrameResult with its score, None at the end.
+    def take(self):
+        """Returns the next frame, to be segmented and given to `score`; None at the end.
 
-        After a UserError other than DivergedError the segmenter is as it was before the frame.
+        Raises UserError before the segmenter has seen the frame.
         """
-        watch = Stopwatch()
+        watch, labels = Stopwatch(), None
         with watch("decode"):
             frame = next(self._frames, None)
         if frame is None:
             return None
-        labels = None
         if self._reference:
             with watch("reference"):
                 detections = self._reference(frame, self._segmenter.index)
                 labels = self._label_maker.labels(detections, frame.shape[:2])
-        result = self._segmenter.step(frame)
+        return Taken(frame, labels, watch)
+
+    def score(self, result, taken):
+        """Adds the score and the stages of a taken frame to its result, and returns it."""
         if self._reference:
-            with watch("reference"):
+            with taken.watch("reference"):
                 classes = len(self._label_maker.groups.names)
-                counts = metrics.confusion(labels, result.prediction, classes)
-                result.reference = Score(labels, counts)
-        result.seconds.update(watch.seconds)
+                counts = metrics.confusion(taken.labels, result.prediction, classes)
+                result.reference = Score(taken.labels, counts)
+        result.seconds.update(taken.watch.seconds)
         return result
 
     def __iter__(self):
-        return iter(self.next_result, None)
+        """Yields the FrameResult of each frame."""
+        while taken := self.take():
+            yield self.score(self._segmenter.step(taken.frame), taken)

@@ -16,8 +16,8 @@ from jitnet_tf.pretraining.augmentation import Augmentation
 from jitnet_tf.pretraining.pictures import Pictures
 from jitnet_tf.pretraining.pipeline import Samples
 from jitnet_tf.runs import directory
-from jitnet_tf.runs.run import versions
 from jitnet_tf.runs.summary import percent
+from jitnet_tf.runs.versions import versions
 from jitnet_tf.student import initial_weights
 from jitnet_tf.student.devices import make_repeatable, use_xla
 

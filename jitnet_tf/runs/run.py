@@ -2,17 +2,11 @@
 
 import contextlib
 import dataclasses
-import platform
 import time
 
-import av
-import cv2
-import keras
-import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-import jitnet_tf
 from jitnet_tf import video
 from jitnet_tf.base import checkpoint, registry, threads
 from jitnet_tf.base.errors import UserError
@@ -26,25 +20,20 @@ from jitnet_tf.distillation.stopwatch import Stopwatch
 from jitnet_tf.distillation.stream import ScoredStream, warmed_up
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.runs import directory
+from jitnet_tf.runs.checks import check_classes, check_paths_distinct, seek_to_checkpoint
 from jitnet_tf.runs.summary import Statistics
+from jitnet_tf.runs.versions import versions
 from jitnet_tf.sinks.base import StreamInfo
 from jitnet_tf.sinks.registry import check_sinks, open_sinks
 from jitnet_tf.student import initial_weights
 from jitnet_tf.student.build import build_student
-from teacher import open_teacher, split_spec
-from teacher.encoding import is_like, thumbnail
+from teacher import open_teacher
+from teacher.encoding import thumbnail
 from teacher.process import ProcessTeacher
 from teacher.recorded import Recording
 
-PACKAGES = (jitnet_tf, tf, keras, np, cv2, av)
 DISTILLER = "distiller/"  # prefixes of arrays in a checkpoint
 SINKS = "sinks/"
-
-
-def versions():
-    """Returns the versions that a run is computed with, name → text."""
-    found = {package.__name__: package.__version__ for package in PACKAGES}
-    return {**found, "python": platform.python_version(), "machine": platform.machine()}
 
 
 def make_distiller(config, label_maker, teacher, frame_size):
@@ -66,54 +55,16 @@ def make_distiller(config, label_maker, teacher, frame_size):
     )
 
 
-def check_paths_distinct(config):
-    """Raises UserError if a RunConfig would write over its input."""
-    directory.check_paths_distinct(
-        {
-            "video": config.video,
-            "teacher": split_spec(config.teacher)[1],
-            "reference": config.reference,
-            "init": config.init,
-        },
-        {"logdir": config.logdir, "output": config.overlay_path, "masks": config.masks},
-    )
-
-
-def check_classes(config, groups, progress):
-    """Raises UserError for unknown classes to evaluate, or classes other than a checkpoint's."""
-    for name in config.evaluated_classes:
-        if name not in groups.names[1:]:
-            raise UserError(
-                f"--evaluated_classes: {name!r} is not among {', '.join(groups.names[1:])}"
-            )
-    now = initial_weights.describe(groups, config.student)["groups"]
-    if progress.get("groups", now) != now:
+@contextlib.contextmanager
+def _disk_errors_as_user_errors():
+    """Turns what a full disk raises, or TensorFlow that cannot write, into a UserError."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
         raise UserError(
-            f"--resume: the class groups in {config.class_groups!r} are no longer those of the "
-            "run: start another run"
-        )
-
-
-def seek_to_checkpoint(source, progress):
-    """Seeks a source to its frame at a checkpoint. Live sources cannot seek: frames are lost.
-
-    Raises:
-      UserError: it is not the video that the checkpoint was taken on.
-    """
-    if source.live or not progress["frames"]:
-        return
-    if source.size != tuple(progress["frame_size"]) or (
-        source.skip(progress["frames"] - 1) < progress["frames"] - 1
-    ):
-        same = False
-    else:
-        frame = next(source, None)
-        same = frame is not None and is_like(frame, np.array(progress["thumbnail"], np.uint8))
-    if not same:
-        raise UserError(
-            f"--resume: {source.spec} is not the video that the run was made of, or not the whole "
-            "of it any more"
-        )
+            f"the run stopped ({error}): mend that, then --resume continues from the last "
+            "checkpoint"
+        ) from error
 
 
 class Run:
@@ -158,7 +109,7 @@ class Run:
         self._label_maker = LabelMaker(
             groups, config.score_threshold, config.box_weight, config.box_dilation
         )
-        with contextlib.ExitStack() as stack:
+        with _disk_errors_as_user_errors(), contextlib.ExitStack() as stack:
             teacher = self._open_inputs(config, stack)
             seek_to_checkpoint(self.source, progress)
             check_sinks(config, resumed=resume, overwrite=overwrite)
@@ -268,7 +219,7 @@ class Run:
             filter(None, (self.source.announced_frames, self.config.max_frames)), default=None
         )
         progress = tqdm(total=total, initial=self.distiller.index, unit="frame", dynamic_ncols=True)
-        with StopRequest() as stop, progress:
+        with StopRequest() as stop, progress, _disk_errors_as_user_errors():
             while not stop.made and self.advance() is not None:
                 progress.set_postfix_str(self.statistics.progress(), refresh=False)
                 progress.update()
@@ -290,7 +241,10 @@ class Run:
             return None
         start = time.perf_counter()
         try:
-            result = self._stream.next_result()
+            taken = self._stream.take()
+            if taken is None:
+                return None
+            result = self._stream.score(self.distiller.step(taken.frame), taken)
         except DivergedError:
             raise
         except video.BrokenOffError as error:
@@ -301,8 +255,6 @@ class Run:
             return None
         except UserError as error:
             self._failure = error
-            return None
-        if result is None:
             return None
         self._latest = result.frame
         self._outputs(result)
@@ -365,15 +317,3 @@ class Run:
             for sink in self._sinks:
                 sink.add(result)
         self.statistics.seconds["output"] += watch.seconds["output"]
-
-
-def run(config, *, resume=False, overwrite=False):
-    """Distills a student from a video; see `Run`. Returns the summary as in summary.json."""
-    try:
-        with Run(config, resume=resume, overwrite=overwrite) as opened:
-            return opened.execute()
-    except (OSError, tf.errors.OpError) as error:  # a full disk, for example
-        raise UserError(
-            f"the run stopped ({error}): mend that, then --resume continues from the last "
-            "checkpoint"
-        ) from error

@@ -69,7 +69,7 @@ def test_without_a_reference_there_is_no_score():
 
 def test_the_end_is_none_again_and_again():
     scored = ScoredStream(iter([]), Segmenter(), MAKER)
-    assert (scored.next_result(), scored.next_result()) == (None, None)
+    assert (scored.take(), scored.take(), list(scored)) == (None, None, [])
 
 
 def test_a_reference_that_ends_early_stops_before_the_segmenter(stream):
@@ -77,11 +77,11 @@ def test_a_reference_that_ends_early_stops_before_the_segmenter(stream):
     frames, _ = square_scene(COUNT + 1)
     segmenter = Segmenter()
     with Recording(stream.recording) as reference:
-        scored = ScoredStream(iter(frames), segmenter, MAKER, reference)
+        results = iter(ScoredStream(iter(frames), segmenter, MAKER, reference))
         for _ in range(COUNT):
-            scored.next_result()
+            next(results)
         with pytest.raises(UserError, match="ends after 6 frames"):
-            scored.next_result()
+            next(results)
     assert (segmenter.index, len(segmenter.frames)) == (COUNT, COUNT)
 
 
@@ -89,10 +89,10 @@ def test_a_segmenter_that_fails_passes_through(stream):
     frames, _ = square_scene(COUNT)
     segmenter = Segmenter(fails_at=1)
     with Recording(stream.recording) as reference:
-        scored = ScoredStream(iter(frames), segmenter, MAKER, reference)
-        assert scored.next_result().index == 0
+        results = iter(ScoredStream(iter(frames), segmenter, MAKER, reference))
+        assert next(results).index == 0
         with pytest.raises(UserError, match="it failed"):
-            scored.next_result()
+            next(results)
     assert segmenter.index == 1
 
 

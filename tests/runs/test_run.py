@@ -8,7 +8,7 @@ import pytest
 from jitnet_tf.base import checkpoint
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig, StudentConfig
-from jitnet_tf.runs.run import Run, run
+from jitnet_tf.runs.run import Run
 from jitnet_tf.sinks.base import Sink
 from tests.materials import write_square_stream
 
@@ -94,7 +94,8 @@ def test_two_sinks_of_ones_own_are_told_everything_and_resumed(config):
 @pytest.mark.slow
 def test_a_loop_of_the_callers_does_what_execute_does(config, tmp_path):
     other = RunConfig(**{**vars(config), "logdir": str(tmp_path / "other")})
-    run(config)
+    with Run(config) as opened:
+        opened.execute()
     with Run(other) as opened:
         results = []
         while (result := opened.advance()) is not None:
@@ -129,7 +130,8 @@ def test_a_failing_sink_ends_the_run_and_keeps_the_checkpoint(config):
             if result.index == 8:
                 raise OSError("no space left")
 
-    with pytest.raises(OSError, match="no space left"), Run(config, sinks=[Full()]) as opened:
+    failure = pytest.raises(UserError, match=r"no space left.*--resume")
+    with failure, Run(config, sinks=[Full()]) as opened:
         opened.execute()
     assert checkpoint.load(config.logdir)[1]["frames"] == 5
 

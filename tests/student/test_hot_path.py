@@ -276,8 +276,9 @@ def test_a_scored_frame_takes_two_maps_and_its_score(student):
     segmenter = distiller(student)
     segmenter.step(next(pictures))
     scored = ScoredStream(pictures, segmenter, MAKER, lambda frame, index: NOTHING)
-    most = allocated(scored.next_result)
+    results = iter(scored)
+    most = allocated(lambda: next(results))
     # Counting takes an integer of eight bytes for each pixel, twice where numpy does not reuse the
     # first, and the buffer through which numpy converts.
     assert 2 * CLASS_MAP < most <= 2 * CLASS_MAP + 16 * PIXELS + 65_536 + SMALL
-    assert growth(scored.next_result) < LITTLE_MORE
+    assert growth(lambda: next(results)) < LITTLE_MORE

@@ -125,7 +125,7 @@ def variable_names(student):
 
 def export(folder, frame_size, seed):
     """Writes all files but benchmark.json to an empty folder; returns the values for that file."""
-    from jitnet_tf.runs.run import versions
+    from jitnet_tf.runs.versions import versions
 
     arguments = inputs(frame_size, seed)
     modules, expected = [], {}

@@ -10,7 +10,7 @@ from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.distillation.schedule import Schedule
 from jitnet_tf.labels import LabelMaker, class_groups
-from jitnet_tf.runs import run
+from jitnet_tf.student.build import build_student
 
 MAKER = LabelMaker(class_groups("lvs"))
 
@@ -158,7 +158,7 @@ def test_noise_of_a_variant(made):
 def test_a_real_students_state_takes_noise():
     """It has kernels and they change; get_state and set_state know each other's arrays."""
     config = RunConfig(init="random", student=StudentConfig(width=0.25))
-    student = run.build_student(config, MAKER.groups, (64, 64))
+    student = build_student(config, MAKER.groups, (64, 64))
     before = student.get_state()
     student.set_state(jitnet.perturbed(before, 0.1, 0))
     after = student.get_state()

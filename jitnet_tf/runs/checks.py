@@ -1,0 +1,59 @@
+"""Checks before a run writes anything: paths, classes, and the video to resume on."""
+
+import numpy as np
+
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.runs import directory
+from jitnet_tf.student import initial_weights
+from teacher import split_spec
+from teacher.encoding import is_like
+
+
+def check_paths_distinct(config):
+    """Raises UserError if a RunConfig would write over its input."""
+    directory.check_paths_distinct(
+        {
+            "video": config.video,
+            "teacher": split_spec(config.teacher)[1],
+            "reference": config.reference,
+            "init": config.init,
+        },
+        {"logdir": config.logdir, "output": config.overlay_path, "masks": config.masks},
+    )
+
+
+def check_classes(config, groups, progress):
+    """Raises UserError for unknown classes to evaluate, or classes other than a checkpoint's."""
+    for name in config.evaluated_classes:
+        if name not in groups.names[1:]:
+            raise UserError(
+                f"--evaluated_classes: {name!r} is not among {', '.join(groups.names[1:])}"
+            )
+    now = initial_weights.describe(groups, config.student)["groups"]
+    if progress.get("groups", now) != now:
+        raise UserError(
+            f"--resume: the class groups in {config.class_groups!r} are no longer those of the "
+            "run: start another run"
+        )
+
+
+def seek_to_checkpoint(source, progress):
+    """Seeks a source to its frame at a checkpoint. Live sources cannot seek: frames are lost.
+
+    Raises:
+      UserError: it is not the video that the checkpoint was taken on.
+    """
+    if source.live or not progress["frames"]:
+        return
+    if source.size != tuple(progress["frame_size"]) or (
+        source.skip(progress["frames"] - 1) < progress["frames"] - 1
+    ):
+        same = False
+    else:
+        frame = next(source, None)
+        same = frame is not None and is_like(frame, np.array(progress["thumbnail"], np.uint8))
+    if not same:
+        raise UserError(
+            f"--resume: {source.spec} is not the video that the run was made of, or not the whole "
+            "of it any more"
+        )
