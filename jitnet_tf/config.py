@@ -22,7 +22,7 @@ JITNET = "jitnet"
 INPUT_NORMALIZATIONS = ("centered", "raw", "standardized")
 # Optimizers, and the layers that online updates change.
 SGD, ADAM = OPTIMIZERS = ("sgd", "adam")
-ALL_LAYERS, _, LAST_LAYER = UPDATED_LAYERS = ("all", "decoder", "last")
+ALL_LAYERS, DECODER, LAST_LAYER = UPDATED_LAYERS = ("all", "decoder", "last")
 # Whether a frame waits for its teacher.
 SYNC, ASYNC = TEACHER_MODES = ("sync", "async")
 RANDOM, PRETRAINED = INITIAL_WEIGHTS = ("random", "pretrained")
@@ -130,6 +130,7 @@ class Config:
         LABELS,
         at_least=MIN_SCORE,
         at_most=1,
+        reason="detections of a teacher with lower scores are not kept",
     )
     box_weight: float = option(
         5.0, "Loss weight inside boxes, 1 outside (EastGit0: 10).", LABELS, above=0

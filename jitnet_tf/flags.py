@@ -11,13 +11,18 @@ from absl import flags
 
 from jitnet_tf.base import options
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.base.options import FREE
+from jitnet_tf.base.options import FREE, Option
 from jitnet_tf.config import GROUPS, RUN, PretrainConfig, RunConfig, StudentConfig
 from jitnet_tf.runs import directory
 from jitnet_tf.video import parse_size
 from teacher import split_spec
 
 FLAGS = flags.FLAGS
+# Flags of both commands that are no options of a configuration.
+START = {
+    "resume": Option("Continue what is in --logdir from its checkpoint.", RUN),
+    "overwrite": Option("Replace what is in --logdir, and existing outputs.", RUN),
+}
 
 
 def options_of(kind):
@@ -35,12 +40,8 @@ def define_flags(kind):
     """Defines the flags of a configuration, and --resume and --overwrite."""
     for name, (field, of_type, about) in options_of(kind).items():
         options.define_flag(name, field.default, of_type, about)
-    for name, text in (
-        ("resume", "Continue what is in --logdir from its checkpoint."),
-        ("overwrite", "Replace what is in --logdir, and existing outputs."),
-    ):
-        flags.DEFINE_bool(name, False, text)
-        FLAGS[name].heading = RUN
+    for name, about in START.items():
+        options.define_flag(name, False, bool, about)
 
 
 def value_of(kind, name):
@@ -53,7 +54,8 @@ def value_of(kind, name):
     if name == "frame_size":
         return parse_size(value)
     # A word of the flag, or a camera's index, stays one even where a file has that name.
-    if about.is_path and value not in about.words and not value.isdigit():
+    is_index = name == "video" and value.isdigit()
+    if about.is_path and value not in about.words and not is_index:
         return absolute(value)
     return value
 
@@ -114,8 +116,9 @@ def markdown():
     ]
     for command, kind in (("distill", RunConfig), ("pretrain", PretrainConfig)):
         groups = {}
-        for name, (field, _, about) in options_of(kind).items():
-            default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        listed = [(name, field.default, o) for name, (field, _, o) in options_of(kind).items()]
+        for name, default, about in [*listed, *((name, False, o) for name, o in START.items())]:
+            default = ",".join(default) if isinstance(default, tuple) else default
             default = "" if default in (None, "") else f"`{default}`"
             row = f"| `--{name}` | {default} | {about.bounds} | {about.help} |"
             groups.setdefault(about.group, []).append(row)

@@ -69,11 +69,13 @@ def test_words_are_not_taken_for_files(tmp_path, monkeypatch):
     assert value("--video=./sample") == str(tmp_path / "sample")
     assert value("--teacher=recorded:street") == f"recorded:{tmp_path}/street"
     assert value("--teacher=zoo:street") == "zoo:street"
+    assert value("--init=0") == str(tmp_path / "0")
 
 
 def test_options_page_is_up_to_date():
     """Run `python -m jitnet_tf.flags > docs/options.md` after changing an option."""
     page = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    assert "`--resume`" in page
     assert page == jitnet_flags.markdown()
 
 

@@ -147,8 +147,10 @@ def variant(name):
     """
     changes, student = {}, {}
     for text in [] if name == DEFAULTS else name.split(","):
-        field, _, value = text.partition("=")
+        given, _, value = text.partition("=")
+        is_known = False
         for kind, found in ((RunConfig, changes), (StudentConfig, student)):
+            field, value = options.todays(kind, given, value)
             default = {
                 f.name: f.default
                 for f, about in options.options(kind)
@@ -158,8 +160,9 @@ def variant(name):
                 found[field] = bool(["False", "True"].index(value))
             elif isinstance(default, int | float | str):
                 found[field] = type(default)(value)
-        if field not in changes | student:
-            raise ValueError(f"{field!r} is not a setting of a student")
+            is_known |= field in found
+        if not is_known:
+            raise ValueError(f"{given!r} is not a setting of a student")
     changes["student"] = StudentConfig(**student)
     RunConfig(**changes)  # checks the values
     return Variant(name, **changes)

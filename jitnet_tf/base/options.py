@@ -27,6 +27,7 @@ class Option:
       value_aliases: values in such configurations → today's.
       only_for: the architecture that alone has the option.
       infinite: infinity is a value, too.
+      reason: why the bounds are there, for the message.
     """
 
     help: str
@@ -43,13 +44,14 @@ class Option:
     value_aliases: dict = dataclasses.field(default_factory=dict)
     only_for: str | None = None
     infinite: bool = False
+    reason: str = ""
 
     def admits(self, value):
         """Returns whether a value is within bounds and choices; NaN never is."""
         if self.choices:
             return value in self.choices
         if not isinstance(value, int | float):
-            return True
+            return not self.bounds
         return (
             (math.isfinite(value) or (self.infinite and value == math.inf))
             and (self.at_least is None or value >= self.at_least)
@@ -88,9 +90,13 @@ def check(config):
     """Raises UserError for a value of a dataclass that its option does not admit."""
     for field, about in options(config):
         value = getattr(config, field.name)
-        if value is not None and not about.admits(value):
-            bounds = f"has to be {about.bounds}" if about.bounds else "has to be finite"
-            raise UserError(f"--{field.name}={value} is invalid: it {bounds}")
+        if value is None and field.default is None:
+            continue
+        if not about.admits(value):
+            infinite = isinstance(value, float) and not math.isfinite(value)
+            bounds = " and ".join(filter(None, (about.bounds, "finite" if infinite else "")))
+            reason = f" ({about.reason})" if about.reason else ""
+            raise UserError(f"--{field.name}={value} is invalid: it has to be {bounds}{reason}")
 
 
 def define_flag(name, default, of_type, about):
@@ -112,17 +118,21 @@ def define_flag(name, default, of_type, about):
     flags.FLAGS[name].heading = about.group
 
 
+def todays(kind, name, value):
+    """Returns today's name and value of an option that an older version may have written."""
+    for field, about in options(kind):
+        if name == field.name or name in about.aliases:
+            known = isinstance(value, str) and value in about.value_aliases
+            return field.name, about.value_aliases[value] if known else value
+    return name, value
+
+
 def from_values(kind, values):
     """Makes a dataclass from values by name, also by the names that older versions used.
 
     Raises TypeError for unknown names.
     """
-    values = dict(values)
-    for field, about in options(kind):
-        for alias in about.aliases:
-            if alias in values and field.name not in values:
-                values[field.name] = values.pop(alias)
-        if field.name in values and about.value_aliases:
-            value = values[field.name]
-            values[field.name] = about.value_aliases.get(value, value)
-    return kind(**values)
+    pairs = [todays(kind, name, value) for name, value in dict(values).items()]
+    if len(dict(pairs)) < len(pairs):
+        raise TypeError("an option is there twice, by an old name and a new one")
+    return kind(**dict(pairs))

@@ -68,7 +68,12 @@ class Training:
             self.losses.append(trial.loss)
 
     def result(self):
-        """Returns the TeacherFrame, once the training has ended."""
+        """Returns the TeacherFrame, once the training has ended.
+
+        Raises RuntimeError for a policy that ended on an update, or made no attempt.
+        """
+        if self.last is None or self.last.updated:
+            raise RuntimeError("the update policy's last attempt has to be one without an update")
         return TeacherFrame(
             self.example.index,
             self.example.frame,
@@ -181,7 +186,9 @@ class Distiller(Segmenter):
         """Makes the next attempt of the training under way; returns whether more follow."""
         attempts = self._training.attempts
         watch.start()
-        trial = next(attempts)
+        trial = next(attempts, None)
+        if trial is None:
+            self._training.result()  # raises
         watch.lap(_stage(trial))
         self._training.add(trial)
         if not trial.updated:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -31,9 +31,13 @@ class UpdatePolicy(Protocol):
     """Trains the student after each teacher frame.
 
     Derive from it for the defaults of `get_state` and `set_state`, which fit a policy without
-    state. A policy has a file of its own and a line in `config.UPDATE_POLICIES`; it is made
-    without arguments.
+    state. A policy has a file of its own and a line in `config.UPDATE_POLICIES`.
     """
+
+    @classmethod
+    def of(cls, config: Any) -> "UpdatePolicy":
+        """Makes the policy of a RunConfig, whose fields are its options."""
+        return cls()
 
     def train(
         self, student: StudentProtocol, example: Example, schedule: Schedule

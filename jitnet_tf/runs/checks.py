@@ -4,6 +4,7 @@ import numpy as np
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.runs import directory
+from jitnet_tf.sinks.registry import SINKS
 from jitnet_tf.student import initial_weights
 from teacher import split_spec
 from teacher.encoding import is_like
@@ -20,6 +21,13 @@ def check_paths_distinct(config):
         },
         {"logdir": config.logdir, "output": config.overlay_path, "masks": config.masks},
     )
+
+
+def check_sink_names(further):
+    """Raises ValueError if sinks beside the product's own have no name, or one that is taken."""
+    names = [*SINKS, *(getattr(sink, "name", None) for sink in further)]
+    if None in names or len(set(names)) < len(names):
+        raise ValueError(f"sinks need names of their own: {names}")
 
 
 def check_classes(config, groups, progress):

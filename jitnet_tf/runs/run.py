@@ -20,7 +20,12 @@ from jitnet_tf.distillation.stopwatch import Stopwatch
 from jitnet_tf.distillation.stream import ScoredStream, warmed_up
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.runs import directory
-from jitnet_tf.runs.checks import check_classes, check_paths_distinct, seek_to_checkpoint
+from jitnet_tf.runs.checks import (
+    check_classes,
+    check_paths_distinct,
+    check_sink_names,
+    seek_to_checkpoint,
+)
 from jitnet_tf.runs.summary import Statistics
 from jitnet_tf.runs.versions import versions
 from jitnet_tf.sinks.base import StreamInfo
@@ -49,7 +54,7 @@ def make_distiller(config, label_maker, teacher, frame_size):
         teacher,
         label_maker,
         schedule,
-        registry.load(UPDATE_POLICIES, config.update_policy)(),
+        registry.load(UPDATE_POLICIES, config.update_policy).of(config),
         asynchronous=config.teacher_mode == ASYNC,
         max_staleness=config.max_staleness,
     )
@@ -84,7 +89,8 @@ class Run:
 
     Args:
       config: a RunConfig.
-      sinks: Sinks beside those that the configuration asks for. A resumed run restores them.
+      sinks: Sinks beside those that the configuration asks for. A resumed run restores those that
+        it had.
       resume: continue the run in config.logdir.
       overwrite: replace the run in config.logdir, and existing outputs.
 
@@ -102,6 +108,7 @@ class Run:
         # Never write credentials to disk.
         self.config = dataclasses.replace(config, video=video.without_credentials(config.video))
         check_paths_distinct(config)
+        check_sink_names(sinks)
         saved = directory.find_checkpoint(config, resume, overwrite)
         arrays, progress = saved or ({}, {"frames": 0})
         groups = class_groups(config.class_groups)
@@ -123,6 +130,7 @@ class Run:
             self._open_sinks(sinks, arrays, resume_at, overwrite, stack)
             self._thumbnail = progress.get("thumbnail")
             self._latest = self._failure = None
+            self._ended = False
             self._wall_seconds = self.statistics.wall_seconds
             self._start_threads(frames, stack)
             self._stack = stack.pop_all()
@@ -156,13 +164,20 @@ class Run:
 
     def _restore(self, arrays, progress):
         """Restores distiller and statistics from a checkpoint."""
-        try:
+        with self._misfits_as_user_errors():
             self.distiller.set_state(with_prefix(DISTILLER, arrays))
             self.statistics.set_state(progress["statistics"])
-        except KeyError as error:
+
+    @contextlib.contextmanager
+    def _misfits_as_user_errors(self):
+        """Turns the errors of a state that does not fit into a UserError."""
+        try:
+            yield
+        except (KeyError, ValueError) as error:
             raise UserError(
-                f"--resume: the run in {self.config.logdir!r} was made by another version of "
-                f"jitnet_tf, whose checkpoints have no {error}: start it again with --overwrite"
+                f"--resume: the checkpoint in {self.config.logdir!r} does not fit ({error}), "
+                "another version of jitnet_tf or other sinks wrote it: start the run again with "
+                "--overwrite"
             ) from None
 
     def _warm_up(self, teacher):
@@ -192,12 +207,10 @@ class Run:
         self._sinks = [*open_sinks(self.config, stream), *further]
         for sink in self._sinks:
             stack.callback(sink.close)
-        names = [sink.name for sink in self._sinks]
-        if len(set(names)) < len(names):
-            raise ValueError(f"sinks need names of their own: {names}")
-        for sink in self._sinks:
-            if resume_at is not None:
-                sink.set_state(with_prefix(f"{SINKS}{sink.name}/", arrays))
+        with self._misfits_as_user_errors():
+            for sink in self._sinks:
+                if state := with_prefix(f"{SINKS}{sink.name}/", arrays):
+                    sink.set_state(state)
 
     def _start_threads(self, frames, stack):
         """Starts the decoding and output threads."""
@@ -237,24 +250,25 @@ class Run:
           DivergedError: see there.
           UserError, OSError: an output cannot be written; the last checkpoint stays valid.
         """
-        if self._failure or self.distiller.index == self.config.max_frames:
+        if self._ended or self.distiller.index == self.config.max_frames:
+            self._ended = True
             return None
         start = time.perf_counter()
         try:
             taken = self._stream.take()
             if taken is None:
+                self._ended = True
                 return None
             result = self._stream.score(self.distiller.step(taken.frame), taken)
-        except DivergedError:
-            raise
-        except video.BrokenOffError as error:
-            self._failure = UserError(
-                f"{error}; the frames so far are kept: --resume --logdir={self.config.logdir} "
-                "continues"
-            )
-            return None
         except UserError as error:
-            self._failure = error
+            self._ended, self._failure = True, error
+            if isinstance(error, DivergedError):
+                raise
+            if isinstance(error, video.BrokenOffError):
+                self._failure = UserError(
+                    f"{error}; the frames so far are kept: --resume --logdir={self.config.logdir} "
+                    "continues"
+                )
             return None
         self._latest = result.frame
         self._outputs(result)
@@ -263,18 +277,22 @@ class Run:
         self._wall_seconds += time.perf_counter() - start
         return result
 
-    def finish(self, complete=True):
-        """Ends the run: writes a checkpoint and summary.json and closes the outputs.
+    def finish(self, complete=None):
+        """Ends the run: writes a checkpoint and summary.json and completes the outputs.
 
         complete: whether all that was wanted is done; a run that is not complete can be resumed.
+          Default: whether the stream has come to its end, or to `max_frames`.
 
         Returns:
           The summary, as in summary.json.
 
         Raises:
           UserError: the stream broke off, or the teacher failed.
+          DivergedError: `advance` has raised it; the last checkpoint stays.
         """
-        complete = complete and not self._failure
+        if isinstance(self._failure, DivergedError):
+            raise self._failure
+        complete = (self._ended if complete is None else complete) and not self._failure
         self.save()
         for sink in self._sinks:
             sink.finish(complete)

@@ -40,7 +40,7 @@ class Sink(Protocol):
       name: prefix of its arrays in a checkpoint; sinks of one run have different names.
     """
 
-    name: str = "sink"
+    name: str
 
     @classmethod
     def open(cls, config: Any, stream: StreamInfo) -> "Sink | None":
@@ -62,7 +62,7 @@ class Sink(Protocol):
         return {}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Restores `get_state`'s arrays, after `open`, when a run is resumed."""
+        """Restores `get_state`'s arrays, after `open`, if a resumed run's checkpoint has any."""
 
     def finish(self, complete: bool) -> None:
         """Completes the output after the last result. complete: whether the run came to its end."""

@@ -1,7 +1,8 @@
 """Networks by the name of their architecture."""
 
 from jitnet_tf.base import registry
-from jitnet_tf.config import ALL_LAYERS, ARCHITECTURES, LAST_LAYER
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.config import ALL_LAYERS, ARCHITECTURES, DECODER, LAST_LAYER
 from jitnet_tf.student.base import CLASS_LAYER, Architecture
 from jitnet_tf.student.devices import dtype_policy
 
@@ -30,6 +31,11 @@ def updated_variables(model, part):
     that makes logits).
     """
     encoder = architecture_of(model.name).encoder_layers
+    if part == DECODER and not encoder:
+        raise UserError(
+            f"--updated_layers={DECODER} needs an architecture that says which layers its encoder "
+            f"has, and {model.name} does not"
+        )
 
     def is_in(layer):
         if part == LAST_LAYER:

@@ -87,8 +87,14 @@ def _check_options(init, found, wanted):
     """Raises UserError naming the option that differs. found: None in checkpoints without."""
     if found is None:
         return
-    # Options missing from older checkpoints have their defaults.
-    for name, value in dataclasses.asdict(StudentConfig.from_values(found)).items():
+    try:  # options missing from older checkpoints have their defaults
+        found = dataclasses.asdict(StudentConfig.from_values(found))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"--init={init} holds a student of another version of jitnet_tf ({error}): give other "
+            "weights or --init=random"
+        ) from None
+    for name, value in found.items():
         if name not in WEIGHT_INDEPENDENT and value != wanted.get(name):
             option = f"--{name}={value}"
             if isinstance(value, bool):

@@ -227,3 +227,33 @@ def test_the_teacher_part_is_of_the_frame_itself():
     assert first.teacher.frame is first.frame
     assert (first.teacher.index, first.teacher.staleness) == (0, 0)
     np.testing.assert_array_equal(first.teacher.prediction, first.prediction)
+
+
+class Unending(UpdatePolicy):
+    """Ends on an update, or makes no attempt."""
+
+    def __init__(self, attempts):
+        self.attempts = attempts
+
+    def train(self, student, example, schedule):
+        for _ in range(self.attempts):
+            yield student.attempt(example.frame, example.labels, example.weights, 1.1)
+
+
+@pytest.mark.parametrize("attempts", [0, 1])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_policy_has_to_end_on_an_attempt_without_an_update(attempts, asynchronous):
+    student = ScriptedStudent([3, 3, 3, 3])
+    teacher = student if asynchronous else student.teacher
+    distiller = Distiller(
+        student, teacher, MAKER, Schedule(), Unending(attempts), asynchronous=asynchronous
+    )
+
+    def run():
+        for t in range(3):
+            distiller.step(frame(t))
+            if t == 0 and asynchronous:
+                student.answer(0)
+
+    with pytest.raises(RuntimeError, match="policy"):
+        run()

@@ -1,6 +1,7 @@
 """Runs as a library: sinks of the caller's own, a loop of the caller's, state by prefix."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from jitnet_tf.base import checkpoint
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig, StudentConfig
+from jitnet_tf.distillation.distiller import DivergedError
 from jitnet_tf.runs.run import Run
 from jitnet_tf.sinks.base import Sink
 from tests.materials import write_square_stream
@@ -117,9 +119,21 @@ def test_max_frames_ends_the_run(config):
         assert opened.finish()["complete"]
 
 
-def test_sinks_of_one_name_are_refused(config):
-    with pytest.raises(ValueError, match="counter"):
-        Run(config, sinks=[Counter(), Counter()])
+class Nameless(Sink):
+    pass
+
+
+@pytest.mark.parametrize(
+    "sinks", [[Counter(), Counter()], [Counter("overlay")], [Nameless()]], ids=str
+)
+def test_sinks_without_names_of_their_own_are_refused_before_anything_is_lost(config, sinks):
+    earlier = pathlib.Path(config.logdir)
+    earlier.mkdir()
+    for name, text in (("config.json", config.to_json()), ("summary.json", "{}")):
+        (earlier / name).write_text(text)
+    with pytest.raises(ValueError, match="names of their own"):
+        Run(config, sinks=sinks, overwrite=True)
+    assert sorted(path.name for path in earlier.iterdir()) == ["config.json", "summary.json"]
 
 
 def test_a_failing_sink_ends_the_run_and_keeps_the_checkpoint(config):
@@ -136,6 +150,34 @@ def test_a_failing_sink_ends_the_run_and_keeps_the_checkpoint(config):
     assert checkpoint.load(config.logdir)[1]["frames"] == 5
 
 
+def test_a_run_left_before_its_end_is_not_complete_and_takes_further_sinks(config):
+    with Run(config) as opened:
+        opened.advance()
+        assert not opened.finish()["complete"]
+    counter = Counter()  # which the run did not have
+    with Run(config, sinks=[counter], resume=True) as opened:
+        while opened.advance() is not None:
+            pass
+        assert opened.finish()["complete"]
+    assert counter.frames == COUNT - 1
+    assert "set_state" not in counter.calls
+
+
+def test_a_diverged_run_keeps_its_last_checkpoint(config, monkeypatch):
+    with Run(config) as opened:
+        for _ in range(5):
+            opened.advance()
+
+        def diverges(frame):
+            raise DivergedError("diverged")
+
+        monkeypatch.setattr(opened.distiller, "step", diverges)
+        for end in (opened.advance, opened.finish):
+            with pytest.raises(DivergedError):
+                end()
+    assert checkpoint.load(config.logdir)[1]["frames"] == 5
+
+
 def test_a_checkpoint_of_another_version_is_refused(config):
     with Run(config) as opened:
         opened.advance()
@@ -143,5 +185,5 @@ def test_a_checkpoint_of_another_version_is_refused(config):
     arrays, progress = checkpoint.load(config.logdir)
     older = {name.removeprefix("distiller/student/"): array for name, array in arrays.items()}
     checkpoint.save(config.logdir, older, progress)
-    with pytest.raises(UserError, match=r"--resume.*another version.*--overwrite"):
+    with pytest.raises(UserError, match=r"--resume.*--overwrite"):
         Run(config, resume=True)

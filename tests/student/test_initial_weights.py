@@ -111,6 +111,12 @@ def test_precision_may_differ(tmp_path):
         np.testing.assert_array_equal(variable.numpy(), arrays[name])
 
 
+def test_options_that_this_version_does_not_know(tmp_path):
+    checkpoint.save(tmp_path, {"a": np.zeros(3)}, {"student": {"attention": True}})
+    with pytest.raises(UserError, match=r"--init=.*attention"):
+        initial_weights.start(network(PETS), str(tmp_path), PETS, SMALL)
+
+
 def test_a_checkpoint_that_does_not_say_its_options(tmp_path):
     """As runs before version 0.2 wrote them."""
     wide = StudentConfig(width=0.5)
