@@ -227,7 +227,11 @@ class RunConfig(Config):
         None, "HxW in pixels to resize frames to. Default: native size.", INPUT
     )
     max_frames: int | None = option(
-        None, "Number of frames to stop after. Default: all.", RUN, at_least=1, resume=FREE
+        None,
+        "Number of frames to stop after; the run is then complete. Default: all.",
+        RUN,
+        at_least=1,
+        resume=FREE,
     )
     checkpoint_every: int = option(500, "Frames between checkpoints.", RUN, at_least=1)
     image_every: int = option(200, "Frames between pictures in TensorBoard.", RUN, at_least=1)
@@ -298,6 +302,9 @@ class RunConfig(Config):
 
     def __post_init__(self):
         """Checks the values; UserError names the flags."""
+        size = self.frame_size
+        if not (size is None or (len(size) == 2 and all(isinstance(side, int) for side in size))):
+            raise UserError(f"--frame_size={size} is invalid: give height and width in pixels")
         self._to_tuples("frame_size", "evaluated_classes")
         super().__post_init__()
         if self.max_stride < self.min_stride:

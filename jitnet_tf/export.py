@@ -130,6 +130,8 @@ def main():
         f"agree with the live student's (mean IoU {parity['mean_iou']:.4f}); "
         f"{parity['exported_ms']:.1f} ms a frame, live {parity['live_ms']:.1f} ms"
     )
+    if not parity["object_pixels"]:
+        print("note: the live student finds no object on these frames: agreement says little")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.options import options
 from jitnet_tf.config import PretrainConfig, RunConfig, StudentConfig
+from jitnet_tf.flags import options_of
 from teacher import MIN_SCORE
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -70,8 +71,11 @@ def test_defaults_are_the_papers():
 def test_the_other_config_differs_everywhere():
     default = RunConfig(**NEEDED)
     same = {k for k, v in OTHER.flat().items() if k in default.flat() and default.flat()[k] == v}
-    # The other options of the student are JITNet's alone, and there is one update policy.
-    assert same == {*NEEDED, "architecture", "update_policy"}
+    # Options without a second value, and the architecture, which all other options depend on.
+    single = {
+        name for name, (_, _, about) in options_of(RunConfig).items() if len(about.choices) == 1
+    }
+    assert same == {*NEEDED, "architecture", *single}
 
 
 @pytest.mark.parametrize("config", [RunConfig(**NEEDED), OTHER])
@@ -241,6 +245,8 @@ def test_values_on_their_bounds_are_taken(kind, name, value):
         (RunConfig, {"min_stride": 65}, ["--min_stride=65", "--max_stride=64"]),
         (RunConfig, {"min_stride": 8, "max_stride": 7}, ["--min_stride=8", "--max_stride=7"]),
         (PretrainConfig, {"min_scale": 2.0}, ["--min_scale=2.0", "--max_scale=1.5"]),
+        (RunConfig, {"frame_size": "360x640"}, ["--frame_size=360x640"]),
+        (RunConfig, {"frame_size": (360, 640, 3)}, ["--frame_size"]),
         (
             RunConfig,
             {"student": StudentConfig(architecture="mobilenetv2", width=1.0)},

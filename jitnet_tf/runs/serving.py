@@ -77,7 +77,7 @@ def compare(live, exported, frames):
     """Parity of two functions frame → class ids: agreement, mean IoU, milliseconds of each."""
     for segment in (live, exported):
         segment(frames[0])  # first runs take longer
-    same, counts = [], 0
+    same, objects, counts = [], [], 0
     milliseconds = {"live": [], "exported": []}
     for frame in frames:
         maps = {}
@@ -86,11 +86,13 @@ def compare(live, exported, frames):
             maps[name] = segment(frame)
             milliseconds[name].append(1000 * (time.perf_counter() - start))
         same.append(np.mean(maps["live"] == maps["exported"]))
+        objects.append(np.mean(maps["live"] > 0))
         counts = counts + metrics.confusion(maps["live"], maps["exported"], 256)
     return {
         "frames": len(same),
         "argmax_agreement": float(np.mean(same)),
         "mean_iou": metrics.mean_iou(counts),
+        "object_pixels": float(np.mean(objects)),
         "live_ms": float(np.median(milliseconds["live"])),
         "exported_ms": float(np.median(milliseconds["exported"])),
     }

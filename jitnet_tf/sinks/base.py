@@ -33,8 +33,9 @@ class StreamInfo:
 class Sink(Protocol):
     """Takes the results of a run, in the order of the frames, in a thread of its own.
 
-    Derive from it: every method has a default that does nothing. An error that a method raises ends
-    the run, which keeps its last checkpoint.
+    Derive from it: every method has a default that does nothing. `flush` and `get_state` come
+    before each checkpoint, also before the last, which `finish` and `close` follow. An error that a
+    method raises ends the run, which keeps its last checkpoint.
 
     Attributes:
       name: prefix of its arrays in a checkpoint; sinks of one run have different names.
@@ -44,7 +45,10 @@ class Sink(Protocol):
 
     @classmethod
     def open(cls, config: Any, stream: StreamInfo) -> "Sink | None":
-        """Opens the sink of a RunConfig; None if the run has none. For sinks in `SINKS`."""
+        """Opens the sink of a RunConfig; None if the run has none. For sinks in `SINKS`.
+
+        A new run (`stream.resume_at` is None) replaces what an earlier one has left.
+        """
         return cls()
 
     @staticmethod

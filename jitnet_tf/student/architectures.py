@@ -16,7 +16,36 @@ def build_network(num_classes, config, frame_size=(None, None), xla=False):
     """Builds the Keras model that a StudentConfig describes; see `Architecture.build`."""
     architecture = architecture_of(config.architecture)
     dtype = dtype_policy(config.precision)
-    return architecture.build(num_classes, config, dtype=dtype, frame_size=frame_size, xla=xla)
+    model = architecture.build(num_classes, config, dtype=dtype, frame_size=frame_size, xla=xla)
+    _check(model, architecture, config.architecture, num_classes, frame_size)
+    return model
+
+
+def _check(model, architecture, name, num_classes, frame_size):
+    """Raises ValueError for a network that breaks the contract of `Architecture.build`."""
+    layers = [layer.name for layer in model.layers]
+    output = model.output
+    height, width = output.shape[1:3]
+    wrong = {
+        f"is named {model.name!r}": model.name != name,
+        f"has no layer {CLASS_LAYER!r}": CLASS_LAYER not in layers,
+        f"returns {output.dtype} logits, not float32": "float32" not in str(output.dtype),
+        f"returns {output.shape[-1]} logits for {num_classes} classes": (
+            output.shape[-1] != num_classes
+        ),
+        f"returns {height}×{width} logits for frames of {frame_size}": (
+            None not in (height, width, *frame_size) and (height, width) != tuple(frame_size)
+        ),
+        **{
+            f"has no layer that begins with {prefix!r}, as its encoder_layers say": (
+                not any(layer.startswith(prefix) for layer in layers)
+            )
+            for prefix in architecture.encoder_layers
+        },
+    }
+    for what, is_so in wrong.items():
+        if is_so:
+            raise ValueError(f"the network of architecture {name!r} {what}")
 
 
 def half_resolution(model):

@@ -50,7 +50,7 @@ def run(copy, *arguments):
 
 
 @pytest.mark.slow
-def test_the_examples_run_and_resume(copy):
+def test_the_examples_run(copy):
     whole = run(copy, "--logdir=runs/whole", "--checkpoint_every=16") / "whole"
     rows = [json.loads(line) for line in (whole / "frames.jsonl").read_text().splitlines()]
     assert len(rows) == 40
@@ -63,7 +63,15 @@ def test_the_examples_run_and_resume(copy):
         assert {"sinks/class_areas/end", "distiller/policy/labels"} <= set(file.files)
         assert "distiller/student/weights/conv3/kernel" in file.files
 
-    # The same with an interruption: stopped at frame 20, and resumed.
+    # Once more, with the old files in place.
+    run(copy, "--logdir=runs/whole", "--overwrite", "--max_frames=3")
+    assert len((whole / "areas.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.slow
+def test_the_examples_resume(copy):
+    whole = run(copy, "--logdir=runs/uninterrupted") / "uninterrupted"
+    rows = [json.loads(line) for line in (whole / "frames.jsonl").read_text().splitlines()]
     run(copy, "--logdir=runs/parts", "--max_frames=20")
     summary = copy / "runs" / "parts" / "summary.json"
     summary.write_text(summary.read_text().replace('"complete": true', '"complete": false'))

@@ -13,9 +13,9 @@ from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.distillation import metrics
 from jitnet_tf.labels import ClassGroups
 from jitnet_tf.student import devices, initial_weights, weights
-from jitnet_tf.student.architectures import updated_variables
+from jitnet_tf.student.architectures import build_network, updated_variables
 from jitnet_tf.student.build import build_student
-from jitnet_tf.student.jitnet import build_jitnet
+from jitnet_tf.student.jitnet import JITNet, build_jitnet
 from jitnet_tf.student.loss import weighted_cross_entropy
 from jitnet_tf.student.student import Student, score_in_graph
 
@@ -680,3 +680,38 @@ def test_a_subclassed_model_learns():
 def test_the_decoder_of_a_network_whose_encoder_is_unknown():
     with pytest.raises(UserError, match="--updated_layers=decoder"):
         updated_variables(one_layer(), "decoder")
+
+
+def network_of(**changes):
+    """A network of JITNet's name, or one that is not what an architecture has to build."""
+    options = {"name": "jitnet", "classes": CLASSES, "layer": "logits", "size": SIZE, **changes}
+    frames = keras.Input((*SIZE, 3), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 255, name="stem")(frames)
+    x = keras.layers.Conv2D(4, 1, name="encoder1")(x)
+    x = keras.layers.Conv2D(options["classes"], 1, name=options["layer"])(x)
+    if options["size"] != SIZE:
+        x = keras.layers.MaxPooling2D(2)(x)
+    return keras.Model(frames, x, name=options["name"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"name": "other"}, "'other'"),
+        ({"classes": 5}, "5 logits for 3 classes"),
+        ({"layer": "last"}, "no layer 'logits'"),
+        ({"size": None}, "32×48 logits"),
+        ({"encoder": ("stem", "decode")}, "'decode'"),
+    ],
+)
+def test_networks_that_break_the_contract_of_architectures(changes, expected, monkeypatch):
+    encoder = changes.pop("encoder", ("stem", "encoder"))
+    monkeypatch.setattr(JITNet, "encoder_layers", encoder)
+    monkeypatch.setattr(JITNet, "build", lambda *_, **options: network_of(**changes))
+    with pytest.raises(ValueError, match=expected):
+        build_network(CLASSES, StudentConfig(), SIZE)
+
+
+def test_a_network_that_keeps_the_contract(monkeypatch):
+    monkeypatch.setattr(JITNet, "build", lambda *_, **options: network_of())
+    assert build_network(CLASSES, StudentConfig(), SIZE).name == "jitnet"
