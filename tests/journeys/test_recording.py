@@ -46,7 +46,7 @@ def test_replay_equals_the_live_teacher(street, tmp_path):
             *CHEAP,
         )
         assert status == 0
-        rows = [json.loads(line) for line in (logdir / "frames.jsonl").open()]
+        rows = [json.loads(line) for line in (logdir / "frames.jsonl").read_text().splitlines()]
         weights = {name: a.tobytes() for name, a in checkpoint.load(logdir)[0].items()}
         outcomes.append(([{**row, "ms": None} for row in rows], weights))
     assert outcomes[0] == outcomes[1]
@@ -91,7 +91,8 @@ def test_reference_ends_before_the_video(street, tmp_path, capsys):
     logdir = tmp_path / "resumed"
     assert json.loads((logdir / "summary.json").read_text())["frames"] == 10
     assert run_command(distill, "--resume", f"--logdir={logdir}") == 0
-    logs = [(tmp_path / name / "frames.jsonl").open() for name in ("resumed", "straight")]
+    names = ("resumed", "straight")
+    logs = [(tmp_path / name / "frames.jsonl").read_text().splitlines() for name in names]
     one, other = ([{**json.loads(row), "ms": 0} for row in log] for log in logs)
     assert one == other
     assert len(one) == 20

@@ -202,7 +202,7 @@ def read(folder):
 
 def _read_arrays(path):
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path.name}: {error}") from None

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow import keras
 
-from experiments.methods import pwcnet
 from experiments.methods.pwcnet import PWCNet, Warp, build_pwcnet, load_weights, published_names
 from jitnet_tf.base.errors import UserError
 
@@ -300,64 +299,3 @@ def test_frames_are_resized_and_the_flow_scaled_back(tmp_path):
 
 
 # Training
-
-
-STEPS = 120
-LEVEL_WEIGHTS = (1, 0.1, 0.01, 0.01, 0.01)  # of the losses at strides 4, 8, … 64
-
-
-def displaced(seed, reach=8):
-    """A textured frame, what it looks like displaced in four directions, and their flow.
-
-    uint8 [64, 64, 3]; uint8 [4, 64, 64, 3]; float32 [4, 2].
-    """
-    random = np.random.default_rng(seed)
-    texture = random.normal(size=(64 + 2 * reach, 64 + 2 * reach, 3)).astype(np.float32)
-    texture = cv2.GaussianBlur(texture, (0, 0), 2.5)
-    texture = np.clip(127.5 + 90 * texture / texture.std(), 0, 255).astype(np.uint8)
-    dx, dy = (reach, random.choice([0, reach]))  # along the axes, or along the diagonals
-    flows = [(dx, dy), (-dy, dx), (-dx, -dy), (dy, -dx)]
-    others = [texture[reach - dy :, reach - dx :][:64, :64] for dx, dy in flows]
-    return texture[reach:-reach, reach:-reach], np.array(others), np.array(flows, np.float32)
-
-
-@pytest.mark.slow
-def test_learns_to_see_displacements(tmp_path):
-    keras.utils.set_random_seed(0)
-    model = build_pwcnet("small", SIZE)
-    # PWC-Net trains for a million steps. To begin sooner: features about zero, of which the
-    # estimators see the cost volumes alone.
-    first = model.get_layer("conv1a")
-    first.bias.assign(-0.5 * first.kernel.numpy().sum((0, 1, 2)))
-    for level in range(2, 7):
-        kernel = model.get_layer(f"conv{level}_0").kernel
-        kernel.assign(kernel * np.where(np.arange(kernel.shape[2]) < 81, 16, 0)[:, np.newaxis])
-        kernel = model.get_layer(f"predict_flow{level}").kernel
-        kernel.assign(kernel * 0.5)
-    variables = model.trainable_variables
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.PolynomialDecay(1e-3, STEPS, 0.0))
-    optimizer.build(variables)
-
-    @tf.function
-    def update(frames, others, flow):
-        target = flow[:, tf.newaxis, tf.newaxis] / pwcnet.FLOW_SCALE
-        with tf.GradientTape() as tape:
-            loss = 0.0
-            for weight, found in zip(LEVEL_WEIGHTS, model([frames, others]), strict=True):
-                loss += weight * tf.reduce_mean(tf.norm(found - target + 1e-8, axis=-1))
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-
-    for step in range(STEPS):
-        # One frame, and directions that add up to 0: no content and no mean to learn first.
-        frame, others, flows = displaced(seed=step)
-        update(tf.constant([frame] * 4, tf.float32), tf.constant(others, tf.float32), flows)
-
-    # As a user's weights, through the estimator, on textures that it has not seen.
-    estimator = PWCNet("small", save(tmp_path / "trained.npz", state_dict(model)), SIZE)
-    errors, magnitudes = [], []
-    for seed in range(10_000, 10_006):
-        frame, others, flows = displaced(seed)
-        for other, flow in zip(others, flows, strict=True):
-            errors.append(np.linalg.norm(estimator(frame, other) - flow, axis=-1).mean())
-            magnitudes.append(np.linalg.norm(flow))
-    assert np.mean(errors) < np.mean(magnitudes) / 2
