@@ -296,6 +296,3 @@ def test_frames_are_resized_and_the_flow_scaled_back(tmp_path):
     np.testing.assert_allclose(flow, expected, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match=r"a frame is \(64, 120, 3\), not \(50, 120, 3\)"):
         estimator(frame, images(size=(64, 120))[0])
-
-
-# Training
