@@ -24,10 +24,11 @@ from tqdm import tqdm
 
 from experiments.protocol import provenance
 from experiments.reports import markdown, measurement
-from jitnet_tf.base import checkpoint, command_line
+from jitnet_tf.base import checkpoint, command_line, options
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import PRETRAINED, StudentConfig
+from jitnet_tf.config import PRETRAINED, PretrainConfig, StudentConfig
 from jitnet_tf.distillation import metrics
+from jitnet_tf.flags import options_of
 from jitnet_tf.labels import BACKGROUND, ClassGroups, LabelMaker
 from jitnet_tf.student import initial_weights, weights
 
@@ -46,35 +47,27 @@ ignored, do not count."""
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines --init, the flags of the labeled images as in pretraining, --output and --print."""
     flags.DEFINE_string(
         "init",
         None,
         "The student's weights: 'pretrained', the folder of a run or pretraining, or a checkpoint "
         "file such as weights.npz.",
     )
-    flags.DEFINE_string("images", None, "Folder of the images.")
-    flags.DEFINE_string("annotations", None, "Their instances in COCO's format, .json.")
-    flags.DEFINE_string(
-        "labels",
-        None,
-        "Or a folder of PNGs of class ids, some/name.png for some/name.jpg. Id 255 does not count.",
-    )
-    flags.DEFINE_list(
-        "label_classes",
-        [],
-        "Names of the ids 0, 1, … of --labels without a classes.json. Names of no class of the "
-        "student are background; 'ignore' does not count.",
-    )
+    shared = options_of(PretrainConfig)
+    for name in ("images", "annotations", "labels", "label_classes"):
+        field, of_type, about = shared[name]
+        about = dataclasses.replace(about, group="Labeled images")
+        options.define_flag(name, field.default, of_type, about)
     measurement.define_flags()
 
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """A student's weights, and what they are of.
+    """A student's weights with its classes and its options.
 
     Attributes:
-      init: where they come from, see `initial.load`.
+      init: where they come from, see `initial_weights.load`.
       sha256: of their file.
       groups: its ClassGroups.
       student: its StudentConfig.
@@ -86,12 +79,12 @@ class Weights:
     student: StudentConfig
 
     def described(self):
-        """As plain values."""
+        """Returns the description of the weights for the file, as JSON values."""
         description = initial_weights.describe(self.groups, self.student)
         return {"init": self.init, "sha256": self.sha256, **description}
 
     def build(self):
-        """The student as a Keras model, for frames of any size."""
+        """Builds the student as a Keras model, for frames of any size."""
         from jitnet_tf.student.architectures import build_network
 
         model = build_network(len(self.groups.names), self.student)
@@ -100,29 +93,33 @@ class Weights:
 
 
 def open_weights(init):
-    """The Weights of 'pretrained', a folder or a file.
+    """Returns the Weights of 'pretrained', a folder or a file.
 
     Raises:
-      UserError: there are none, or they do not say of which student.
+      UserError: there are none, or the description of their student is missing.
     """
-    _, said = initial_weights.load(init)
+    _, about = initial_weights.load(init)
     path = initial_weights.PRETRAINED_FILE if init == PRETRAINED else pathlib.Path(init)
     path = path / checkpoint.NAME if path.is_dir() else path
     try:
-        groups = ClassGroups({name: tuple(said["groups"][name]) for name in said["classes"][1:]})
+        groups = ClassGroups({name: tuple(about["groups"][name]) for name in about["classes"][1:]})
         groups.class_ids()
-        student = StudentConfig.from_values({**said.get("student", {}), "precision": "float32"})
+        values = {**about.get("student", {}), "precision": "float32"}
+        student = StudentConfig.from_values(values)
         student.check()
         return Weights(init, hashlib.sha256(path.read_bytes()).hexdigest(), groups, student)
     except (LookupError, TypeError, AttributeError, OSError) as error:
         raise UserError(
-            f"--init={init} does not say which student it is of ({error!r}): give what "
-            "jitnet_tf.pretrain or jitnet_tf.distill made"
+            f"--init={init} does not describe its student ({error!r}): give the output of "
+            "jitnet_tf.pretrain or jitnet_tf.distill"
         ) from None
 
 
 def describe_dataset(labeled, images):
-    """Returns a dataset as plain values. images: the folder of its images, as given."""
+    """Returns the description of a dataset for the file, as JSON values.
+
+    labeled: a LabeledDataset. images: the folder of its images, as given.
+    """
     from jitnet_tf.pretraining import splits
 
     return {
@@ -137,10 +134,10 @@ def describe_dataset(labeled, images):
 
 
 def find_earlier(output, weights, described):
-    """What the file holds of the same evaluation, begun earlier; None where it does not exist.
+    """Returns the values of the same evaluation, begun earlier; None without a file.
 
     Raises:
-      UserError: it is something else, or of other weights or images.
+      UserError: the file is no evaluation, or one of other weights, images or labels.
     """
     if not os.path.lexists(output):
         measurement.check_output(output)
@@ -165,7 +162,7 @@ def find_earlier(output, weights, described):
 
 
 def _checked(values):
-    """The values of an evaluation; LookupError or TypeError where something is missing."""
+    """Returns the values of an evaluation. LookupError or TypeError if something is missing."""
     classes = len(values["weights"]["classes"])
     counts = np.array(values["counts"], np.int64)
     if counts.shape != (classes, classes) or len(values["images_with"]) != classes:
@@ -175,13 +172,13 @@ def _checked(values):
 
 
 def evaluate(weights, labeled, described, output, earlier=None):
-    """Segments the images that were not yet; returns the file's values.
+    """Segments the images that are not in the file yet. Returns the file's values.
 
-    Ctrl-C ends it between images, with all that was done in the file.
+    Ctrl-C ends it between two images; the file then has all images so far.
 
     Args:
       weights: a Weights.
-      labeled: a Labeled.
+      labeled: a LabeledDataset.
       described: see `describe_dataset`.
       output: the JSON file.
       earlier: see `find_earlier`.
@@ -240,7 +237,7 @@ def evaluate(weights, labeled, described, output, earlier=None):
 
 
 def summary(score):
-    """A StreamScore as plain values: its counts, and what follows from them, by class."""
+    """Returns a StreamScore as JSON values: its counts, and the measures of each class."""
     counts = score.all_frames
     labeled, predicted, right = counts.sum(1), counts.sum(0), np.diag(counts)
     iou = metrics.class_iou(counts)
@@ -268,14 +265,14 @@ def summary(score):
 
 
 def render(values):
-    """What the JSON file holds, as Markdown."""
+    """Returns the values of the file as Markdown."""
     weights, described = values["weights"], values["set"]
     total, done = described["count"], values["done"]
-    options = dataclasses.asdict(StudentConfig.from_values(weights["student"]))
-    student = options.pop("architecture")
+    changes = dict(weights["student"])
+    student = changes.pop("architecture")
     student += "".join(
         f", {name} {value}"
-        for name, value in options.items()
+        for name, value in changes.items()
         if value != getattr(StudentConfig, name)
     )
     paragraphs = [
@@ -338,7 +335,7 @@ def _measure_to_file():
 
 
 def main():
-    """Evaluates or prints."""
+    """Measures or prints."""
     values = measurement.measure_or_print(
         _measure_to_file, render, FORMAT, "experiments.segmentation"
     )

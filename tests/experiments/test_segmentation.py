@@ -419,10 +419,10 @@ def test_bad_flags(material, tmp_path, capsys, changes, message):
 @pytest.mark.parametrize(
     ("progress", "message"),
     [
-        ({}, "does not say which student it is of (KeyError('classes'))"),
+        ({}, "does not describe its student (KeyError('classes'))"),
         ({"groups": {"a": ["lamp"]}, "classes": ["background", "a"]}, "KeyError('lamp')"),
-        ({"groups": {}, "classes": 3}, "does not say which student it is of (TypeError"),
-        ({"student": {"height": 3}}, "does not say which student it is of (TypeError"),
+        ({"groups": {}, "classes": 3}, "does not describe its student (TypeError"),
+        ({"student": {"height": 3}}, "does not describe its student (TypeError"),
         ({"student": {"width": 0}}, "--width=0"),
         ({"student": {"width": 0.5}}, "does not fit this network"),
         ({"groups": {"person": ["person"]}, "classes": ["background", "person"]}, "does not fit"),
