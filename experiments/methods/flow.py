@@ -10,7 +10,7 @@ from jitnet_tf.distillation.result import FrameResult, TeacherFrame
 from jitnet_tf.distillation.segmenter import Segmenter
 from jitnet_tf.distillation.stopwatch import Stopwatch
 
-DIS_FLOW, PWCNET = ESTIMATORS = ("dis", "pwcnet")
+DIS_FLOW, _ = ESTIMATORS = ("dis", "pwcnet")
 
 
 class DIS:
@@ -30,8 +30,8 @@ class DIS:
         frame, other: uint8 RGB [H, W, 3]. Returns float32 [H, W, 2], (dx, dy) in pixels:
         frame[y, x] ≈ other[y + dy, x + dx].
         """
-        grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame, other)]
-        return self._estimator.calc(*grey, None)
+        gray = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame, other)]
+        return self._estimator.calc(*gray, None)
 
 
 def targets(flow):
@@ -133,12 +133,12 @@ class Flow(Method):
         self._pwcnet_kind = pwcnet_kind
 
     def check(self, settings):
-        """See Method."""
+        """UserError also if the weights of the flow estimator are missing or do not fit."""
         super().check(settings)
         self._estimator(settings, (64, 64))
 
     def make(self, context):
-        """See Method."""
+        """Returns a FlowPropagation at the method's stride."""
         estimator = self._estimator(context.settings, context.frame_size)
         return FlowPropagation(estimator, context.teacher, context.label_maker, self.stride)
 
@@ -159,6 +159,5 @@ class TeacherAlone(Method):
     has_speedup = False
 
     def make(self, context):
-        """See Method."""
-        # At stride 1, no flow is estimated.
+        """Returns a FlowPropagation at stride 1, which never estimates a flow."""
         return FlowPropagation(None, context.teacher, context.label_maker, 1)
