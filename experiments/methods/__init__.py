@@ -2,6 +2,9 @@
 
 METHODS are the rows of Table 2, OTHERS those of other tables. Any other settings of the student are
 a method by their own name; see `jitnet.variant`.
+
+The registry imports no TensorFlow, which flags, --help and reports do not need. So the networks of
+PWC-Net and OSVOS are modules of their own, which `make` and `check` import.
 """
 
 import dataclasses
