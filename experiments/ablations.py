@@ -245,7 +245,7 @@ def draw(study, table):
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags of the ablations."""
     flags.DEFINE_enum("study", None, list(STUDIES), "The study: what to vary.", required=True)
     command.define_flags()
     command.define_plot_flag("STUDY")

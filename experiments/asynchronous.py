@@ -74,7 +74,7 @@ class Pace:
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags of the comparison of teacher modes."""
     flags.DEFINE_string("streams", None, "Stream list, a CSV file; see experiments.streams.")
     flags.DEFINE_string("videos", None, "Folder of the list's videos. Default: the list's.")
     flags.DEFINE_string("recordings", None, "Folder of its recordings. Default: the list's.")

@@ -30,7 +30,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags of the benchmark: network, peers, rounds, file."""
     network = StudentConfig()
     measurement.define_flags("json")
     flags.DEFINE_string("frame_size", "720x1280", "HxW of the frames.")

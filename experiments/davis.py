@@ -86,7 +86,7 @@ def check(stream):
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags of the evaluation on DAVIS."""
     command.define_flags(str(LIST))
     flags.DEFINE_string(
         "davis", None, "DAVIS's root folder, with JPEGImages and Annotations: instead of --videos."

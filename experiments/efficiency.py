@@ -162,7 +162,7 @@ def draw(found):
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags of the efficiency curve."""
     command.define_flags()
     command.define_plot_flag(NAME)
     methods.define_flags(METHODS)

@@ -37,7 +37,7 @@ def draw(results, folder, method):
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags of figure 3."""
     figures.define_flags("PNG to write.")
     flags.DEFINE_string("method", "jitnet_0.9", "Method whose predictions to show.")
 

@@ -112,7 +112,7 @@ def log(results, methods, seconds, logdir):
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags of figure 4."""
     figures.define_flags("PNG to write.")
     flags.DEFINE_list(
         "methods", ["jitnet_0.8", "oracle"], "Methods to draw; updates are those of the first."

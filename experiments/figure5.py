@@ -77,7 +77,7 @@ def draw(results, folder, stream, student):
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags of figure 5."""
     figures.define_flags("PNG to write.")
     flags.DEFINE_string("student", "jitnet_0.9", "The student to show.")
 

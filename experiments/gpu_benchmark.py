@@ -44,7 +44,7 @@ MOST_LOSS_DIFFERENCE = 0.05
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags of the benchmark on a GPU."""
     flags.DEFINE_string("export", None, "Folder to write modules and inputs to.")
     flags.DEFINE_string("run", None, "Folder written by --export, to time its modules.")
     measurement.define_flags("json")

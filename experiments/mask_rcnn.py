@@ -33,7 +33,7 @@ MASK_LOGIT = 2.0
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags of the export of a random Mask R-CNN."""
     flags.DEFINE_string("output", None, "Folder to write the SavedModel to.", required=True)
     flags.DEFINE_string(
         "frame_size",

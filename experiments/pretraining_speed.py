@@ -21,7 +21,7 @@ UNTIMED = 10  # batches: tracing, the first reads from disk, prefetched batches
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags of the timing of pretraining's steps."""
     pretrain.define_flags()
     flags.DEFINE_integer("seconds", 20, "Seconds to measure each rate for.", lower_bound=1)
 

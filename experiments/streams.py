@@ -22,7 +22,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags of the list of streams."""
     flags.DEFINE_string(
         "videos", None, "Folder of videos, or of folders of frames or of chunks.", required=True
     )

@@ -68,7 +68,7 @@ multiplication and an addition as two operations; normalization and resizing cou
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags of table 1."""
     measurement.define_flags()
     flags.DEFINE_string(
         "mask_rcnn", None, "SavedModel folder of Mask R-CNN, or zoo:NAME. Default: left out."

@@ -24,7 +24,7 @@ TABLE = "table2.md"
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags of table 2."""
     command.define_flags()
     methods.define_flags(methods.METHODS)
 

@@ -64,7 +64,7 @@ def evaluate(stream, frames, method, settings, masks, on_step):
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags of table 3."""
     command.define_flags()
     methods.define_flags(table3.METHODS)
 

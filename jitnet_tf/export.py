@@ -25,7 +25,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags():
-    """Defines the flags."""
+    """Defines the flags of an export."""
     flags.DEFINE_string("run", None, "Run directory of jitnet_tf.distill.", required=True)
     flags.DEFINE_enum("format", "saved_model", ["saved_model", "tflite"], "What to write.")
     flags.DEFINE_string("output", None, "Folder (saved_model) or file (tflite).", required=True)
@@ -83,7 +83,7 @@ def put_in_place(new, output, aside):
 
 
 def main():
-    """See the module."""
+    """Exports the student of --run to --output, and writes the report."""
     output = pathlib.Path(FLAGS.output)
     if FLAGS.quantize != "none" and FLAGS.format != "tflite":
         raise UserError("--quantize is for --format=tflite: a SavedModel keeps its float32 weights")

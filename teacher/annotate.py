@@ -27,7 +27,7 @@ PARTIAL = ".partial"  # suffix of the unfinished file: a line of JSON for each i
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags of an annotation: images, teacher, output."""
     flags.DEFINE_string("images", None, "Folder of images, with subfolders.", required=True)
     flags.DEFINE_string("teacher", None, "SavedModel folder, or zoo:NAME.", required=True)
     flags.DEFINE_string("output", None, "The annotation file to write, .json.", required=True)

@@ -25,7 +25,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags():
-    """Defines this command's flags."""
+    """Defines the flags of a recording: video, teacher, output."""
     flags.DEFINE_string(
         "video", None, "Video file, folder of frames or of videos, or URL.", required=True
     )

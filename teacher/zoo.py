@@ -165,7 +165,7 @@ def _unpack(model: ZooModel, tarball: pathlib.Path, into: pathlib.Path) -> None:
 
 
 def define_flags() -> None:
-    """Defines this command's flags."""
+    """Defines the flags of the list of teachers."""
     flags.DEFINE_string(
         "fetch", None, "Name of the teacher to download. Default: list all teachers."
     )

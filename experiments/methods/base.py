@@ -39,7 +39,7 @@ class TeacherSettings(Settings):
     )
 
     def check(self):
-        """See Settings."""
+        """UserError also if the live teacher's SavedModel is missing or unknown."""
         super().check()
         if self.teacher:
             saved_model_folder(self.teacher)
@@ -59,7 +59,7 @@ class StudentSettings(SeedSettings):
     init: str = setting(PRETRAINED, "Initial weights of the students; see jitnet_tf.distill.")
 
     def check(self):
-        """See Settings."""
+        """UserError also if the initial weights cannot be read."""
         super().check()
         if self.init != RANDOM:
             initial_weights.load(self.init)

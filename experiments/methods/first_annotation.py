@@ -111,11 +111,11 @@ class FirstAnnotation(Method):
     is_jitnet = True
 
     def preparation(self, settings, frames):
-        """See Method."""
+        """Returns the number of updates on the first frame."""
         return settings.annotation_updates
 
     def make(self, context):
-        """See Method."""
+        """Trains a student on the annotation of the first frame; returns it as a FrozenStudent."""
         stream, label_maker = context.stream, context.label_maker
         student = distiller(context, learning_rate=LEARNING_RATE).student
         with context.open_source() as source:

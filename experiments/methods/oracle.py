@@ -151,11 +151,11 @@ class Oracle(Method):
     is_jitnet = True
 
     def preparation(self, settings, frames):
-        """See Method."""
+        """Returns the number of frames to store and of training steps."""
         return frames + settings.steps(frames)
 
     def make(self, context):
-        """See Method."""
+        """Trains a student on every fifth frame; returns it as a FrozenStudent."""
         student, settings = distiller(context).student, context.settings
         with (
             context.open_source() as source,

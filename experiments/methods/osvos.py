@@ -110,7 +110,7 @@ class OSVOSSettings(SeedSettings, TeacherSettings):
     )
 
     def check(self):
-        """See Settings."""
+        """UserError also if the weights are missing or do not fit the network."""
         super().check()
         if self.osvos_weights:
             from experiments.methods import osvos_network  # imports TensorFlow
@@ -128,18 +128,18 @@ class OneShot(Method):
         self._keeps_weights = keeps_weights
 
     def preparation(self, settings, frames):
-        """See Method. These steps take by far most of the time, but not before the first frame."""
+        """Returns the number of steps of all fine-tunings, which are made during the run."""
         return math.ceil(frames / STRIDE) * settings.osvos_steps
 
     def origin(self, settings):
-        """See Method."""
+        """Returns the file name and digest of the converted weights, or the seed of random ones."""
         if not settings.osvos_weights:
             return f"random, seed {settings.seed}"
         path = pathlib.Path(settings.osvos_weights)
         return f"{path.name}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
 
     def make(self, context):
-        """See Method."""
+        """Returns a OneShotSegmentation of the stream's first class."""
         from experiments.methods.osvos_network import OSVOS  # imports TensorFlow
 
         settings, names = context.settings, context.label_maker.groups.names
