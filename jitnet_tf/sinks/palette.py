@@ -5,8 +5,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-# Okabe and Ito's colors (jfly.uni-koeln.de/color), which the color-blind tell apart too; the
-# strong ones first, and black, which is the background's, replaced by a light gray.
+# Okabe and Ito's colors (jfly.uni-koeln.de/color), which color-blind people can distinguish, too.
+# The strong ones come first; light gray replaces black, which is the background's.
 _FIRST_COLORS = (
     (213, 94, 0),
     (86, 180, 233),
@@ -17,8 +17,8 @@ _FIRST_COLORS = (
     (230, 159, 0),
     (225, 225, 225),
 )
-# From linear RGB to what is seen of it with all cones, without the long-wave ones and without the
-# medium-wave ones (Machado et al. 2009, table 1, transposed).
+# Linear RGB as seen with normal vision, with protanopia and with deuteranopia (Machado et al. 2009,
+# table 1, transposed).
 _COLOR_VISIONS = np.array(
     [
         [(1, 0, 0), (0, 1, 0), (0, 0, 1)],
@@ -30,14 +30,15 @@ _COLOR_VISIONS = np.array(
 
 @lru_cache(maxsize=1)
 def palette() -> np.ndarray:
-    """The color of each class id, uint8 RGB [256, 3]; a class keeps its color in every run.
+    """Returns the color of each class id, uint8 RGB [256, 3]; the same in every run.
 
-    Id 0, the background, is black. After the fixed first colors, each next one is as far as can
-    be from all before, to normal eyes and to red- and green-blind ones, whichever sees less.
+    Id 0, the background, is black. After the fixed first colors, each next one has the greatest
+    distance from all before it. The distance of two colors is the least that normal, red-blind
+    and green-blind people see.
     """
     levels = np.linspace(0, 255, 8).round()
     grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
-    # Dark colors would be lost on dark scenes.
+    # Dark colors would not be visible on dark scenes.
     grid = grid[grid @ (0.2126, 0.7152, 0.0722) > 90]
     colors = np.concatenate([[(0, 0, 0)], _FIRST_COLORS, grid]).astype(np.uint8)
     seen = np.clip((colors / 255.0) ** 2.2 @ _COLOR_VISIONS, 0, 1) ** (1 / 2.2)
@@ -48,11 +49,11 @@ def palette() -> np.ndarray:
         to_latest = np.linalg.norm(lab - lab[:, chosen[place], None], axis=-1).min(0)
         distance = np.minimum(distance, to_latest)
         if place + 1 == len(chosen):
-            # Rounded, so that no last bit of a platform's arithmetic decides.
+            # Rounded, so that the choice does not depend on a platform's last bits.
             chosen.append(int(distance.round(2).argmax()))
     return colors[chosen]
 
 
 def colorize(class_map: np.ndarray) -> np.ndarray:
-    """Class ids, uint8 [H, W], as the palette's colors, uint8 RGB [H, W, 3]."""
+    """Converts class ids, uint8 [H, W], to the palette's colors, uint8 RGB [H, W, 3]."""
     return cv2.applyColorMap(np.ascontiguousarray(class_map), palette()[:, None])

@@ -1,19 +1,21 @@
 """Class ids and the loss at full size, from logits of half the size, without a full-size logit.
 
 JITNet's last resizing and 1×1 convolution commute (`Architecture.half_resolution`). A map
-resized to twice its size with corners aligned is four maps of half the size, its phases: the pixels
-of even or odd rows and even or odd columns. Each of their pixels lies between a logit and
-its neighbors above or below and left or right, at a place that moves evenly from edge to edge:
+resized to twice its size with corners aligned consists of four maps of half the size, its phases:
+the pixels of even or odd rows and even or odd columns. Each pixel of a phase interpolates between a
+logit and its neighbor above or below, and left or right, with weights that change evenly along a
+row or column:
 
     y[2q]     = x[q] + q / (2n − 1) · (x[q − 1] − x[q])
     y[2q + 1] = x[q] + (n − 1 − q) / (2n − 1) · (x[q + 1] − x[q])
 
-for 2n pixels, and x[q] and halfway to x[q + 1] for 2n − 1. So nothing is gathered, and XLA makes
-of each function here few loops that read half-size maps and, for class ids and loss, write one
-value a pixel; also where the network itself is computed without XLA. The whole is 5 (loss and
-gradient) to 8 (class ids) times as fast as resizing, softmax and argmax of TensorFlow on a CPU.
+for 2n pixels; for 2n − 1 pixels, y[2q] = x[q], and y[2q + 1] is halfway between x[q] and x[q + 1].
+So nothing is gathered. XLA compiles each function here to few loops, which read maps of half the
+size and, for class ids and loss, write one value a pixel. They are compiled also if the network
+itself is not. On a CPU the loss with its gradient is 5 times, and class ids are 8 times, as fast as
+by TensorFlow's resizing, softmax and argmax.
 
-Maps are [C, h, w] here: one after the other, for which loops vectorise.
+Maps are [C, h, w] here, one class after the other, so that the loops can be vectorized.
 """
 
 import functools
@@ -29,12 +31,12 @@ PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))  # (row, column): 0 is even, 1 is odd
 
 
 def half_of(frame_size):
-    """The (h, w) that stride 2 makes of (H, W)."""
+    """Returns half of a size (H, W), rounded up: (h, w)."""
     return tuple((side + 1) // 2 for side in frame_size)
 
 
 def class_ids(logits, frame_size):
-    """The class of the greatest logit of each pixel, the first of equals.
+    """Returns the class of the greatest logit of each pixel, of equal ones the first.
 
     logits: float32 [h, w, C], h and w half of frame_size (H, W), rounded up. Returns uint8 [H, W].
     """
@@ -51,10 +53,10 @@ def class_ids(logits, frame_size):
 
 
 def weighted_cross_entropy(labels, logits, weights):
-    """`losses.weighted_cross_entropy` of logits resized to the size of the labels.
+    """Returns `loss.weighted_cross_entropy` of logits resized to the size of the labels.
 
     labels: uint8 [H, W]; logits: float32 [h, w, C], h and w half of H and W, rounded up; weights:
-    float32 [H, W]. Differentiable in the logits alone.
+    float32 [H, W]. Has gradients for the logits only.
     """
     frame_size = tuple(labels.shape)
     labels, weights = _phases(labels, frame_size), _phases(weights, frame_size)
@@ -85,19 +87,19 @@ def weighted_cross_entropy(labels, logits, weights):
 
 
 def _padded(logits):
-    """[h, w, C] → [C, h + 2, w + 2]. What stands at the edge counts 0 times."""
+    """Pads logits, [h, w, C] → [C, h + 2, w + 2]; the padding is multiplied by 0 later."""
     return tf.pad(tf.transpose(logits, [2, 0, 1]), [[0, 0], [1, 1], [1, 1]])
 
 
 def _groups(maps):
-    """(maps of some classes, the first one's id): equal sizes but for the last."""
+    """Splits maps [C, …] into (maps of some classes, the first one's id) of about equal size."""
     count = maps.shape[0]
     size = -(-count // -(-count // GROUP))
     return [(maps[i : i + size], tf.constant(i)) for i in range(0, count, size)]
 
 
 def _phases(pixels, frame_size):
-    """[H, W] → a [h, w] for each phase, 0 beyond the frame."""
+    """Splits pixels [H, W] into the phases, four [h, w]; 0 beyond the frame."""
     h, w = half_of(frame_size)
     pixels = tf.pad(pixels, [[0, 2 * h - frame_size[0]], [0, 2 * w - frame_size[1]]])
     phases = tf.transpose(tf.reshape(pixels, [h, 2, w, 2]), [1, 3, 0, 2])
@@ -113,7 +115,7 @@ def _parts(side, odd):
 
 
 def _places(frame_size):
-    """Each phase as `_phase` takes it: where its neighbors begin, and the part they have."""
+    """Returns the arguments of `_phase` by phase: offset and shares of the neighbors."""
     return [
         (
             tf.constant([2 * row, 2 * column]),
@@ -125,7 +127,7 @@ def _places(frame_size):
 
 
 def _phase(padded, neighbors, part_y, part_x):
-    """One phase of maps: [C, h + 2, w + 2] → [C, h, w]; the other arguments as from `_places`.
+    """Returns one phase of maps: [C, h + 2, w + 2] → [C, h, w]; see `_places` for the others.
 
     They are tensors, so that a function is compiled once for all phases.
     """
@@ -141,7 +143,7 @@ def _phase(padded, neighbors, part_y, part_x):
 
 @_compiled
 def _greatest(padded, first, best, ids, *place):
-    """The greatest logit and its class at each pixel, here or among those of classes before."""
+    """Updates the greatest logit of each pixel, `best`, and its class by further classes."""
     for c in range(padded.shape[0]):
         value, class_id = _phase(padded[c : c + 1], *place)[0], tf.cast(first + c, tf.uint8)
         if best is None:
@@ -173,7 +175,7 @@ _with_classes = _compiled(_add_classes)
 
 @_compiled
 def _loss(state, padded, first, labels, weights, *place):
-    """The loss of one phase, and the logarithm of each pixel's sum of exponentials."""
+    """Returns the loss of one phase and the logarithm of each pixel's sum of exponentials."""
     greatest, total, at_label = _add_classes(state, padded, first, labels, *place)
     normalizer = greatest + tf.math.log(total)
     return tf.reduce_sum(weights * (normalizer - at_label)), normalizer
@@ -181,7 +183,7 @@ def _loss(state, padded, first, labels, weights, *place):
 
 @_compiled
 def _pixel_gradients(padded, normalizer, labels, weights, *place):
-    """The loss's gradient by the resized logits of one phase, [C, h, w]."""
+    """Returns the gradient of the loss by the resized logits of one phase, [C, h, w]."""
     softmax = tf.exp(_phase(padded, *place) - normalizer)
     classes = tf.range(padded.shape[0])[:, None, None]
     return weights * (softmax - tf.cast(tf.cast(labels, tf.int32) == classes, tf.float32))
@@ -189,9 +191,10 @@ def _pixel_gradients(padded, normalizer, labels, weights, *place):
 
 @_compiled
 def _resize_gradient(phases, frame_size):
-    """From the gradient by each phase to that by what they were made of, [C, h, w].
+    """Returns the gradient by the logits [C, h, w], from the gradients by the phases.
 
-    A function of its own: together with the one before, XLA computes exponentials repeatedly.
+    It is compiled on its own: together with the function above, XLA would compute exponentials
+    repeatedly.
     """
     by_phase = dict(zip(PHASES, phases, strict=True))
     rows = []
@@ -202,13 +205,13 @@ def _resize_gradient(phases, frame_size):
 
 
 def _resize_gradient_along(axis, phases, side):
-    """Does the same along one axis, from its even and odd phase."""
+    """Returns the gradient along one axis, from those by its even and odd phase."""
     total = 0.0
     for odd, phase in enumerate(phases):
         n = phase.shape[axis]
         parts = _parts(side, odd).reshape([n if i == axis else 1 for i in range(3)])
         neighbors = phase * tf.constant(parts)
-        # An even pixel's neighbor is the one before, which therefore gets the next one's share.
+        # An even pixel's neighbor is the pixel before it, which so gets a share of its gradient.
         padding = [[0, 0]] * 3
         padding[axis] = [1, 0] if odd else [0, 1]
         first = [0, 0, 0]

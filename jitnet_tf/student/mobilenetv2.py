@@ -1,10 +1,10 @@
 """MobileNetV2 with DeepLab's head, a student of an off-the-shelf architecture (§3.1).
 
 Encoder: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018), table 2,
-kept at stride 16 by atrous convolution, with image-level features beside its last layer, as in
+at output stride 16 by atrous convolution, with image-level features beside its last layer, as in
 their §6 and in TensorFlow's DeepLab model zoo ([35] and [43] of the paper). Decoder: DeepLabv3+'s
-(Chen et al., 2018), which adds what is finer than stride 16 from stride 4, with fewer channels. The
-paper does not say which decoder its MobileNetV2 student has.
+(Chen et al., 2018) with fewer channels, which adds the encoder's features of stride 4. The paper
+does not say which decoder its MobileNetV2 student has.
 """
 
 from tensorflow import keras
@@ -13,8 +13,8 @@ from jitnet_tf.student.base import CLASS_LAYER, Architecture
 from jitnet_tf.student.layers import ResizeLike, network_input, normalization_layer
 
 STEM = 32
-# Table 2's rows: expansion, channels, units, stride. The row of 160 channels has a stride of 2
-# there; at stride 16 its units are atrous instead, from the one after the first on.
+# Table 2's rows: expansion, channels, units, stride. The row of 160 channels has stride 2 there. At
+# output stride 16 it has stride 1, and all units after its first are atrous.
 STAGES = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -27,7 +27,7 @@ STAGES = (
 OUTPUT_STRIDE = 16
 DECODER_STRIDE = 4
 ENCODED = 256  # channels of DeepLab's encoder output and of its image-level features
-LOW_LEVEL = 48  # those that the decoder takes from stride 4
+LOW_LEVEL = 48  # channels of the decoder's features of stride 4
 DECODED = 64  # DeepLabv3+ has 256, for 21 classes learned offline
 
 
@@ -41,7 +41,7 @@ def build_mobilenetv2(
     input_scale=1.0,
     input_normalization="centered",
 ):
-    """Builds the student; arguments and the model returned are those of `model.build_jitnet`."""
+    """Builds the network; arguments and the returned model are as in `jitnet.build_jitnet`."""
 
     def normalize(x, name):
         return normalization_layer(normalization, dtype, f"{name}_norm")(x)
@@ -50,7 +50,7 @@ def build_mobilenetv2(
         return keras.layers.ReLU(6.0, dtype=dtype, name=f"{name}_relu")(x)
 
     def pad(x, stride, name):
-        """Pads as JITNet does: windows do not move with the parity of the size."""
+        """Pads as JITNet does, so that windows do not move with the parity of the size."""
         if stride == 1:
             return x, "same"
         return keras.layers.ZeroPadding2D(1, dtype=dtype, name=f"{name}_pad")(x), "valid"
@@ -71,7 +71,7 @@ def build_mobilenetv2(
 
     def depthwise(x, name, stride=1, rate=1):
         x, padding = pad(x, stride, name)
-        # He's normal initialization, by the nine inputs that each output has here.
+        # He's normal initialization for nine inputs of each output.
         init = keras.initializers.TruncatedNormal(stddev=(2 / 9) ** 0.5)
         layer = keras.layers.DepthwiseConv2D(
             3,
@@ -86,7 +86,7 @@ def build_mobilenetv2(
         return relu6(normalize(layer(x), name), name)
 
     def unit(x, expansion, filters, stride, rate, name):
-        """Builds an inverted residual: to more channels, depthwise 3×3, linearly to few."""
+        """Builds an inverted residual: expansion, depthwise 3×3, linear projection."""
         expanded = x
         if expansion > 1:
             expanded = conv(x, expansion * x.shape[-1], f"{name}_expand")
@@ -127,7 +127,7 @@ def build_mobilenetv2(
 
     encoded = conv_relu6(x, ENCODED, "encoded")
     image = keras.layers.GlobalAveragePooling2D(keepdims=True, dtype=dtype, name="image_pool")(x)
-    # Not normalized, unlike DeepLab's: one pixel by its own statistics is always zero.
+    # Not normalized, unlike DeepLab's: one pixel normalized by its own statistics is always 0.
     image = relu6(conv(image, ENCODED, "image", bias=True), "image")
     x = join([encoded, resize(image, encoded, "image_resize")], "join16")
     x = conv_relu6(x, ENCODED, "joined")
@@ -147,7 +147,7 @@ class MobileNetV2(Architecture):
     encoder_layers = ("stem", "stage")
 
     def build(self, num_classes, config, *, dtype, frame_size, xla):
-        """Builds it with the options of a StudentConfig."""
+        """Builds the network with the options of a StudentConfig."""
         return build_mobilenetv2(
             num_classes,
             normalization=config.normalization,
