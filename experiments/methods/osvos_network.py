@@ -25,15 +25,15 @@ from jitnet_tf.distillation.distiller import DivergedError
 from jitnet_tf.student.devices import make_repeatable
 
 STAGES = ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)  # VGG-16 without its last pool
-SIDE_CHANNELS = 16  # of each stage but the first, on the way to the result
+SIDE_CHANNELS = 16  # of the features that each stage but the first adds to the result
 MEAN = (104.00699, 116.66877, 122.67892)  # BGR, of ImageNet
 AUGMENTATION_SCALES = (0.5, 0.8, 1.0)  # each also mirrored
 THRESHOLD = 162 / 255  # least probability of a foreground pixel
-# Fine-tuning of a parent network, as published; see `OSVOS` for that of random weights.
+# Fine-tuning of a parent network, as published; see `OSVOS` for random weights.
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 1e-8, 0.9, 2e-4
 # The best of 1e-4 to 1e-3 with up to 100 steps, on the first 30 frames of animals-horses and of
-# animals-dog-person; from 200 on, 1e-3 is as good on the one and better on the other. SGD at .01,
-# He's weights beside VGG, too, and weight decay were no better.
+# animals-dog-person; with 200 steps or more, 1e-3 is as good on the first and better on the second.
+# SGD at .01, He's initialization of all layers, and weight decay were no better.
 RANDOM_LEARNING_RATE = 3e-4
 
 
@@ -41,14 +41,14 @@ class Normalize(keras.layers.Layer):
     """Maps RGB 0…255 to BGR minus the mean of ImageNet."""
 
     def call(self, image):
-        """[B, H, W, 3] → [B, H, W, 3]."""
+        """Converts an image, [B, H, W, 3] → [B, H, W, 3]."""
         return image[..., ::-1] - tf.constant(MEAN)
 
 
 class Upsample(keras.layers.Layer):
-    """Upsamples one channel to an image's size: a fixed bilinear deconvolution and a central crop.
+    """Upsamples one channel to an image's size by a fixed bilinear deconvolution and a center crop.
 
-    factor: of the size, a power of 2.
+    factor: a power of 2, of height and width.
     """
 
     def __init__(self, factor, **options):
@@ -58,7 +58,7 @@ class Upsample(keras.layers.Layer):
         self._kernel = np.outer(ramp, ramp).astype(np.float32)[..., np.newaxis, np.newaxis]
 
     def call(self, x, image):
-        """[B, h, w, 1] and the image [B, H, W, C] → [B, H, W, 1]."""
+        """Upsamples x, [B, h, w, 1], to the size of the image, [B, H, W, C] → [B, H, W, 1]."""
         batch, height, width = (tf.shape(x)[i] for i in range(3))
         factor = self._factor
         size = ((height + 1) * factor, (width + 1) * factor)
@@ -70,10 +70,10 @@ class Upsample(keras.layers.Layer):
 
 
 class Fuse(keras.layers.Layer):
-    """The 1×1 convolution of all side features, upsampled and side by side.
+    """Convolves the side features of all stages, upsampled and concatenated, by 1×1.
 
-    Upsampling treats all channels alike, so it comes second here: the same within rounding, for a
-    sixteenth of the work and memory.
+    It upsamples after the convolution, not before: the same within rounding, as upsampling treats
+    all channels alike, for a sixteenth of the work and memory.
     """
 
     def __init__(self, **options):
@@ -88,7 +88,7 @@ class Fuse(keras.layers.Layer):
         self.built = True
 
     def call(self, sides, image):
-        """Features [B, h, w, 16] of each stage, the image [B, H, W, C] → [B, H, W, 1]."""
+        """Fuses features [B, h, w, 16] of each stage to the image's size → [B, H, W, 1]."""
         kernels = tf.split(tf.convert_to_tensor(self.kernel), len(sides), axis=2)
         parts = [
             upsample(tf.nn.conv2d(side, kernel, 1, "SAME"), image)
@@ -103,12 +103,12 @@ def small():
 
 
 def build_osvos():
-    """Builds the network with random weights: He's in VGG, as published in the layers beside it.
+    """Builds the network with random weights: He's in VGG, and as published in the other layers.
 
     Returns:
-      A Keras model: frames of any size, float32 RGB 0…255 [B, H, W, 3] → logits of the foreground,
-      float32 [B, H, W, 1], of the stages 2, 3, 4 and 5 alone (only the training of a parent network
-      uses these), and last of the result.
+      A Keras model: frames of any size, float32 RGB 0…255 [B, H, W, 3] → a list of logits of the
+      foreground, float32 [B, H, W, 1]: those of stages 2 to 5, which only the training of a parent
+      network uses, then those of the result.
     """
     frame = keras.Input((None, None, 3), name="frame")
     x = Normalize()(frame)
@@ -123,7 +123,7 @@ def build_osvos():
                 padding="same",
                 activation="relu",
                 kernel_initializer="he_normal",
-                # Its place in PyTorch's Sequential, between ReLUs and after a pool.
+                # The number is its place in PyTorch's Sequential, which counts ReLUs and pools.
                 name=f"stages_{stage}_{2 * i + (stage > 0)}",
             )(x)
         if stage:
@@ -168,7 +168,7 @@ def published_names(model):
 def load_weights(model, path):
     """Sets a model of `build_osvos` to weights converted from PyTorch; see the module.
 
-    The file holds upsampling filters too; they are fixed there and here. Raises UserError, see
+    The upsampling filters in the file are ignored: they are fixed. Raises UserError, see
     `converted_weights.load`.
     """
     unused = {f"{name}.{i}.weight" for name in ("upscale", "upscale_") for i in range(4)}
@@ -176,7 +176,7 @@ def load_weights(model, path):
 
 
 def balanced_cross_entropy(mask, logits):
-    """The published loss: foreground and background weigh the same. Summed over pixels.
+    """Returns the published loss, summed over pixels; foreground and background weigh the same.
 
     mask: float32, 1 in the foreground, 0 elsewhere. logits: float32 of the same shape. Returns a
     float32 scalar; 0 for a mask that is all foreground or all background.
@@ -188,17 +188,17 @@ def balanced_cross_entropy(mask, logits):
 
 
 class OSVOS:
-    """The network for frames of one size: it learns one frame's foreground and finds it in others.
+    """Learns the foreground of one frame and finds it in others of the same size.
 
-    From converted weights it is fine-tuned as published: SGD at LEARNING_RATE on the summed loss,
-    with WEIGHT_DECAY, biases at twice the rate and the fusion at a hundredth of it. From random
-    weights that learns nothing; these get Adam at RANDOM_LEARNING_RATE on the mean loss, without
+    Converted weights are fine-tuned as published: SGD at LEARNING_RATE on the summed loss, with
+    WEIGHT_DECAY, biases at twice the rate and the fusion at a hundredth of it. Random weights learn
+    nothing that way; they are trained by Adam at RANDOM_LEARNING_RATE on the mean loss, without
     decay.
 
     Args:
       frame_size: (H, W) in pixels.
       weights_path: see `load_weights`; None: random weights.
-      scale: of frames on their way into the network; masks have the frame's size again.
+      scale: scale of the frames at the first layer; masks have the frame's size.
       seed: of random weights and of the order of augmentations.
 
     Raises:

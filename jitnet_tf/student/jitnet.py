@@ -20,21 +20,21 @@ def build_jitnet(
     input_scale=1.0,
     input_normalization="centered",
 ):
-    """Builds the student.
+    """Builds the network.
 
     Args:
       num_classes: classes including background (id 0), 2…255.
-      width: channel multiplier. .5 is the network that the paper times (Table 1's 15.2 GFLOP),
-        1.0 the one that has its 3 M parameters.
+      width: channel multiplier. At .5 the network has the 15.2 GFLOP of the paper's Table 1, at
+        1.0 its 3 M parameters.
       units: residual units per encoder and decoder block (authors: 1 online, 2 for COCO).
       skip: concatenate encoder features to the decoder at strides 16 and 8 (§3.1).
       separable: replace every 3×3 after the stem by a depthwise 3×3 and a pointwise 1×1.
       normalization: 'frame' (each frame's own statistics) or 'moving' (batch normalization with
-        moving averages at inference, as the authors pretrain; see MOVING_DECAY).
+        moving averages at inference, as the authors pretrain; see `layers.MOVING_DECAY`).
       dtype: Keras dtype policy, e.g. 'float32' or 'mixed_bfloat16'.
       frame_size: (H, W) where known, for static shapes; weights do not depend on it.
-      xla: made to be compiled by XLA (see `ResizeLike`), which needs frame_size; same function.
-      input_scale: of the frames on their way in, 0…1; logits have the frames' own size.
+      xla: builds the same function for XLA (see `ResizeLike`); frame_size has to be given.
+      input_scale: scale of the frames at the first layer, 0…1; logits have the frames' own size.
       input_normalization: 'centered' (-1…1), 'raw' (0…255, the authors), or 'standardized'
         (EastGit0).
 
@@ -69,7 +69,7 @@ def build_jitnet(
         return normalize_relu(conv(x, filters, 3, name, stride, bias=False, kind=kind), name)
 
     def unit(x, filters, stride, name):
-        """Builds a modified residual unit: 3×3, then the second 3×3 as a 1×3 and a 3×1 (§3.1)."""
+        """Builds a residual unit whose second 3×3 is replaced by a 1×3 and a 3×1 (§3.1)."""
         preact = normalize_relu(x, f"{name}_preact")
         if x.shape[-1] != filters:
             shortcut = conv(preact, filters, 1, f"{name}_shortcut", stride)
@@ -116,7 +116,7 @@ class JITNet(Architecture):
     encoder_layers = ("stem", "encoder")
 
     def build(self, num_classes, config, *, dtype, frame_size, xla):
-        """Builds it with the options of a StudentConfig; see `build_jitnet`."""
+        """Builds the network with the options of a StudentConfig; see `build_jitnet`."""
         return build_jitnet(
             num_classes,
             width=config.width,
@@ -132,10 +132,10 @@ class JITNet(Architecture):
         )
 
     def half_resolution(self, model):
-        """Returns the network up to its last resizing: logits of every second row and column.
+        """Returns the network without its last resizing, or None if it scales its input.
 
-        Its logits come from a 1×1 convolution, which commutes with resizing: logits at full size
-        are these, resized. The layers, and so the weights, are the same.
+        The last layer is a 1×1 convolution, which commutes with resizing: the network's logits
+        are these logits, of every second row and column, resized. Layers and weights are shared.
         """
         if "input_scaling" in {layer.name for layer in model.layers}:
             return None

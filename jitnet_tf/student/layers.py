@@ -6,9 +6,9 @@ from tensorflow import keras
 
 NORMALIZATIONS = ("frame", "moving")
 EPSILON = 1e-5
-# The authors pretrain with .997, which online lags hundreds of updates behind the weights.
+# The authors pretrain with .997: online, such averages lag hundreds of updates behind the weights.
 MOVING_DECAY = 0.9
-# Contrast is left to the first normalization; this only brings 0…255 near zero mean, unit range.
+# These only map 0…255 to -1…1; the network's first normalization adjusts the contrast.
 INPUT_MEAN = 127.5
 INPUT_SCALE = 127.5
 # Mean and scale by the option `input_normalization`: ours; the authors' raw 0…255; EastGit0's
@@ -24,25 +24,25 @@ INPUTS = {
 
 
 class FrameNormalization(keras.layers.Layer):
-    """Normalizes each channel by the mean and variance of the frame itself, when training or not.
+    """Normalizes each channel by the mean and variance of the frame itself, in training and after.
 
     Moving averages lag behind weights that change at a learning rate of .01; EastGit0's and
     ShadowTutor's students normalize online by the frame's own statistics instead. Each frame of a
-    batch has its own, so a network means the same for one frame as for a batch of crops.
-    [B, H, W, C] → [B, H, W, C], same dtype; statistics are taken in float32.
+    batch has its own statistics, so that a network computes the same for a frame alone and in a
+    batch. [B, H, W, C] → [B, H, W, C], same dtype; statistics are computed in float32.
 
-    One frame is the batch of one that the fused kernel of batch normalization is for: on a CPU it
-    takes 2/3 of the plain operations' time, forward and backward.
+    A frame alone is normalized by TensorFlow's fused batch normalization: on a CPU it takes 2/3 of
+    the plain operations' time, forward and backward.
     """
 
     def __init__(self, name=None):
-        # Input and weights keep their dtypes: the kernel wants a float32 scale for any input.
+        # Input and weights keep their dtypes: the kernel needs a float32 scale for any input.
         super().__init__(dtype="float32", autocast=False, name=name)
 
     def build(self, input_shape):
         """Creates the scale `gamma` and the offset `beta`, one per channel."""
         channels = (input_shape[-1],)
-        # float32 whatever the compute dtype: the fused kernel wants them so.
+        # The fused kernel needs float32, whatever the compute dtype.
         self.gamma = self.add_weight(name="gamma", shape=channels, initializer="ones")
         self.beta = self.add_weight(name="beta", shape=channels, initializer="zeros")
         super().build(input_shape)
@@ -50,7 +50,7 @@ class FrameNormalization(keras.layers.Layer):
     def call(self, x):
         """Normalizes x, [B, H, W, C]."""
         if x.shape[0] == 1:
-            # oneDNN has no fast kernel for a bfloat16 with channels that fill no vector.
+            # oneDNN has no fast kernel for bfloat16 if the channels fill no whole vectors.
             computed = x if x.shape[-1] % 16 == 0 else tf.cast(x, tf.float32)
             normalized, *_ = tf.compat.v1.nn.fused_batch_norm(
                 computed, self.gamma, self.beta, epsilon=EPSILON, is_training=True
@@ -63,7 +63,7 @@ class FrameNormalization(keras.layers.Layer):
 
 
 class InputNormalization(keras.layers.Layer):
-    """uint8 RGB [B, H, W, 3] → pixels as `kind`, one of INPUTS, has them, in the compute dtype."""
+    """Normalizes uint8 RGB [B, H, W, 3] as `kind`, one of INPUTS, says, in the compute dtype."""
 
     def __init__(self, kind="centered", **options):
         super().__init__(**options)
@@ -75,10 +75,10 @@ class InputNormalization(keras.layers.Layer):
 
 
 class InputScaling(keras.layers.Layer):
-    """Pixels [B, H, W, 3] made smaller, bilinearly: the option `input_scale`.
+    """Resizes pixels [B, H, W, 3] bilinearly, as the option `input_scale` says.
 
     Args:
-      scale: 0…1, of both sides.
+      scale: of height and width, 0…1.
       xla: for XLA; see `ResizeLike`.
     """
 
@@ -105,14 +105,14 @@ class InputScaling(keras.layers.Layer):
 
 
 class ResizeLike(keras.layers.Layer):
-    """Resizes x bilinearly to the height and width of `like`, as recorded on the way down.
+    """Resizes x bilinearly to the height and width of `like`, an earlier tensor.
 
-    Sizes are read from tensors, so odd ones come back exactly. Corners are aligned, as in the
-    authors' code. [B, h, w, C], [B, H, W, *] → [B, H, W, C].
+    So odd sizes are restored exactly. Corners are aligned, as in the authors' code.
+    [B, h, w, C], [B, H, W, *] → [B, H, W, C].
 
     Args:
-      xla: for XLA, which makes of TensorFlow's own operation a convolution hundreds of pixels
-        wide. The same function as two gathers a side; sizes have to be static.
+      xla: computes the same by two gathers a side, for static sizes. XLA would turn TensorFlow's
+        own operation into a convolution hundreds of pixels wide.
     """
 
     def __init__(self, xla=False, **options):
@@ -131,7 +131,7 @@ class ResizeLike(keras.layers.Layer):
 
 
 def _resize_side(x, axis, place):
-    """Linear interpolation along one axis, at places within it, float64 [N]."""
+    """Interpolates x linearly along one axis, at the places given, float64 [N]."""
     before = x.shape[axis]
     low = np.minimum(place.astype(int), max(before - 2, 0))
     high = np.minimum(low + 1, before - 1)
@@ -143,7 +143,8 @@ def _resize_side(x, axis, place):
 class Subsample(keras.layers.Layer):
     """Keeps every second row and column, the shortcut of a strided block of unchanged depth.
 
-    As the average of one pixel: on a CPU it takes 1/7 of a strided slice's time, its gradient 1/5.
+    It is an average over one pixel: on a CPU that takes 1/7 of a strided slice's time, and its
+    gradient 1/5.
     """
 
     def call(self, x):
@@ -152,7 +153,7 @@ class Subsample(keras.layers.Layer):
 
 
 def normalization_layer(normalization, dtype, name):
-    """The layer that a student's option `normalization` names: see `build_jitnet`."""
+    """Returns the layer of the option `normalization`, see `jitnet.build_jitnet`. ValueError."""
     if normalization not in NORMALIZATIONS:
         raise ValueError(f"normalization is {normalization!r}, not one of {NORMALIZATIONS}")
     if normalization == "frame":
@@ -163,9 +164,9 @@ def normalization_layer(normalization, dtype, name):
 
 
 def network_input(frame_size, dtype, xla, input_scale=1.0, input_normalization="centered"):
-    """The first layers of all students; the arguments are `build_jitnet`'s.
+    """Makes the first layers of all students; the arguments are those of `jitnet.build_jitnet`.
 
-    Returns the Keras input, and what comes next [B, h, w, 3].
+    Returns the Keras input, uint8 [B, H, W, 3], and the normalized and scaled pixels, [B, h, w, 3].
     """
     frames = keras.Input((*frame_size, 3), dtype="uint8", name="frame")
     layer = InputNormalization(input_normalization, dtype=dtype, name="input_normalization")
