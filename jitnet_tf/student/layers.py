@@ -4,7 +4,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-NORMALIZATIONS = ("frame", "moving")
+from jitnet_tf.base import options
+from jitnet_tf.config import INPUT_NORMALIZATIONS, StudentConfig
+
+_CHOICES = {field.name: about.choices for field, about in options.options(StudentConfig)}
+FRAME, _ = NORMALIZATIONS = _CHOICES["normalization"]
+CENTERED, RAW, STANDARDIZED = INPUT_NORMALIZATIONS
 EPSILON = 1e-5
 # The authors pretrain with .997: online, such averages lag hundreds of updates behind the weights.
 MOVING_DECAY = 0.9
@@ -14,9 +19,9 @@ INPUT_SCALE = 127.5
 # Mean and scale by the option `input_normalization`: ours; the authors' raw 0…255; EastGit0's
 # ImageNet-like statistics, which it states for 0…1.
 INPUTS = {
-    "centered": (INPUT_MEAN, INPUT_SCALE),
-    "raw": (0.0, 1.0),
-    "standardized": (
+    CENTERED: (INPUT_MEAN, INPUT_SCALE),
+    RAW: (0.0, 1.0),
+    STANDARDIZED: (
         tuple(255 * mean for mean in (0.439, 0.413, 0.375)),
         tuple(255 * deviation for deviation in (0.243, 0.236, 0.234)),
     ),
@@ -65,7 +70,7 @@ class FrameNormalization(keras.layers.Layer):
 class InputNormalization(keras.layers.Layer):
     """Normalizes uint8 RGB [B, H, W, 3] as `kind`, one of INPUTS, says, in the compute dtype."""
 
-    def __init__(self, kind="centered", **options):
+    def __init__(self, kind=CENTERED, **options):
         super().__init__(**options)
         self._mean, self._scale = INPUTS[kind]
 
@@ -156,14 +161,14 @@ def normalization_layer(normalization, dtype, name):
     """Returns the layer of the option `normalization`, see `jitnet.build_jitnet`. ValueError."""
     if normalization not in NORMALIZATIONS:
         raise ValueError(f"normalization is {normalization!r}, not one of {NORMALIZATIONS}")
-    if normalization == "frame":
+    if normalization == FRAME:
         return FrameNormalization(name=name)
     return keras.layers.BatchNormalization(
         momentum=MOVING_DECAY, epsilon=EPSILON, dtype=dtype, name=name
     )
 
 
-def network_input(frame_size, dtype, xla, input_scale=1.0, input_normalization="centered"):
+def network_input(frame_size, dtype, xla, input_scale=1.0, input_normalization=CENTERED):
     """Makes the first layers of all students; the arguments are those of `jitnet.build_jitnet`.
 
     Returns the Keras input, uint8 [B, H, W, 3], and the normalized and scaled pixels, [B, h, w, 3].
