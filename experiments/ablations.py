@@ -27,7 +27,8 @@ from experiments.reports import command, figures, markdown
 from experiments.reports.results import Results
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import RANDOM
+from jitnet_tf.config import RANDOM, RunConfig
+from jitnet_tf.flags import options_of
 
 FLAGS = flags.FLAGS
 SEEDS = (0, 1, 2)
@@ -58,6 +59,12 @@ def _study(title, field, values, default, init=None):
     return Study(title, names, f"{default}", init)
 
 
+def _study_of_choices(title, name, init=None):
+    """Makes a study of all choices of an option."""
+    field, _, about = options_of(RunConfig)[name]
+    return _study(title, name, about.choices, field.default, init)
+
+
 STUDIES = {
     "max_updates": _study(
         "Updates on a teacher frame, at most", "max_updates", (1, 2, 4, 8, 16), 8
@@ -82,15 +89,11 @@ STUDIES = {
     "box_weight": _study("Loss weight inside boxes", "box_weight", (1.0, 2.0, 5.0, 10.0), 5.0),
     "box_dilation": _study("Dilation of boxes", "box_dilation", (0.0, 0.075, 0.15, 0.3), 0.15),
     "skip": Study("Skip connections", {"on": methods.DEFAULTS, "off": "skip=False"}, "on", RANDOM),
-    "updated_layers": _study("Updated layers", "updated_layers", ("all", "decoder", "last"), "all"),
+    "updated_layers": _study_of_choices("Updated layers", "updated_layers"),
     "width": _study("Width", "width", (0.25, 0.5, 1.0), 0.5, RANDOM),
-    "normalization": _study("Normalization", "normalization", ("frame", "moving"), "frame", RANDOM),
-    "input_normalization": _study(
-        "Pixels of the first layer",
-        "input_normalization",
-        ("centered", "raw", "standardized"),
-        "centered",
-        RANDOM,
+    "normalization": _study_of_choices("Normalization", "normalization", RANDOM),
+    "input_normalization": _study_of_choices(
+        "Pixels of the first layer", "input_normalization", RANDOM
     ),
     "input_scale": _study("Scale of the student's input", "input_scale", (0.25, 0.5, 1.0), 1.0),
     "init": Study(

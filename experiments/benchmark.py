@@ -21,9 +21,10 @@ from experiments.reports import measurement
 from experiments.speed import benchmark_report, comparison, peers, product_run, roofline
 from experiments.speed.peers import ours
 from jitnet_tf import video
-from jitnet_tf.base import command_line
+from jitnet_tf.base import command_line, options
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import StudentConfig
+from jitnet_tf.flags import options_of
 from jitnet_tf.labels import LVS
 
 FLAGS = flags.FLAGS
@@ -31,19 +32,15 @@ FLAGS = flags.FLAGS
 
 def define_flags():
     """Defines the flags of the benchmark: network, peers, rounds, file."""
-    network = StudentConfig()
     measurement.define_flags("json")
     flags.DEFINE_string("frame_size", "720x1280", "HxW of the frames.")
     flags.DEFINE_integer(
         "num_classes", len(LVS) + 1, "Number of classes with background.", 2, upper_bound=255
     )
-    flags.DEFINE_float("width", network.width, "Channel multiplier.")
-    flags.DEFINE_enum(
-        "normalization",
-        network.normalization,
-        ["frame", "moving"],
-        "Normalize by the statistics of each frame, or by moving averages.",
-    )
+    network = options_of(StudentConfig)
+    for name in ("width", "normalization"):
+        field, of_type, about = network[name]
+        options.define_flag(name, field.default, of_type, about)
     flags.DEFINE_integer("rounds", 20, "How often to time each step.", lower_bound=1)
     flags.DEFINE_list(
         "peers",
