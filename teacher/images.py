@@ -1,4 +1,4 @@
-"""Images in a folder: what `teacher.annotate` labels and `jitnet_tf.pretrain` trains on."""
+"""Images in a folder, which `teacher.annotate` labels and `jitnet_tf.pretrain` trains on."""
 
 import pathlib
 

@@ -77,7 +77,7 @@ class Statistics:
 
     @property
     def asynchronous(self):
-        """Whether frames go on while the teacher works."""
+        """True if frames do not wait for the teacher."""
         return self.teacher_mode == ASYNC
 
     def add(self, result):

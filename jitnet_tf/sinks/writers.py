@@ -1,8 +1,8 @@
 """Results on disk: the overlay video and the class masks, both resumable after a kill -9.
 
-The run that produces them can die at any moment and goes on from its latest checkpoint, which may
-lie before the last frame written. So the video grows in parts, one from checkpoint to checkpoint,
-and masks are dropped from the checkpoint on.
+The run that writes them can be killed at any moment. It resumes from its latest checkpoint, which
+may be older than the last frame written. So the video is written in parts, one from checkpoint to
+checkpoint, and a resumed run deletes the masks from its checkpoint on.
 """
 
 import contextlib
@@ -35,14 +35,13 @@ class VideoWriter:
     """Writes frames as an H.264 MP4 (yuv420p, index in front) that browsers play.
 
     Until `finish` the frames are in `parts_dir`, as closed MP4 files named by the index of their
-    first frame; so a resumed run throws away the parts that begin at its checkpoint or later.
+    first frame; a resumed run deletes the parts that begin at its checkpoint or later.
 
     Args:
       path: the video to make, ending in .mp4; its folder is created.
       fps: frames a second.
       parts_dir: folder for the parts alone, created here and removed by `finish`.
-      resume_at: frames an earlier writer delivered up to the checkpoint to go on from; None for a
-        new video.
+      resume_at: number of frames before the checkpoint to resume from; None for a new video.
       overwrite: whether a new video may replace an existing file.
 
     Raises:
@@ -123,7 +122,7 @@ class VideoWriter:
                 part.unlink()
         if sum(map(_frame_count, self._parts())) == index:
             return
-        # Either killed in `finish` after the video was made, or to go on after it.
+        # Killed in `finish` after the video was made, or resumed after its end.
         if not self._path.exists() or _frame_count(self._path) != index:
             raise UserError(
                 f"the first {index} frames of the video {self._path} are not all in "
@@ -174,7 +173,8 @@ class MaskWriter:
     Args:
       directory: created if need be.
       class_names: the names, background included, by class id.
-      resume_at: go on at this frame index, and drop masks from there on; None for a new set.
+      resume_at: the frame index to resume at; masks from there on are deleted. None for a new
+        set.
       overwrite: whether a new set may replace the masks in the folder.
 
     Raises:
@@ -202,8 +202,8 @@ class MaskWriter:
     def check(directory: str | os.PathLike, *, resumed: bool, overwrite: bool) -> None:
         """Raises UserError if masks cannot be written; makes the folder, nothing else.
 
-        Numbered PNGs are only ever replaced where the classes.json of a set of masks is with them:
-        they may as well be somebody's frames.
+        Numbered PNGs are replaced only if a classes.json of masks is beside them: without it they
+        could be the user's own images.
         """
         directory = Path(directory)
         _make_writable(directory)
