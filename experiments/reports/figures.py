@@ -10,10 +10,11 @@ from absl import flags
 
 from experiments.methods import METHODS, named
 from experiments.protocol import jobs
+from experiments.protocol.streams import GROUPS
 from jitnet_tf import video
 from jitnet_tf.base import files
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.labels import LabelMaker, class_groups
+from jitnet_tf.labels import LabelMaker
 from jitnet_tf.sinks.overlay import blend
 from teacher.recorded import Recording
 
@@ -119,7 +120,7 @@ class Pictures:
     def __init__(self, results, stream, indices):
         self._results = results
         self._name = stream["name"]
-        self._label_maker = LabelMaker(class_groups("lvs"))
+        self._label_maker = LabelMaker(GROUPS)
         self._frames, self._labels = {}, {}
         with (
             Recording(stream["recording"]) as recording,
