@@ -47,14 +47,6 @@ def load(path):
         ) from None
 
 
-def load_all(results):
-    """Reads all results in a folder; UserError if there is none."""
-    paths = sorted(pathlib.Path(results).glob(f"*/*/{RESULT}"))
-    if not paths:
-        raise UserError(f"there are no results in {str(results)!r}: make them first, see --help")
-    return [load(path) for path in paths]
-
-
 def still_to_do(work, results, settings):
     """Returns the pairs (stream, method) of `work` without a result.
 

@@ -11,6 +11,7 @@ import pytest
 from experiments import davis
 from experiments.methods import first_annotation
 from experiments.protocol import jobs, streams
+from experiments.reports.results import Results
 from tests.builders import flag_arguments, made_result, markdown_table, write_result
 from tests.commands import refusal, run_command
 from tests.materials import SQUARE, square_scene, write_square_stream
@@ -92,7 +93,7 @@ def test_the_command(material, tmp_path, monkeypatch, capsys):
     command = arguments(material, only=",".join(wanted), annotation_updates=40)
     assert run_command(davis, *command) == 0
     printed = capsys.readouterr().out
-    results = {(r["stream"]["name"], r["method"]): r for r in jobs.load_all("results")}
+    results = Results.load("results").cells
     assert len(results) == 6
 
     # A teacher's J is as its masks were made; of the half, 14 of 28 columns are annotated.

@@ -13,6 +13,7 @@ import tensorflow as tf
 from experiments.methods import METHODS, settings_of
 from experiments.protocol import jobs
 from experiments.protocol.streams import Stream
+from experiments.reports.results import Results
 from jitnet_tf.base.errors import UserError
 
 RESULT = {
@@ -77,7 +78,7 @@ def test_damaged_results(tmp_path, content):
     with pytest.raises(UserError, match=said):
         jobs.load(path)
     with pytest.raises(UserError, match=said):
-        jobs.load_all(tmp_path)
+        Results.load(tmp_path)
     with pytest.raises(UserError, match=said):
         jobs.still_to_do([(stream(), "oracle")], tmp_path, {})
 
@@ -87,14 +88,14 @@ def test_all_results(tmp_path):
         write_result(tmp_path, stream(name), method)
     (tmp_path / "a" / "jitnet_0.8" / "masks").mkdir(parents=True)  # interrupted
     (tmp_path / "table2.md").write_text("x")
-    found = [(r["stream"]["name"], r["method"]) for r in jobs.load_all(tmp_path)]
+    found = [(r["stream"]["name"], r["method"]) for r in Results.load(tmp_path)]
     assert found == [("a", "flow_fast"), ("a", "oracle"), ("b", "oracle")]
 
 
 @pytest.mark.parametrize("name", ["nowhere", "."])
 def test_no_results(tmp_path, name):
     with pytest.raises(UserError, match=f"no results in '.*{name}'"):
-        jobs.load_all(tmp_path / name)
+        Results.load(tmp_path / name)
 
 
 def test_what_has_a_result_is_not_to_do(tmp_path):
