@@ -81,8 +81,8 @@ def annotate(folder, teacher, described, output):
       The problems of the images that could not be read, a text each.
 
     Raises:
-      UserError: the file exists; the unfinished file is of other images or of another teacher;
-        none of the images can be read.
+      UserError: the file exists; the unfinished file is of other images, of another teacher or of
+        an older version; none of the images can be read.
     """
     output = pathlib.Path(output)
     if output.exists():
@@ -153,6 +153,11 @@ def _read_partial(path, info, names):
     data = data[: data.rfind(b"\n") + 1]
     try:
         found, *done = map(json.loads, data.decode().splitlines() or ["null"])
+        if done and isinstance(found, dict) and "photographs" in found:
+            raise UserError(
+                f"{str(path)!r} was begun by an older version: delete it, or choose another "
+                "--output"
+            )
         same = not done or found == info
         same = same and [entry["file_name"] for entry in done] == names[: len(done)]
     except (ValueError, KeyError, TypeError):

@@ -234,6 +234,16 @@ def test_another_file_in_its_place_is_refused(photos, tmp_path, content):
     assert partial.read_bytes() == content
 
 
+def test_the_unfinished_file_of_an_older_version_is_refused(photos, tmp_path):
+    output = tmp_path / "a.json"
+    partial = interrupt(photos, output)
+    before = partial.read_bytes().replace(b'"images":', b'"photographs":', 1)
+    partial.write_bytes(before)
+    with pytest.raises(UserError, match=r"a\.json\.partial' .*older version"):
+        annotate.annotate(photos, Teacher(), TEACHER, output)
+    assert partial.read_bytes() == before
+
+
 def test_an_unfinished_file_without_images_is_replaced(photos, tmp_path):
     """By the next command, even with another teacher."""
     output = tmp_path / "a.json"
