@@ -212,9 +212,6 @@ def render(values):
 def _export():
     from jitnet_tf import video
 
-    for name in ("json", "mask_rcnn"):
-        if FLAGS[name].value is not None:
-            raise UserError(f"--{name} is for --run: leave it out")
     frame_size = video.parse_size(FLAGS.frame_size)
     measurement.check_output(FLAGS.export, "export")
     export(FLAGS.export, frame_size, FLAGS.seed)
@@ -238,12 +235,16 @@ def main():
             "give one of --export=FOLDER, to write modules, --run=FOLDER, to measure, and "
             "--print=FILE.json"
         )
+    for name in ("json", "mask_rcnn"):
+        if FLAGS.run is None and FLAGS[name].value is not None:
+            raise UserError(f"--{name} is for --run: leave it out")
     if FLAGS.export is not None:
         _export()
+    elif FLAGS.run is not None:
+        print(render(_measure()))
     else:
-        measurement.measure_or_print(
-            _measure, render, FORMAT, "experiments.gpu_benchmark", flag="run"
-        )
+        command = "experiments.gpu_benchmark --json"
+        print(measurement.render_file(FLAGS.print, command, FORMAT, render))
 
 
 if __name__ == "__main__":

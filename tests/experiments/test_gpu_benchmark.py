@@ -308,7 +308,9 @@ def test_first_runs_do_not_count(monkeypatch):
         (["--run={folder}", "--runtime=torch"], "--runtime"),
         (["--run={folder}", "--rounds=0"], "--rounds"),
         (["--print=new"], "--print=new cannot be read"),
-        (["--print={folder}/benchmark.json"], "experiments.gpu_benchmark --run"),
+        (["--print={folder}/benchmark.json"], "experiments.gpu_benchmark --json"),
+        (["--print=new", "--json=x.json"], "--json is for --run"),
+        (["--print=new", "--mask_rcnn=x"], "--mask_rcnn is for --run"),
     ],
 )
 def test_flags_that_are_refused(folder, tmp_path, refused, arguments, said):
