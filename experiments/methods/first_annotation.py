@@ -74,7 +74,7 @@ def as_detections(mask, category):
     )
 
 
-def teach(student, frame, mask, category, label_maker, updates, on_step):
+def train(student, frame, mask, category, label_maker, updates, on_step):
     """Trains a student on one annotated frame, with updates as in Algorithm 1.
 
     Args:
@@ -120,7 +120,7 @@ class FirstAnnotation(Method):
         student = distiller(context, learning_rate=LEARNING_RATE).student
         with context.open_source() as source:
             frame = next(source)
-        teach(
+        train(
             student,
             frame,
             read(stream.video, 0, context.frame_size),

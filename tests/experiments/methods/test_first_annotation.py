@@ -63,7 +63,7 @@ def test_teaches_one_frame():
 
     frame, mask = np.zeros((8, 8, 3), np.uint8), np.eye(8, dtype=bool)
     maker = LabelMaker(class_groups("lvs"))
-    first_annotation.teach(
+    first_annotation.train(
         Student(), frame, mask, "dog", maker, 3, lambda: steps.append(len(calls))
     )
     assert steps == [1, 2, 3]
