@@ -58,9 +58,9 @@ def segment(stream):
 def evaluate(stream, frames, method, settings, masks, on_step):
     """Calls `evaluation.evaluate` and adds "initialised", the initial weights in words."""
     segmented_by = methods.named(method)
-    initialised = segmented_by.origin(segmented_by.take(settings))
+    origin = segmented_by.origin(segmented_by.take(settings))
     result = evaluation.evaluate(stream, frames, method, settings, masks, on_step)
-    return {**result, "initialised": initialised}
+    return {**result, "initialised": origin}
 
 
 def define_flags():

@@ -12,7 +12,7 @@ from jitnet_tf.sinks.palette import colorize, palette
 Teacher = tuple[np.ndarray, np.ndarray, int]  # frame, labels, frame index
 
 _FONT = cv2.FONT_HERSHEY_DUPLEX
-_GROUND, _WHITE, _GREY, _ACCENT = (20, 22, 26), (240, 240, 240), (160, 165, 172), (255, 190, 70)
+_GROUND, _WHITE, _GRAY, _ACCENT = (20, 22, 26), (240, 240, 240), (160, 165, 172), (255, 190, 70)
 _MIN_PANEL_WIDTH, _MAX_PANEL_HEIGHT = 480, 1080  # pixels; text needs the former
 _LONGEST_NAME = 18  # characters of a class name
 
@@ -163,13 +163,13 @@ class Overlay:
         }
         for place, (name, value) in enumerate(values.items()):
             left = place / 2 * self._panel_width
-            x = self._text(canvas, name, left + self._em, middle, _GREY) + 0.6 * self._em
+            x = self._text(canvas, name, left + self._em, middle, _GRAY) + 0.6 * self._em
             x = self._text(canvas, value, x, middle, _WHITE) + 0.6 * self._em
         if status.accuracy is None:
             return
         tip = x + 1.6 * self._em
         ends = [(round(end), round(middle)) for end in (x, tip)]
-        cv2.arrowedLine(canvas, *ends, _GREY, self._thickness, cv2.LINE_AA, tipLength=0.35)
+        cv2.arrowedLine(canvas, *ends, _GRAY, self._thickness, cv2.LINE_AA, tipLength=0.35)
         self._text(canvas, f"{status.accuracy[1]:.2f}", tip + 0.6 * self._em, middle, _WHITE)
 
     def _draw_legend(self, canvas, class_maps):
@@ -193,7 +193,7 @@ class Overlay:
         if len(placed) < len(ids):
             _, _, row, end = placed[-1]
             more = f"+ {len(ids) - len(placed)} more"
-            self._text(strip, more, end, (row + 0.5) * self._line, _GREY)
+            self._text(strip, more, end, (row + 0.5) * self._line, _GRAY)
         return strip
 
     def _placed(self, ids, width):
