@@ -106,7 +106,7 @@ class OSVOSSettings(SeedSettings, TeacherSettings):
         30.0, "Greatest number of seconds for these steps; inf: no bound.", above=0, infinite=True
     )
     osvos_scale: float = setting(
-        1.0, "Scale of frames on their way into OSVOS.", above=0, at_most=1
+        1.0, "Scale of the frames at OSVOS's first layer.", above=0, at_most=1
     )
 
     def check(self):

@@ -183,8 +183,8 @@ def rank(name):
 def fingerprints(dataset, progress):
     """Computes fingerprints that are alike for images that look alike.
 
-    A bit tells if one of 8 × 8 patches is brighter than the patch to its left ("dHash", Krawetz
-    2013, "Kind of like that"). Crops and mirrored copies of an image are not recognized.
+    Each bit compares one of 8 × 8 patches with the patch to its left ("dHash", Krawetz 2013,
+    "Kind of like that"). Crops and mirrored copies of an image are not recognized.
 
     Args:
       dataset: a LabeledDataset.

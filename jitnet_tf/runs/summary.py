@@ -45,8 +45,8 @@ class Statistics:
 
     Attributes:
       score: accuracy against a reference, None without one.
-      recorded_teacher_seconds: what a frame costs a replayed teacher, as its recording tells; None
-        where that is unknown, or the teacher is live.
+      recorded_teacher_seconds: a replayed teacher's time for a frame, from its recording; None if
+        it is unknown, or the teacher is live.
       replayed: whether the teacher is a recording; a live one's time is measured.
       teacher_mode: SYNC or ASYNC, as in RunConfig.
       wall_seconds: of all frames, from decoding to output, checkpoints included.
