@@ -130,7 +130,7 @@ def save(garden, frame_size, path):
 
 
 def main():
-    """Exports."""
+    """Exports the network to --output."""
     output = pathlib.Path(FLAGS.output)
     frame_size = video.parse_size(FLAGS.frame_size)
     if os.path.lexists(output):
