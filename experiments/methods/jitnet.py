@@ -65,7 +65,7 @@ class NeverAdapted(Method):
     is_jitnet = True
 
     def make(self, context):
-        """See Method."""
+        """Returns the student, which is never trained."""
         return FrozenStudent(distiller(context).student)
 
 
@@ -80,7 +80,7 @@ class JITNet(Method):
         self._changes = changes
 
     def make(self, context):
-        """See Method."""
+        """Returns a Distiller with these options."""
         return distiller(context, **self._changes)
 
 
@@ -100,7 +100,7 @@ class FixedStride(Method):
     is_jitnet = True
 
     def make(self, context):
-        """See Method."""
+        """Returns a Distiller with a stride that does not change."""
         stride = context.settings.fixed_stride
         return distiller(context, min_stride=stride, max_stride=stride)
 
@@ -128,7 +128,7 @@ class Variant(JITNet):
         return self._changes["student"] == StudentConfig()
 
     def make(self, context):
-        """See Method."""
+        """Returns a Distiller with these options, with noise on its weights if asked for."""
         made, settings = super().make(context), context.settings
         if settings.noise:
             state = perturbed(made.student.get_state(), settings.noise, settings.seed)

@@ -157,7 +157,7 @@ class Distiller(Segmenter):
         return self._result(frame, prediction, watch, sum(watch.seconds.values()), ended)
 
     def _result(self, frame, prediction, watch, latency, ended):
-        """Returns the frame's result and goes on to the next frame."""
+        """Returns the frame's result and advances to the next frame."""
         stride = self.schedule.stride
         result = FrameResult(self.index, frame, prediction, stride, watch.seconds, latency, ended)
         self.index += 1  # line 20: the student keeps its weights

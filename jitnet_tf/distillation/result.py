@@ -78,5 +78,5 @@ class FrameResult:
 
     @property
     def is_teacher_frame(self):
-        """Whether the prediction had the teacher's labels of this very frame."""
+        """True if the prediction had the teacher's labels of this very frame."""
         return self.teacher is not None and self.teacher.index == self.index

@@ -67,7 +67,7 @@ def _disk_errors_as_user_errors():
         yield
     except (OSError, tf.errors.OpError) as error:
         raise UserError(
-            f"the run stopped ({error}): mend that, then --resume continues from the last "
+            f"the run stopped ({error}): correct that; then --resume continues from the last "
             "checkpoint"
         ) from error
 
@@ -101,7 +101,7 @@ class Run:
         sinks have not taken yet.
 
     Raises:
-      UserError: whatever the user can mend.
+      UserError: the input, the options or the output cannot be used.
     """
 
     def __init__(self, config, sinks=(), *, resume=False, overwrite=False):

@@ -25,7 +25,7 @@ class Trial:
 
     @property
     def updated(self):
-        """Whether the attempt ended with an update."""
+        """True if the attempt ended with an update."""
         return self.loss is not None
 
 
