@@ -124,7 +124,9 @@ class Nameless(Sink):
 
 
 @pytest.mark.parametrize(
-    "sinks", [[Counter(), Counter()], [Counter("overlay")], [Nameless()]], ids=str
+    "sinks",
+    [[Counter(), Counter()], [Counter("overlay")], [Nameless()]],
+    ids=["a name twice", "a name that is taken", "no name"],
 )
 def test_sinks_without_names_of_their_own_are_refused_before_anything_is_lost(config, sinks):
     earlier = pathlib.Path(config.logdir)
