@@ -59,7 +59,7 @@ def test_round_trip(saved):
     assert [path.name for path in saved.parent.iterdir()] == [checkpoint.NAME]
 
 
-def test_round_trip_of_nothing(tmp_path):
+def test_round_trip_without_arrays(tmp_path):
     checkpoint.save(tmp_path, {}, {})
     assert checkpoint.load(tmp_path) == ({}, {})
 
@@ -73,7 +73,7 @@ JSON = st.recursive(
 
 @settings(max_examples=30)
 @given(JSON)
-def test_any_progress_comes_back(tmp_path_factory, progress):
+def test_any_progress_is_restored(tmp_path_factory, progress):
     folder = tmp_path_factory.getbasetemp()
     checkpoint.save(folder, {"a": np.ones(2)}, progress)
     assert checkpoint.load(folder)[1] == progress
@@ -150,7 +150,7 @@ def test_write_text(tmp_path):
     assert (tmp_path / "a.json").read_bytes() == "größer\n".encode()
 
 
-def test_unwritable(tmp_path):
+def test_unwritable_folders_are_refused(tmp_path):
     with pytest.raises(OSError, match="missing"):
         checkpoint.save(tmp_path / "missing", {}, {})
 
@@ -218,7 +218,7 @@ def refusal(path, content):
         zipped(**{"progress.json.npy": b"\x93NUMPY\x01\x00 damaged"}),
     ],
 )
-def test_another_file(tmp_path, content):
+def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "file.npz"
     assert f"{str(path)!r} {NO_CHECKPOINT}" in refusal(path, content)
 
@@ -243,13 +243,13 @@ def test_a_pickle_is_not_read(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["missing.npz", "."])
-def test_missing(tmp_path, name):
+def test_missing_checkpoints_are_refused(tmp_path, name):
     with pytest.raises(UserError, match=r"checkpoint\.npz|missing\.npz") as error:
         checkpoint.load(tmp_path / name)
     assert "does not exist" in str(error.value)
 
 
-def test_cut_off(saved):
+def test_truncated_checkpoints_are_refused(saved):
     content = saved.read_bytes()
     for length in range(0, len(content), 97):
         assert f"{str(saved)!r} {NO_CHECKPOINT}" in refusal(saved, content[:length]), length

@@ -52,7 +52,7 @@ def test_errors_become_one_line_and_a_status(capsys, error, status, message):
     assert err.removeprefix("error: ") == message + "\n"
 
 
-def test_bugs_keep_their_traceback():
+def test_bugs_have_a_traceback():
     with pytest.raises(ZeroDivisionError):
         run_command(fail(ZeroDivisionError()))
 
@@ -61,7 +61,7 @@ def test_bugs_keep_their_traceback():
     ("argument", "said"),
     [("--cuont=1", "cuont"), ("--count=0", "count"), ("--count=x", "count"), ("stray", "'stray'")],
 )
-def test_flag_errors(capsys, argument, said):
+def test_flag_errors_are_refused(capsys, argument, said):
     assert run_command(command(lambda: pytest.fail("it ran")), argument) == 2
     [message] = capsys.readouterr().err.splitlines()
     assert message.startswith("error: ")
@@ -69,7 +69,7 @@ def test_flag_errors(capsys, argument, said):
 
 
 @pytest.mark.parametrize("command", ["distill", "pretrain", "export"])
-def test_commands_check_their_flags_before_they_import_tensorflow(command):
+def test_flag_errors_do_not_import_tensorflow(command):
     code = (
         f"import atexit, sys; from jitnet_tf import {command} as command; "
         "from jitnet_tf.base import command_line; command.define_flags(); "

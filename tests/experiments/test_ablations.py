@@ -48,7 +48,7 @@ def flat(config):
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_a_study_varies_what_it_is_named_for_and_nothing_else(configured, name):
+def test_a_study_varies_only_the_setting_in_its_name(configured, name):
     study = STUDIES[name]
     assert len(study.variants) >= 2
     default = flat(RunConfig())
@@ -170,7 +170,7 @@ def test_report():
     assert text.endswith("Initial weights: pretrained. Frames: a: 90 of 48×64; b: 90 of 48×64.")
 
 
-def test_what_is_incomplete_is_a_dash():
+def test_incomplete_methods_are_dashes():
     table = complete()
     del table["16"]["a"]
     found = rows(ablations.report(SMALL, table))
@@ -203,7 +203,7 @@ def test_no_results():
         (5.1, ["max_updates=1", "defaults", "max_updates=16"]),
     ],
 )
-def test_close(points, methods_found):
+def test_close_methods(points, methods_found):
     """The means are 60, 65 and 68.5."""
     assert ablations.close(SMALL, complete(), points) == methods_found
 
@@ -233,7 +233,7 @@ def test_plot():
     assert [list(line.get_xdata()) for line in default] == [[1, 1]]
 
 
-def test_found(tmp_path):
+def test_found_results(tmp_path):
     for label in complete().values():
         for made in label.values():
             for r in made:
@@ -277,7 +277,7 @@ def test_print(small, tmp_path, capsys, monkeypatch):
         (["--study=width", "--seed=3"], "seed"),
     ],
 )
-def test_mistakes(arguments, said, tmp_path, monkeypatch, capsys):
+def test_invalid_flags_are_refused(arguments, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert said in refusal(ablations, tmp_path, capsys, *arguments)
 
@@ -361,7 +361,7 @@ def test_only_refuses_unknown_names(small, listed, tmp_path, capsys):
     assert "'c' is neither a method (max_updates=1, defaults, max_updates=16)" in said
 
 
-def test_results_of_another_noise(small, listed, answers, tmp_path, capsys):
+def test_results_of_another_noise_are_refused(small, listed, answers, tmp_path, capsys):
     made = result("b", "max_updates=16", 0.5)
     made["settings"]["noise"] = 0.5
     made["recorded"] = streams.recorded(streams.read_list(tmp_path / "list.csv")[1])

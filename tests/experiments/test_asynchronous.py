@@ -50,7 +50,7 @@ def test_frames_come_at_their_rate():
     assert pace.behind() == 0
 
 
-def test_what_is_late_is_caught_up_with():
+def test_late_frames_catch_up():
     # Due: 0, .25, .5, .75, 1, 1.25. The first takes .8.
     times, pace = handed_out(4, [0.8, 0.125, 0.0, 0.0, 0.0, 0.0])
     np.testing.assert_allclose(times, [0, 0.8, 0.925, 0.925, 1, 1.25], atol=1e-6)
@@ -78,7 +78,7 @@ def measured(material):
 
 
 @pytest.mark.slow
-def test_what_is_kept(measured):
+def test_measurement_is_written(measured):
     values = json.loads(measured.read_text("utf-8"))
     assert (list(values["streams"]), values["max_staleness"]) == (["square"], 9)
     assert values["teacher"]["teacher"] == "teacher"
@@ -109,7 +109,7 @@ def test_what_is_kept(measured):
 
 
 @pytest.mark.slow
-def test_printing_takes_the_file_alone(measured, capsys, monkeypatch):
+def test_printing_needs_only_the_file(measured, capsys, monkeypatch):
     monkeypatch.setattr(asynchronous, "measure", None)
     assert run_command(asynchronous, f"--print={measured}") == 0
     text = capsys.readouterr().out
@@ -191,12 +191,12 @@ def refused(material, tmp_path, monkeypatch, capsys):
         ({"output": None, "print": "nowhere.json"}, "--print=nowhere.json cannot be read"),
     ],
 )
-def test_bad_input(refused, material, changes, said):
+def test_invalid_flags_are_refused(refused, material, changes, said):
     values = {"streams": material / "list.csv", "teacher": material / "teacher"}
     values = {**values, "output": "a.json", **changes}
     assert said in refused(*(f"--{n}={v}" for n, v in values.items() if v is not None))
 
 
-def test_a_file_of_something_else(refused, tmp_path):
+def test_files_of_another_kind_are_refused(refused, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"format": "experiments.table1, 1"}))
     assert "is not what experiments.asynchronous --output writes" in refused("--print=a.json")

@@ -128,7 +128,7 @@ def measured(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_what_is_measured(measured):
+def test_measurement_is_written(measured):
     table = json.loads(measured.read_text("utf-8"))
     assert [(r["what"], r["peer"], r["precision"]) for r in table["rows"]] == [
         (INFER, "ours", FLOAT32),
@@ -153,7 +153,7 @@ def test_what_is_measured(measured):
 
 
 @pytest.mark.slow
-def test_printing_takes_the_file_alone(measured, capsys, monkeypatch):
+def test_printing_needs_only_the_file(measured, capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "measure", None)
     assert run_command(benchmark, f"--print={measured}") == 0
     assert len(markdown_rows(capsys.readouterr().out, "update", "ours")) == 2
@@ -173,7 +173,7 @@ def test_printing_takes_the_file_alone(measured, capsys, monkeypatch):
         (["--json=x", "--width=0.1"], "--width"),
     ],
 )
-def test_arguments_that_are_refused(arguments, said, tmp_path, monkeypatch, capsys):
+def test_invalid_flags_are_refused(arguments, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").write_text('{"format": "else"}')
     assert said in refusal(benchmark, tmp_path, capsys, *arguments)

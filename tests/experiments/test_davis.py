@@ -157,7 +157,7 @@ def test_missing_results_are_made(material, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_only_the_first_annotation_is_learned_from(material, copied, tmp_path):
+def test_only_the_first_annotation_is_used_for_training(material, copied, tmp_path):
     """If all other annotations are empty, predictions are the same to the bit."""
     for index in range(1, COUNT):
         cv2.imwrite(str(image(copied, "Annotations", "half", index)), np.zeros(SIZE, np.uint8))
@@ -212,7 +212,7 @@ def refused(tmp_path, monkeypatch, capsys):
         ({"print": "nowhere"}, "there are no results in 'nowhere'"),
     ],
 )
-def test_refuses(refused, material, change, said):
+def test_invalid_flags_are_refused(refused, material, change, said):
     assert said in refused(*arguments(material, **change))
 
 
@@ -257,13 +257,13 @@ def with_a_sequence_of_two_frames(folder):
         (with_a_sequence_of_two_frames, ["stream short: it has 2 frames"]),
     ],
 )
-def test_refuses_damaged_material(refused, copied, damage, said):
+def test_damaged_material_is_refused(refused, copied, damage, said):
     damage(copied)
     message = refused(*arguments(copied))
     assert all(text in message for text in said)
 
 
-def test_refuses_results_of_other_settings(refused, material, tmp_path):
+def test_results_of_other_settings_are_refused(refused, material, tmp_path):
     write_result(tmp_path / "results", made_result("whole", "first_annotation"))
     message = refused(*arguments(material, annotation_updates=7))
     assert "was made with another annotation_updates" in message

@@ -81,7 +81,7 @@ def test_a_point_is_the_mean_over_streams():
 # Curves
 
 
-def test_methods_are_what_their_labels_say(monkeypatch):
+def test_labels_name_the_settings_of_their_methods(monkeypatch):
     """Of a student, its threshold or both of its strides, and nothing else."""
     found = []
     monkeypatch.setattr(jitnet, "distiller", lambda context, **changes: found.append(changes))
@@ -115,7 +115,7 @@ def test_methods_that_lack_a_stream_are_left_out():
         efficiency.curves(Results([result("a"), result("b", FLOW)]))
 
 
-def test_points_stand_in_the_order_of_thresholds():
+def test_points_are_in_the_order_of_thresholds():
     made = [result(method=f"accuracy_threshold={t}") for t in (0.95, 0.5, 0.85)]
     [points] = efficiency.curves(Results(made)).values()
     assert list(points) == ["0.5", "0.85", "0.95"]
@@ -194,7 +194,7 @@ def test_print(tmp_path, capsys, monkeypatch):
         (["--study=width"], "'study'"),
     ],
 )
-def test_mistakes(arguments, said, tmp_path, monkeypatch, capsys):
+def test_invalid_flags_are_refused(arguments, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert said in refusal(efficiency, tmp_path, capsys, *arguments)
 
@@ -206,7 +206,7 @@ def listed(tmp_path):
     return [f"--streams={tmp_path}/list.csv", f"--results={tmp_path}/results"]
 
 
-def test_only_what_is_chosen_runs_and_is_shown(listed, tmp_path, monkeypatch, capsys):
+def test_only_chosen_methods_run_and_are_shown(listed, tmp_path, monkeypatch, capsys):
     asked = []
 
     def run(pairs, settings, place, *_):
@@ -232,7 +232,7 @@ def test_only_what_is_chosen_runs_and_is_shown(listed, tmp_path, monkeypatch, ca
     assert asked == []
 
 
-def test_results_of_another_seed(listed, tmp_path, capsys):
+def test_results_of_another_seed_are_refused(listed, tmp_path, capsys):
     [stream, _] = streams.read_list(tmp_path / "list.csv")
     write_result(tmp_path / "results", {**result(), "recorded": streams.recorded(stream)})
     said = refusal(efficiency, tmp_path, capsys, *listed, "--seed=1")

@@ -71,7 +71,7 @@ def test_intervals_without_any_class_have_no_accuracy():
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.integers(1, 50))
-def test_intervals_lose_no_update(updates, seconds):
+def test_intervals_count_every_update(updates, seconds):
     timeline = [second([1], [0], [0], u) for u in updates]
     iou, sums = figure4.intervals(timeline, seconds)
     assert sum(sums) == sum(updates)
@@ -88,7 +88,7 @@ def test_rules(scores):
     assert min(below, above) >= len(scores) // 2
 
 
-def test_of_equal_frames_the_rules_take_the_earlier():
+def test_the_earlier_of_equal_frames_is_taken():
     assert figures.choose({8: 0.5, 4: 0.5}, "worst") == 4
 
 
@@ -113,7 +113,7 @@ def test_figure5_takes_the_stream_in_the_middle():
         figure5.middle_stream(found, "other")
 
 
-def test_pictures_show_what_was_kept(results):
+def test_figures_show_the_kept_predictions(results):
     [stream] = [r["stream"] for r in Results.load(results) if r["method"] == "flow_fast"][:1]
     pictures = figures.Pictures(results, stream, [0, 4])
     frame = pictures.frame(4)
@@ -200,29 +200,27 @@ ALL = ",".join(methods.METHODS)
         (figure5, ["--output=file/f.png"], "--output=file/f.png cannot be written"),
     ],
 )
-def test_arguments_that_are_refused(
-    results, module, arguments, said, tmp_path, monkeypatch, capsys
-):
+def test_invalid_flags_are_refused(results, module, arguments, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "file").write_text("")
     assert said in refusal(module, tmp_path, capsys, f"--results={results}", *arguments)
 
 
-def test_a_prediction_that_is_gone(results, tmp_path):
+def test_missing_predictions_are_refused(results, tmp_path):
     [result] = [r for r in Results.load(results) if r["method"] == "jitnet_0.9"][:1]
     pictures = figures.Pictures(tmp_path, result["stream"], [0])
     with pytest.raises(UserError, match=r"000000\.png is missing or of another size"):
         pictures.method(0, "jitnet_0.9")
 
 
-def test_a_video_that_ends_earlier_than_it_did(results):
+def test_videos_that_became_shorter_are_refused(results):
     stream = next(iter(Results.load(results)))["stream"]
     with pytest.raises(UserError, match="has no frame 400 any more"):
         figures.Pictures(results, stream, [0, 400])
 
 
-def test_a_stream_too_short_for_a_sequence(results):
+def test_streams_too_short_for_a_sequence_are_refused(results):
     found = Results.load(results).cells
     short = {pair: {**r, "frame_iou": {"0": 1.0, "4": 0.5}} for pair, r in found.items()}
     with pytest.raises(UserError, match="'slow' is too short for a sequence"):

@@ -71,7 +71,7 @@ def test_exported_files(folder):
 
 
 @pytest.mark.slow
-def test_exported_modules_say_what_they_take_and_change(folder):
+def test_exported_modules_list_their_inputs_and_state(folder):
     exported = hlo.read(folder)
     infer, update = exported.modules
     model = build_jitnet(hlo.NUM_CLASSES, frame_size=SIZE)
@@ -154,7 +154,7 @@ def assert_measured(values):
 
 
 @pytest.mark.slow
-def test_by_tensorflow(folder, tmp_path, capsys):
+def test_tensorflow_runs_the_export(folder, tmp_path, capsys):
     teacher = write_teacher(tmp_path / "teacher")
     values = run(folder, tmp_path, "--runtime=tensorflow", f"--mask_rcnn={teacher}")
     assert_measured(values)
@@ -170,7 +170,7 @@ def test_by_tensorflow(folder, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_by_jax(folder, tmp_path, capsys):
+def test_jax_runs_the_export(folder, tmp_path, capsys):
     pytest.importorskip("jax", reason="JAX is not installed")
     values = run(folder, tmp_path, "--runtime=jax")
     assert_measured(values)
@@ -179,14 +179,14 @@ def test_by_jax(folder, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_jax_takes_modules_alone(copied, refused):
+def test_jax_needs_only_modules(copied, refused):
     pytest.importorskip("jax", reason="JAX is not installed")
     (copied / "infer_float32.hlo").write_bytes(b"none")
     assert "infer_float32.hlo" in refused(f"--run={copied}", "--runtime=jax")
 
 
 @pytest.mark.slow
-def test_without_a_gpu_jax_is_next(folder, refused, monkeypatch):
+def test_missing_runtimes_are_refused(folder, refused, monkeypatch):
     monkeypatch.setattr(runtimes, "tensorflow_sees_gpu", lambda: False)
     monkeypatch.setitem(sys.modules, "jax", None)
     assert "no TensorFlow with a GPU and no JAX" in refused(f"--run={folder}")
@@ -252,7 +252,7 @@ def test_agreement():
 @pytest.mark.parametrize(
     ("wrong", "losses"), [(3, [2, 1, 0.5]), (0, [2, 1, 0.6]), (0, [2, float("nan"), 0.5])]
 )
-def test_other_results_are_not_timed(wrong, losses):
+def test_wrong_results_are_not_timed(wrong, losses):
     class_ids = np.zeros((4, 5), np.uint8)
     other = class_ids.copy()
     other[0, :wrong] = 1
@@ -261,7 +261,7 @@ def test_other_results_are_not_timed(wrong, losses):
         gpu_benchmark.measure(runtime, exported(class_ids, [2, 1, 0.5]), PRECISION, 1)
 
 
-def test_what_is_timed(monkeypatch):
+def test_timed_calls(monkeypatch):
     class_ids = np.zeros((4, 5), np.uint8)
     runtime = Runtime(class_ids, [1.0] * 99)
     clock = types.SimpleNamespace(perf_counter=lambda: runtime.now)
@@ -273,7 +273,7 @@ def test_what_is_timed(monkeypatch):
     assert update["median_ms_with_copies"] == 1000 * (3 + 100)
 
 
-def test_first_runs_do_not_count(monkeypatch):
+def test_warm_up_runs_are_not_timed(monkeypatch):
     lasting = iter([9.0] * gpu_benchmark.UNTIMED + [1.0, 2.0, 6.0])
     now = 0.0
 
@@ -313,7 +313,7 @@ def test_first_runs_do_not_count(monkeypatch):
         (["--print=new", "--mask_rcnn=x"], "--mask_rcnn is for --run"),
     ],
 )
-def test_flags_that_are_refused(folder, tmp_path, refused, arguments, said):
+def test_invalid_flags_are_refused(folder, tmp_path, refused, arguments, said):
     (tmp_path / "there").mkdir()
     assert said in refused(*(argument.format(folder=folder) for argument in arguments))
 
@@ -348,14 +348,14 @@ def damage_json(folder, change):
         ),
     ],
 )
-def test_a_damaged_folder(copied, refused, damage, said):
+def test_damaged_folders_are_refused(copied, refused, damage, said):
     damage(copied)
     line = refused(f"--run={copied}", "--runtime=tensorflow")
     assert f"--run={copied} is not what --export writes" in line
     assert said in line
 
 
-def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
+def test_an_interrupted_export_leaves_no_folder(tmp_path, monkeypatch):
     def fails(*_, **__):
         raise KeyboardInterrupt
 

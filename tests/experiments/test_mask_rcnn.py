@@ -54,7 +54,7 @@ def test_without_the_package(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_requirements_file_is_where_the_message_says():
+def test_the_requirements_file_of_the_message_exists():
     root = os.path.dirname(os.path.dirname(mask_rcnn.__file__))
     with open(os.path.join(root, mask_rcnn.REQUIREMENTS), encoding="utf-8") as file:
         assert "tf-models-official" in file.read()
@@ -68,7 +68,7 @@ def test_the_requirements_file_is_where_the_message_says():
         (["--seed=-1"], "seed"),
     ],
 )
-def test_bad_input(tmp_path, monkeypatch, capsys, arguments, said):
+def test_invalid_flags_are_refused(tmp_path, monkeypatch, capsys, arguments, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").mkdir()
     assert run_command(mask_rcnn, "--output=taken", *arguments) == 2

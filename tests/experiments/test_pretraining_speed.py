@@ -64,7 +64,7 @@ def test_pipeline_and_step_are_timed_alone_and_together(clock):
     assert session.trained_on == [UNTIMED + 12] * alone + list(range(together))
 
 
-def test_seconds_of_none_are_refused(tmp_path, capsys):
+def test_seconds_of_no_batch_are_refused(tmp_path, capsys):
     assert "seconds" in refusal(pretraining_speed, tmp_path, capsys, "--seconds=0")
 
 

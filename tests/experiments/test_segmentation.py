@@ -82,7 +82,7 @@ def counts_by_hand(model, file, pictures):
 # Scores
 
 
-def test_scores_are_those_counted_otherwise(material, evaluated):
+def test_scores_equal_independent_counts(material, evaluated):
     folder, model = material
     values = read(evaluated)
     counts = counts_by_hand(model, folder / "instances.json", folder / "pictures")
@@ -104,7 +104,7 @@ def test_scores_are_those_counted_otherwise(material, evaluated):
     assert values["mean_iou_with_background"] == pytest.approx(sum(iou.values()) / 3)
 
 
-def test_what_was_judged_is_told(material, evaluated):
+def test_result_names_weights_and_datasets(material, evaluated):
     values, weights = read(evaluated), material[0] / "weights" / "weights.npz"
     assert values["weights"]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert values["weights"]["init"] == str(weights)
@@ -161,7 +161,7 @@ def test_a_summary_by_hand():
     ],
     ids=str,
 )
-def test_the_student_is_the_one_that_the_weights_are_of(tmp_path, student):
+def test_student_has_the_options_of_its_weights(tmp_path, student):
     """Of a run, too, whose checkpoint holds more; in float32."""
     file = tmp_path / "groups.txt"
     file.write_text("two_wheeler = bicycle, motorcycle\nperson\n")
@@ -221,7 +221,7 @@ def assert_same(one, other):
     assert one == other
 
 
-def test_interrupted_the_same_command_goes_on(
+def test_interrupted_evaluations_continue(
     material, built, evaluated, tmp_path, monkeypatch, capsys
 ):
     output = tmp_path / "scores.json"
@@ -241,7 +241,9 @@ def test_interrupted_the_same_command_goes_on(
     assert "Stopped early" not in capsys.readouterr().out.split("Weights")[-1]
 
 
-def test_killed_it_goes_on_from_what_was_saved(material, built, evaluated, tmp_path, monkeypatch):
+def test_killed_evaluations_continue_from_their_last_save(
+    material, built, evaluated, tmp_path, monkeypatch
+):
     output = tmp_path / "scores.json"
     times = iter(range(0, 10_000, 6))  # each image takes six seconds
 
@@ -260,7 +262,7 @@ def test_killed_it_goes_on_from_what_was_saved(material, built, evaluated, tmp_p
     assert_same(output, evaluated)
 
 
-def test_what_was_lost_before_an_interruption_counts(
+def test_unreadable_images_before_an_interruption_count(
     material, built, tmp_path, monkeypatch, capsys
 ):
     """Of a dozen images one may be lost, not two; what it was is told in the end."""
@@ -308,7 +310,7 @@ def test_other_files_are_left_alone(material, tmp_path, capsys):
 # The table
 
 
-def test_printing_takes_the_file_alone(evaluated, tmp_path):
+def test_printing_needs_only_the_file(evaluated, tmp_path):
     """And no TensorFlow, nor weights, nor images."""
     copy = tmp_path / "copy.json"
     copy.write_bytes(evaluated.read_bytes())
@@ -379,7 +381,7 @@ def test_the_table():
     assert "**Stopped early**: 1 of 2 images." in text
 
 
-def test_files_that_are_none(tmp_path, capsys):
+def test_files_of_another_kind_are_refused(tmp_path, capsys):
     values = example()
     del values["set"]["count"]
     for text in ("", "{}", json.dumps(values), json.dumps({**example(), "format": "another"})):
@@ -411,7 +413,7 @@ def test_files_that_are_none(tmp_path, capsys):
         ({"output": "/proc/nothing/a.json"}, "--output=/proc/nothing/a.json cannot be written ("),
     ],
 )
-def test_bad_flags(material, tmp_path, capsys, changes, message):
+def test_invalid_flags_are_refused(material, tmp_path, capsys, changes, message):
     arguments = flags(material, **{"output": tmp_path / "scores.json", **changes})
     assert message in refusal(segmentation, tmp_path, capsys, *arguments)
 
@@ -428,14 +430,14 @@ def test_bad_flags(material, tmp_path, capsys, changes, message):
         ({"groups": {"person": ["person"]}, "classes": ["background", "person"]}, "does not fit"),
     ],
 )
-def test_weights_that_do_not_say_of_what(material, tmp_path, capsys, progress, message):
+def test_weights_without_their_options_are_refused(material, tmp_path, capsys, progress, message):
     arrays, said = checkpoint.load(material[0] / "weights" / "weights.npz")
     checkpoint.save(tmp_path, arrays, {**said, **progress} if progress else {})
     arguments = flags(material, tmp_path / "scores.json", init=tmp_path)
     assert message in refusal(segmentation, tmp_path, capsys, *arguments)
 
 
-def test_labels_of_other_classes(material, tmp_path, capsys):
+def test_labels_of_other_classes_are_refused(material, tmp_path, capsys):
     folder = tmp_path / "labels"
     folder.mkdir()
     (folder / "a.png").write_bytes(png(np.zeros((9, 9), int)))

@@ -94,7 +94,7 @@ def test_invalid_names_are_changed(clips, tmp_path):
         (["--videos=clips", "--output=list.csv", "more"], "unexpected argument 'more'"),
     ],
 )
-def test_refuses(clips, tmp_path, monkeypatch, capsys, arguments, said):
+def test_invalid_flags_are_refused(clips, tmp_path, monkeypatch, capsys, arguments, said):
     monkeypatch.chdir(tmp_path)
     for name in ("clips", "dull", "broken", "good", "twins"):
         pathlib.Path(name).mkdir()

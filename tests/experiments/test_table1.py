@@ -31,7 +31,7 @@ def measured(teacher, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_what_is_kept(measured):
+def test_measurement_is_written(measured):
     table = json.loads(measured.read_text("utf-8"))
     assert list(table["models"]) == [*STUDENTS, "Mask R-CNN"]
     assert (table["frame_size"], table["num_classes"], table["rounds"]) == ([33, 64], 5, 2)
@@ -58,7 +58,7 @@ def test_what_is_kept(measured):
 
 
 @pytest.mark.slow
-def test_printing_takes_the_file_alone(measured, capsys, monkeypatch):
+def test_printing_needs_only_the_file(measured, capsys, monkeypatch):
     monkeypatch.setattr(table1, "measure", None)
     assert run_command(table1, f"--print={measured}") == 0
     text = capsys.readouterr().out
@@ -134,7 +134,7 @@ def test_without_mask_rcnn():
     assert len(markdown_rows(text, "paper: JITNet")) == 2
 
 
-def test_what_could_not_be_counted_is_said():
+def test_table_marks_incomplete_counts():
     table = example()
     table["models"]["Mask R-CNN"]["partial"] = True
     text = table1.render(table)
@@ -174,7 +174,7 @@ def refused(tmp_path, monkeypatch, capsys):
         (["--print=."], "--print=. cannot be read"),
     ],
 )
-def test_bad_input(refused, arguments, said):
+def test_invalid_flags_are_refused(refused, arguments, said):
     assert said in refused(*arguments)
 
 
@@ -184,7 +184,7 @@ def test_existing_output_is_left_alone(refused, tmp_path):
     assert (tmp_path / "a.json").read_text() == "precious"
 
 
-def test_mask_rcnn_for_other_frames(refused, tmp_path):
+def test_mask_rcnn_of_another_frame_size_is_refused(refused, tmp_path):
     module = tf.Module()
 
     @tf.function(input_signature=[tf.TensorSpec((1, 48, 64, 3), tf.uint8, "image")])
@@ -211,7 +211,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_files_that_are_no_table(refused, tmp_path, kind):
+def test_files_of_another_kind_are_refused(refused, tmp_path, kind):
     (tmp_path / "a.json").write_bytes(WRONG[kind].encode("utf-8", "surrogatepass"))
     message = refused("--print=a.json")
     assert "is not what experiments.table1 --output writes" in message or kind == "not even text"

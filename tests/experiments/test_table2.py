@@ -78,11 +78,11 @@ def arguments(material, **changes):
         ({"stream": "x"}, "'stream'"),
     ],
 )
-def test_refuses(refused, material, change, said):
+def test_invalid_flags_are_refused(refused, material, change, said):
     assert said in refused(*arguments(material, **change))
 
 
-def test_refuses_a_list_whose_last_row_is_bad(refused, material, tmp_path):
+def test_a_list_with_an_invalid_last_row_is_refused(refused, material, tmp_path):
     text = (material / "list.csv").read_text()
     (tmp_path / "bad.csv").write_text(text + "x,c,person,nowhere.mp4,x,\n")
     places = {"streams": "bad.csv", "videos": material, "recordings": material}
@@ -93,7 +93,7 @@ def test_refuses_a_list_whose_last_row_is_bad(refused, material, tmp_path):
     assert "was made with another flow" in refused(*given)
 
 
-def test_refuses_results_of_other_settings_and_damaged_ones(refused, material, tmp_path):
+def test_damaged_results_and_results_of_other_settings_are_refused(refused, material, tmp_path):
     path = write_result(tmp_path / "done", made_result("short", "oracle"))
     there = {"results": "done", "only": "oracle"}
     assert "was made with another seed" in refused(*arguments(material, seed=5, **there))
@@ -103,7 +103,7 @@ def test_refuses_results_of_other_settings_and_damaged_ones(refused, material, t
     assert "result.json' is not a result" in refused("--print=done")
 
 
-def test_print_makes_tables_of_results_alone(tmp_path, capsys):
+def test_printing_needs_only_results(tmp_path, capsys):
     write_result(tmp_path, made_result("a", "jitnet_0.8", iou=0.75))
     write_result(tmp_path, made_result("a", "width=1.0", iou=0.5))
     before = files(tmp_path)
@@ -194,7 +194,7 @@ def assert_all_end(process):
 
 
 @pytest.mark.slow
-def test_a_journey_with_a_kill_and_an_interruption(material, tmp_path, monkeypatch, capsys):
+def test_killed_and_interrupted_commands_can_be_repeated(material, tmp_path, monkeypatch, capsys):
     results = tmp_path / "run"
     flow, jitnet = (results / "long" / name for name in ("flow_slow", "jitnet_0.8"))
 

@@ -53,7 +53,7 @@ def files(folder):
         (("bike", "auto"), "bike"),
     ],
 )
-def test_designated(classes, expected):
+def test_designated_streams(classes, expected):
     assert table3.designated(classes) == expected
 
 
@@ -104,7 +104,7 @@ def arguments(material, **changes):
         ({"print": "nowhere"}, "there are no results in 'nowhere'"),
     ],
 )
-def test_refuses(material, tmp_path, monkeypatch, capsys, change, said):
+def test_invalid_flags_are_refused(material, tmp_path, monkeypatch, capsys, change, said):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jobs, "run", lambda *_: pytest.fail("it began to work"))
     assert said in refusal(table3, tmp_path, capsys, *arguments(material, **change))
@@ -113,7 +113,7 @@ def test_refuses(material, tmp_path, monkeypatch, capsys, change, said):
 # The tables
 
 
-def test_print_makes_tables_of_results_alone(tmp_path, capsys):
+def test_printing_needs_only_results(tmp_path, capsys):
     write_result(tmp_path, made_result("a", "osvos_b", 0.75, initialised="random, seed 0"))
     before = files(tmp_path)
     assert run_command(table3, f"--print={tmp_path}") == 0

@@ -90,7 +90,7 @@ def test_tensorboard_events_read_back(sample_run):
     assert {"ms/infer", "ms/trial", "ms/update", "ms/teacher"} < set(events.Tags()["tensors"])
 
 
-def test_overlay_shows_the_frame_that_the_teacher_saw(sample_run):
+def test_overlay_shows_the_teacher_frame_until_the_next(sample_run):
     """Between two lessons the third panel stays, and what it shows is in the checkpoint."""
     with av.open(str(sample_run / "overlay.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == FRAMES
@@ -147,7 +147,7 @@ def test_stopped_by_ctrl_c_and_resumed(tmp_path, capfd):
     assert all("iou" in row for row in rows)
 
 
-def test_a_run_from_before_there_were_modes(tmp_path):
+def test_runs_without_the_mode_in_their_configuration_resume(tmp_path):
     """Its configuration says nothing of them; it goes on as it was."""
     values = json.loads(RunConfig("v", "t", "l").to_json())
     del values["teacher_mode"], values["max_staleness"]
@@ -159,7 +159,7 @@ def test_a_run_from_before_there_were_modes(tmp_path):
     ("flag", "said"),
     [("--teacher_mode=later", "teacher_mode"), ("--max_staleness=0", "max_staleness")],
 )
-def test_bad_flags(tmp_path, capsys, flag, said):
+def test_invalid_flags_are_refused(tmp_path, capsys, flag, said):
     assert run_command(distill, "--video=sample", f"--logdir={tmp_path}/run", flag) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -49,7 +49,7 @@ def refused(tmp_path, monkeypatch, capsys):
     return lambda module, *arguments: refusal(module, tmp_path, capsys, *arguments)
 
 
-def distil_arguments(material, **changes):
+def distill_arguments(material, **changes):
     values = {
         "video": material / "good.mp4",
         "teacher": f"recorded:{material}/good.recording",
@@ -94,13 +94,13 @@ def distil_arguments(material, **changes):
     ],
 )
 def test_distill_refuses(refused, material, change, said):
-    message = refused(distill, *distil_arguments(material, **change))
+    message = refused(distill, *distill_arguments(material, **change))
     assert said in message
     assert "secret" not in message
 
 
-def test_stray_argument(refused, material):
-    assert "'street.mp4'" in refused(distill, *distil_arguments(material), "street.mp4")
+def test_stray_arguments_are_refused(refused, material):
+    assert "'street.mp4'" in refused(distill, *distill_arguments(material), "street.mp4")
 
 
 def truncated_video(material):
@@ -141,7 +141,7 @@ def other_signature(_):
 )
 def test_distill_refuses_files(refused, material, make, change, said):
     make(material)
-    assert said in refused(distill, *distil_arguments(material, **change))
+    assert said in refused(distill, *distill_arguments(material, **change))
 
 
 def files(folder):
@@ -174,11 +174,11 @@ def test_inputs_are_not_overwritten(refused, tmp_path, flag):
         ("theirs/video.mp4", "--output=theirs", ".mp4"),
     ],
 )
-def test_files_of_others_are_not_changed(refused, material, tmp_path, name, flag, said):
+def test_foreign_files_are_not_changed(refused, material, tmp_path, name, flag, said):
     (tmp_path / "theirs").mkdir()
     (tmp_path / name).write_text("[1, 2]")
     before = files(tmp_path)
-    assert said in refused(distill, *distil_arguments(material), flag, "--overwrite")
+    assert said in refused(distill, *distill_arguments(material), flag, "--overwrite")
     assert files(tmp_path) == before
 
 
@@ -186,7 +186,7 @@ def test_files_of_others_are_not_changed(refused, material, tmp_path, name, flag
 def test_run_of_another_version_cannot_be_resumed(refused, material, tmp_path, capsys):
     """Its checkpoint lacks a statistic that is kept now."""
     cheap = {"output": "none", "max_frames": 2, "width": 0.25, "init": "random"}
-    arguments = distil_arguments(material, logdir=tmp_path / "run", **cheap)
+    arguments = distill_arguments(material, logdir=tmp_path / "run", **cheap)
     assert run_command(distill, *arguments) == 0
     capsys.readouterr()
     (tmp_path / "run" / "summary.json").unlink()  # as if interrupted
@@ -212,7 +212,7 @@ def test_resume_refuses(refused, arguments, said):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_folder_without_permission(refused, material, tmp_path):
     (tmp_path / "run").mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
-    assert "cannot be written" in refused(distill, *distil_arguments(material))
+    assert "cannot be written" in refused(distill, *distill_arguments(material))
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_record_refuses_live_streams(refused, material, monkeypatch):
     assert "live" in message
 
 
-def test_status_reaches_the_shell(tmp_path):
+def test_exit_status_reaches_the_shell(tmp_path):
     command = [
         sys.executable,
         "-m",

@@ -79,7 +79,7 @@ def test_a_run_on_a_url_that_breaks_off_is_incomplete(server, street, tmp_path, 
 
 
 @pytest.mark.slow
-def test_a_run_on_a_camera_that_is_unplugged(tmp_path, monkeypatch, capsys):
+def test_a_run_on_an_unplugged_camera_is_incomplete(tmp_path, monkeypatch, capsys):
     class Camera:
         def __init__(self, _):
             self.pictures = iter(frames(20))

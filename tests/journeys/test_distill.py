@@ -139,7 +139,7 @@ def test_overlay_is_an_h264_video_of_all_frames(sample_run):
     assert np.ptp(frames[-1]) > 200
 
 
-def test_run_directory_explains_itself(sample_run):
+def test_run_directory_has_the_configuration(sample_run):
     flagfile = (sample_run / "resolved.flags").read_text()
     assert "--accuracy_threshold=0.8\n" in flagfile
     assert f"--max_frames={FRAMES}\n" in flagfile
@@ -293,7 +293,7 @@ def test_interrupted_run_ends_in_order(sample_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_credentials_are_not_written_down(tmp_path, capfd):
+def test_credentials_are_not_written(tmp_path, capfd):
     """A stream's password is in no file and no message of a run."""
     folder = tmp_path / "site"
     folder.mkdir()

@@ -293,7 +293,7 @@ def anchors(page):
 
 
 @pytest.mark.parametrize("page", MARKDOWN, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page):
+def test_links_are_valid(page):
     text = BLOCK.sub("", page.read_text("utf-8"))
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         if "://" in link:
@@ -304,7 +304,7 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors(target), link
 
 
-def test_pictures_in_docs_are_shown_somewhere():
+def test_images_in_docs_are_used():
     shown = "".join(page.read_text("utf-8") for page in MARKDOWN)
     pictures = [p.name for p in (ROOT / "docs").iterdir() if p.suffix in (".png", ".jpg")]
     assert [name for name in pictures if f"docs/{name})" not in shown] == []

@@ -150,7 +150,7 @@ def test_overwriting(trained_run, tmp_path):
 
 
 @pytest.mark.parametrize("failure", [OSError("no space"), KeyboardInterrupt()])
-def test_what_fails_leaves_the_old_output(trained_run, tmp_path, capsys, monkeypatch, failure):
+def test_failed_exports_leave_the_old_output(trained_run, tmp_path, capsys, monkeypatch, failure):
     output, replace = old_saved_model(tmp_path), os.replace
 
     def fail(source, target):
@@ -178,7 +178,7 @@ def test_output_that_cannot_be_written(trained_run, tmp_path, capsys):
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_frames_are_spread_over_what_the_run_saw(tmp_path):
+def test_frames_are_spread_over_the_frames_of_the_run(tmp_path):
     for i in range(20):
         cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((32, 32, 3), i, np.uint8))
 
@@ -231,7 +231,7 @@ def test_first_runs_are_not_timed(monkeypatch):
     assert parity["frames"] == 1
 
 
-def test_video_whose_address_is_masked(trained_run, tmp_path, capsys):
+def test_runs_with_masked_addresses_need_a_video(trained_run, tmp_path, capsys):
     run = tmp_path / "run"
     run.mkdir()
     shutil.copy(trained_run / "checkpoint.npz", run)

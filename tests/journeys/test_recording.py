@@ -146,7 +146,7 @@ def test_resume_with_changed_groups_is_refused(street, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_real_teacher_on_a_real_street(shared, tmp_path):
+def test_real_teacher_on_real_traffic(shared, tmp_path):
     """A YOLO11 SavedModel on traffic finds autos, and its recording has them."""
     recording = tmp_path / "street.recording"
     inputs = (

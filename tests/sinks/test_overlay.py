@@ -160,7 +160,7 @@ class TestContent:
         np.testing.assert_array_equal(shown[0], shown[1])
         assert (shown[1] != shown[2]).mean() > 0.5
 
-    def test_words(self, overlay, texts):
+    def test_texts(self, overlay, texts):
         frame, class_map = noise((360, 640)), boxes((360, 640))
         overlay.draw(frame, class_map, (frame, class_map, 112), STATUS)
         words = [text for _, text, *_ in texts]
@@ -175,7 +175,7 @@ class TestContent:
         assert "teacher: not asked yet" in words
         assert words[words.index("accuracy") + 1] == "-"
 
-    def test_title_stands_out_while_the_teacher_s_frame_is_the_current_one(self, overlay):
+    def test_title_is_highlighted_on_teacher_frames(self, overlay):
         frame, class_map = noise((360, 640)), boxes((360, 640))
         reds = [
             overlay.draw(frame, class_map, (frame, class_map, 112), Status(index, 8, None, 0.0, 0))[
@@ -195,7 +195,7 @@ class TestContent:
         np.testing.assert_array_equal(frame, copies[0])
         np.testing.assert_array_equal(class_map, copies[1])
 
-    def test_pictures_are_independent(self, overlay):
+    def test_images_are_independent(self, overlay):
         frame, class_map = noise((360, 640)), boxes((360, 640))
         first = overlay.draw(frame, class_map, None, STATUS)
         kept = first.copy()
@@ -214,7 +214,7 @@ class TestLegend:
         picture = overlay.draw(frame, nothing, (frame, nothing, 0), STATUS)
         assert all(self.has_swatch(overlay, picture, class_id) for class_id in range(1, 9))
 
-    def test_else_those_present_first(self, texts):
+    def test_present_classes_come_first_if_not_all_fit(self, texts):
         overlay = Overlay(MANY, (360, 640))
         frame = noise((360, 640))
         picture = overlay.draw(frame, boxes((360, 640), 77), None, STATUS)
@@ -262,7 +262,7 @@ class TestBlend:
             np.testing.assert_array_equal(picture[20, x], colors[2])
         np.testing.assert_allclose(picture[20, 24], (colors[1] + 100) / 2, atol=1)
 
-    def test_no_border_where_the_picture_ends(self):
+    def test_no_border_at_the_edge_of_the_image(self):
         frame = np.full((40, 60, 3), 100, np.uint8)
         picture = blend(frame, np.full((40, 60), 3, np.uint8))
         assert (picture == picture[0, 0]).all()

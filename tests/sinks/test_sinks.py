@@ -189,7 +189,7 @@ def test_tensorboard_of_a_resumed_run_has_the_configuration_once(config, tmp_pat
     assert len(events(tmp_path).Tensors("configuration")) == 1
 
 
-def test_statistics_may_be_any_running_figures(config):
+def test_statistics_may_be_any_object_with_the_figures(config):
     """A sink reads only these of them."""
     figures = types.SimpleNamespace(teacher_fraction=0.5, updates=3)
     sink = OverlayVideo.open(config, StreamInfo(NAMES, SIZE, 25.0, figures))

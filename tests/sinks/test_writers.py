@@ -165,7 +165,7 @@ class TestResume:
         writer.finish()
         assert decoded(paths[0]) == list(range(11))
 
-    def test_killed_for_real(self, paths):
+    def test_killed_by_a_signal(self, paths):
         program = textwrap.dedent(
             f"""
             import sys
@@ -213,7 +213,7 @@ class TestResume:
         assert decoded(folder / "v.mp4") == list(range(reached))
 
     @pytest.mark.parametrize("parts_left", [False, True])
-    def test_finished_video_can_be_gone_on_with(self, paths, parts_left):
+    def test_finished_videos_can_be_continued(self, paths, parts_left):
         writer = VideoWriter(paths[0], 25, paths[1])
         for start in (0, 5):
             write(writer, range(start, start + 5))
@@ -228,7 +228,7 @@ class TestResume:
         writer.finish()
         assert decoded(paths[0]) == list(range(14))
 
-    def test_lost_parts(self, paths):
+    def test_missing_parts(self, paths):
         writer = VideoWriter(paths[0], 25, paths[1])
         for start in (0, 5):
             write(writer, range(start, start + 5))
@@ -240,7 +240,7 @@ class TestResume:
         with pytest.raises(UserError, match=r"first 10 frames .* not all in .*--overwrite"):
             VideoWriter(paths[0], 25, paths[1], resume_at=10)
 
-    def test_new_video_drops_another_run_s_parts(self, paths):
+    def test_new_video_removes_parts_of_other_runs(self, paths):
         writer = VideoWriter(paths[0], 25, paths[1])
         write(writer, range(5))
         writer.cut()
@@ -313,7 +313,7 @@ class TestMistakes:
             MaskWriter(tmp_path / "file", [])
 
     @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder nobody may write to")
-    def test_folder_that_cannot_be_made(self, tmp_path):
+    def test_folder_that_cannot_be_created(self, tmp_path):
         with pytest.raises(UserError, match=r"/proc/nowhere cannot be written"):
             VideoWriter(UNWRITABLE / "video.mp4", 25, tmp_path / "parts")
         with pytest.raises(UserError, match=r"/proc/nowhere cannot be written"):

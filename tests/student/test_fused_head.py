@@ -72,7 +72,7 @@ def exact_loss_and_gradient(labels, logits, weights):
     return -(part * one_hot * log_softmax).sum(), gradient
 
 
-def test_half_is_what_stride_2_makes():
+def test_half_size_equals_stride_2():
     assert fused_head.half_of((720, 1280)) == (360, 640)
     assert fused_head.half_of((61, 1)) == (31, 1)
 
@@ -94,7 +94,7 @@ def test_class_ids(frame_size, num_classes):
 
 
 @pytest.mark.parametrize("num_classes", [2, 40])
-def test_of_equals_the_first(num_classes):
+def test_the_first_of_equal_classes_wins(num_classes):
     """Also where the equals are of different groups."""
     logits = np.repeat(example(SIZE, 1)[1], num_classes, axis=-1)
     assert not fused_head.class_ids(tf.constant(logits), SIZE).numpy().any()
@@ -125,7 +125,7 @@ def test_examples_have_every_class_and_no_weight():
     assert set(weights.ravel()) == {0, 1, 5}
 
 
-def test_pixels_without_weight_play_no_part():
+def test_pixels_without_weight_do_not_count():
     labels, logits, weights = example(SIZE, 9)
     other = np.where(weights == 0, (labels + 1) % 9, labels).astype(np.uint8)
     assert (other != labels).any()
@@ -152,7 +152,7 @@ def test_large_logits_stay_finite(frame_size, num_classes):
     assert_greatest(ids, resized_exactly(logits, frame_size), 1e-2)
 
 
-def test_gradient_follows_what_is_made_of_the_loss():
+def test_gradient_is_scaled_by_the_upstream_gradient():
     labels, logits, weights = example(SIZE, 9)
 
     def squared(*arguments):
@@ -167,7 +167,7 @@ def test_gradient_follows_what_is_made_of_the_loss():
 
 
 @pytest.mark.parametrize(("frame_size", "num_classes"), [(SIZE, fused_head.GROUP + 1), CASES[1]])
-def test_within_a_function_that_xla_compiles(frame_size, num_classes):
+def test_xla_computes_the_same(frame_size, num_classes):
     labels, logits, weights = example(frame_size, num_classes)
 
     @tf.function(jit_compile=True)

@@ -198,19 +198,19 @@ def copies(monkeypatch):
     return to_tensors, to_arrays
 
 
-def test_inference_copies_a_frame_there_and_class_ids_back(student, copies):
+def test_inference_copies_the_frame_and_class_ids(student, copies):
     picture = frame(0)
     student.infer(picture)
     assert copies == ([(*SIZE, 3)], [SIZE])
 
 
-def test_an_update_copies_its_arguments_there_and_the_loss_back(student, copies):
+def test_an_update_copies_its_arguments_and_the_loss(student, copies):
     arguments = example(0)
     student.update(*arguments)
     assert copies == ([(*SIZE, 3), SIZE, SIZE], [()])
 
 
-def test_an_attempt_copies_its_arguments_there_and_little_back(student, copies):
+def test_an_attempt_copies_its_arguments_and_its_trial(student, copies):
     """Class ids come back without a copy on a CPU; the confusion is small."""
     student.attempt(*example(0), 2.0)
     assert copies == ([(*SIZE, 3), SIZE, SIZE], [(), (), SIZE, (NUM_CLASSES, NUM_CLASSES)])
@@ -261,7 +261,7 @@ assert SMALL < CLASS_MAP  # another map would not go unnoticed
 LITTLE_MORE = 50_000
 
 
-def test_a_frame_takes_its_class_map(student):
+def test_memory_of_a_frame_is_its_class_map(student):
     """And a copy of the frame: TensorFlow makes one of every array that it is given."""
     pictures = itertools.cycle([frame(i) for i in range(3)])
     segmenter = distiller(student)
@@ -271,7 +271,7 @@ def test_a_frame_takes_its_class_map(student):
     assert growth(lambda: segmenter.step(next(pictures))) < LITTLE_MORE
 
 
-def test_a_scored_frame_takes_two_maps_and_its_score(student):
+def test_memory_of_a_scored_frame_is_two_maps_and_a_score(student):
     pictures = itertools.cycle([frame(i) for i in range(3)])
     segmenter = distiller(student)
     segmenter.step(next(pictures))

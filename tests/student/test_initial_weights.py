@@ -49,7 +49,7 @@ def test_random_leaves_the_weights():
         np.testing.assert_array_equal(variable.numpy(), before[name])
 
 
-def test_other_classes_keep_what_is_common(tmp_path):
+def test_classes_in_common_keep_their_weights(tmp_path):
     """Background and classes of the same name and members keep their part of the last layer."""
     arrays = save(tmp_path)
     others = ClassGroups({"auto": ("car",), "cat": ("cat",), "dog": ("dog",), "cow": ("cow",)})
@@ -94,7 +94,7 @@ def test_another_number_of_classes_has_other_widths(tmp_path, count):
     ("option", "text"),
     [({"width": 0.5}, "--width=0.25, not 0.5"), ({"skip": False}, "--skip, not False")],
 )
-def test_other_options(tmp_path, option, text):
+def test_other_options_are_refused(tmp_path, option, text):
     save(tmp_path)
     student = StudentConfig(**{"width": 0.25, **option})
     with pytest.raises(UserError, match=f"holds a student of {text}: give") as error:
@@ -117,7 +117,7 @@ def test_options_that_this_version_does_not_know(tmp_path):
         initial_weights.start(network(PETS), str(tmp_path), PETS, SMALL)
 
 
-def test_a_checkpoint_that_does_not_say_its_options(tmp_path):
+def test_options_missing_from_older_checkpoints_have_defaults(tmp_path):
     """As runs before version 0.2 wrote them."""
     wide = StudentConfig(width=0.5)
     save(tmp_path, student=wide)
@@ -130,7 +130,7 @@ def test_a_checkpoint_that_does_not_say_its_options(tmp_path):
 
 
 @pytest.mark.parametrize("progress", [{}, {"classes": ["background", "dog"]}, {"groups": 3}])
-def test_a_checkpoint_of_something_else(tmp_path, progress):
+def test_other_checkpoints_are_refused(tmp_path, progress):
     checkpoint.save(tmp_path, {"a": np.zeros(3)}, progress)
     with pytest.raises(UserError, match="does not fit this network"):
         initial_weights.start(network(PETS), str(tmp_path), PETS, SMALL)
@@ -139,7 +139,7 @@ def test_a_checkpoint_of_something_else(tmp_path, progress):
 # The weights that ship
 
 
-def test_pretrained_weights_are_what_they_should_be():
+def test_pretrained_weights_fit_and_have_their_digest():
     content = initial_weights.PRETRAINED_FILE.read_bytes()
     assert hashlib.sha256(content).hexdigest() == initial_weights.PRETRAINED_SHA256
     assert len(content) < 4e6
@@ -150,7 +150,7 @@ def test_pretrained_weights_are_what_they_should_be():
     assert StudentConfig(**progress["student"]) == StudentConfig()
 
 
-def test_damaged_pretrained_weights(tmp_path, monkeypatch):
+def test_damaged_pretrained_weights_are_refused(tmp_path, monkeypatch):
     damaged = tmp_path / "pretrained.npz"
     monkeypatch.setattr(initial_weights, "PRETRAINED_FILE", damaged)
     for content in (None, b"x"):

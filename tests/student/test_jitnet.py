@@ -138,7 +138,7 @@ def test_options(options):
             assert np.abs(gradient).max() > 0, variable.name
 
 
-def test_moving_normalisation():
+def test_moving_normalization():
     layers = [
         layer
         for layer in network(normalization="moving").layers
@@ -148,14 +148,14 @@ def test_moving_normalisation():
     assert {(layer.momentum, layer.epsilon) for layer in layers} == {(0.9, 1e-5)}
 
 
-def test_moving_normalisation_at_inference_is_not_the_frames_own():
+def test_moving_normalization_at_inference_uses_moving_statistics():
     model, picture = network(normalization="moving"), frames(1, 33, 47)
     assert np.abs(model(picture, training=True) - model(picture, training=False)).max() > 0.01
     model = network()
     np.testing.assert_array_equal(model(picture, training=True), model(picture, training=False))
 
 
-def test_unknown_normalisation():
+def test_unknown_normalization_is_refused():
     with pytest.raises(ValueError, match="'batch', not one of"):
         build_jitnet(5, normalization="batch")
 
@@ -171,7 +171,7 @@ def test_logits_have_exactly_the_frames_size(size):
     assert np.isfinite(logits).all()
 
 
-def test_sizes_on_the_way():
+def test_sizes_of_the_layers():
     model = network(frame_size=(61, 83))
     # Each stride halves and rounds up.
     strides = {2: (31, 42), 4: (16, 21), 8: (8, 11), 16: (4, 6), 32: (2, 3)}
@@ -186,7 +186,7 @@ def test_sizes_on_the_way():
     assert model.output.shape[1:] == (61, 83, 5)
 
 
-def test_a_known_size_changes_nothing_but_shapes():
+def test_a_known_size_changes_only_shapes():
     free, known = network(), network(frame_size=(61, 83))
     known.set_weights(free.get_weights())
     picture = frames(1, 61, 83)
@@ -195,7 +195,7 @@ def test_a_known_size_changes_nothing_but_shapes():
     np.testing.assert_allclose(traced(picture), free(picture), atol=1e-4)
 
 
-def test_frames_of_a_batch_are_on_their_own():
+def test_frames_of_a_batch_are_independent():
     model, batch = network(), frames(3, 61, 83)
     batch[1] //= 4  # a dark one among them
     together = model(batch).numpy()
@@ -274,7 +274,7 @@ def test_network_against_plain_operations(options, size):
     np.testing.assert_allclose(model(picture), expected, atol=2e-3 * np.abs(expected).max())
 
 
-def test_half_the_size_is_the_network_but_for_its_last_resizing():
+def test_half_resolution_logits_resized_are_the_logits():
     model, picture = network(), frames(2, 61, 83)
     half = half_resolution(model)
     logits = half(picture)
@@ -284,7 +284,7 @@ def test_half_the_size_is_the_network_but_for_its_last_resizing():
     assert {id(v) for v in half.weights} == {id(v) for v in model.weights}
 
 
-def test_other_networks_have_no_half_resolution():
+def test_networks_without_half_resolution():
     assert half_resolution(build_mobilenetv2(5, frame_size=(64, 64))) is None
     assert half_resolution(network(input_scale=0.5)) is None
 
@@ -304,7 +304,7 @@ def test_scaled_input(build, size):
     np.testing.assert_allclose(scaling(even), means, rtol=1e-5)
 
 
-def test_scaled_input_for_xla_is_the_same():
+def test_scaled_input_for_xla_is_equal():
     picture = frames(1, 61, 83).astype(np.float32)
     for scale in (0.3, 0.5, 0.75):
         plain, gathering = (layers.InputScaling(scale, xla)(picture) for xla in (False, True))
@@ -331,7 +331,7 @@ def test_frames_are_uint8_and_normalized_inside():
     np.testing.assert_allclose(standardized, (colors / 255 - mean) / deviation, atol=1e-5)
 
 
-def test_input_normalisation_in_bfloat16_keeps_each_level():
+def test_input_normalization_in_bfloat16_keeps_each_level():
     levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
     result = InputNormalization(dtype="mixed_bfloat16")(levels)
     assert result.dtype == tf.bfloat16
@@ -431,14 +431,14 @@ def normalized(x, gamma, beta):
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_frame_normalisation_against_numpy(batch):
+def test_frame_normalization_against_numpy(batch):
     layer, x = normalization_example(batch)
     expected = normalized(x, layer.gamma.numpy(), layer.beta.numpy())
     np.testing.assert_allclose(layer(x), expected, atol=2e-3)
     assert layer(x).dtype == tf.float32
 
 
-def test_one_frame_is_normalised_as_in_a_batch():
+def test_one_frame_is_normalized_as_in_a_batch():
     layer, x = normalization_example(1)
     pair = np.concatenate([x, x])
     results = {}
@@ -456,7 +456,7 @@ def test_one_frame_is_normalised_as_in_a_batch():
 
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("size", [(1, 1), (4, 4)])
-def test_frame_normalisation_without_contrast_gives_the_offset(batch, size):
+def test_frame_normalization_without_contrast_gives_the_offset(batch, size):
     layer = FrameNormalization()
     x = tf.fill((batch, *size, 3), 7.0)
     with tf.GradientTape() as tape:
@@ -467,7 +467,7 @@ def test_frame_normalisation_without_contrast_gives_the_offset(batch, size):
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-def test_frame_normalisation_keeps_bfloat16_and_float32_statistics(batch):
+def test_frame_normalization_keeps_bfloat16_and_float32_statistics(batch):
     layer, x = normalization_example(batch, 40, 40)
     x[..., 2] *= 1e3
     result = layer(tf.cast(x, tf.bfloat16))
@@ -478,7 +478,7 @@ def test_frame_normalisation_keeps_bfloat16_and_float32_statistics(batch):
     assert {variable.dtype for variable in layer.trainable_variables} <= {"float32", tf.float32}
 
 
-def test_few_channels_of_a_bfloat16_frame_are_normalised_as_in_float32():
+def test_few_channels_of_a_bfloat16_frame_are_normalized_as_in_float32():
     random = np.random.default_rng(0)
     x = tf.cast(random.normal(30, 7, (1, 9, 12, 8)), tf.bfloat16)
     layer = FrameNormalization()

@@ -45,7 +45,7 @@ def test_against_numpy(shape, num_classes):
     np.testing.assert_allclose(value, reference(labels, logits, weights), rtol=1e-5)
 
 
-def test_worked_out():
+def test_by_hand():
     # Two equal logits cost log 2 a pixel; three pixels of weight 1 and one of 5, by 4 pixels.
     labels, weights = np.array([[0, 1, 1, 0]], np.uint8), np.array([[1, 1, 5, 1]], np.float32)
     assert loss(labels, np.zeros((1, 4, 2), np.float32), weights) == pytest.approx(
@@ -59,7 +59,7 @@ def test_is_not_divided_by_the_sum_of_weights():
     assert loss(labels, logits, 2 * weights) == pytest.approx(2 * once, rel=1e-5)
 
 
-def test_a_pixel_without_weight_plays_no_part():
+def test_pixels_without_weight_do_not_count():
     labels, logits, weights = example((4, 4), 3)
     weights[1:3] = 0
     other = labels.copy()

@@ -90,7 +90,7 @@ def test_parameters():
     assert not model.non_trainable_variables
 
 
-def test_its_interface_is_jitnets():
+def test_interface_equals_jitnets():
     ours, jitnet = build_mobilenetv2(5), build_jitnet(5)
     assert (ours.input.dtype, ours.output.dtype) == (jitnet.input.dtype, jitnet.output.dtype)
     assert tuple(ours.output.shape) == tuple(jitnet.output.shape) == (None, None, None, 5)
@@ -104,7 +104,7 @@ def test_logits_have_exactly_the_frames_size(size):
     assert np.isfinite(logits).all()
 
 
-def test_a_known_size_changes_nothing_but_shapes():
+def test_a_known_size_changes_only_shapes():
     known = build_mobilenetv2(5, frame_size=(61, 83))
     known.set_weights(network().get_weights())
     assert tuple(known.output.shape[1:]) == (61, 83, 5)
@@ -112,14 +112,14 @@ def test_a_known_size_changes_nothing_but_shapes():
     np.testing.assert_allclose(known(picture), network()(picture), atol=1e-3)
 
 
-def test_for_xla_it_is_the_same_function():
+def test_xla_computes_the_same_function():
     gathering = build_mobilenetv2(5, frame_size=(61, 83), xla=True)
     gathering.set_weights(network().get_weights())
     picture = frames(1, 61, 83)
     np.testing.assert_allclose(gathering(picture), network()(picture), atol=1e-3)
 
 
-def test_frames_of_a_batch_are_on_their_own():
+def test_frames_of_a_batch_are_independent():
     batch = frames(2, 61, 83)
     batch[1] //= 4
     together = network()(batch).numpy()
@@ -127,7 +127,7 @@ def test_frames_of_a_batch_are_on_their_own():
     np.testing.assert_allclose(together, alone, atol=5e-3 * np.abs(alone).max())
 
 
-def test_no_layer_is_cut_off_from_the_loss():
+def test_every_layer_has_a_gradient():
     model, picture = network(), frames(1, 65, 97)
     labels = np.random.default_rng(1).integers(0, 5, (1, 65, 97))
     with tf.GradientTape() as tape:
@@ -142,7 +142,7 @@ def test_no_layer_is_cut_off_from_the_loss():
             assert np.abs(gradient).max() > 0, variable.name
 
 
-def test_unknown_normalisation():
+def test_unknown_normalization_is_refused():
     with pytest.raises(ValueError, match="'batch', not one of"):
         build_mobilenetv2(5, normalization="batch")
 

@@ -40,6 +40,6 @@ def test_restored_scale(options):
     assert others == ({"moving_mean", "moving_variance"} if moving else set())
 
 
-def test_a_kernel_of_zeros_stays_one():
+def test_a_kernel_of_zeros_stays_zero():
     state = {"weights/a/kernel": np.zeros((3, 3, 2, 4), "f"), "weights/a_norm/gamma": np.ones(4)}
     assert not weights.restore_scale(state)["weights/a/kernel"].any()

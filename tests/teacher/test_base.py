@@ -10,7 +10,7 @@ from teacher.saved_model import SavedModelTeacher
 from tests.materials import square_scene, write_square_stream
 
 
-def test_a_teacher_defines_its_call_alone():
+def test_a_teacher_needs_only_its_call():
     class Blank(Teacher):
         def __call__(self, frame, index):
             return index

@@ -61,7 +61,7 @@ def placements(draw):
 
 
 @given(placements())
-def test_paste_is_bilinear_with_half_pixel_centres(placement):
+def test_paste_is_bilinear_with_half_pixel_centers(placement):
     mask, corners, jitter, (H, W) = placement
     size = np.array((H, W, H, W))
     box = (np.array(corners) + jitter) / size
@@ -80,7 +80,7 @@ def test_paste_of_a_mask_of_the_boxs_own_size_changes_nothing():
     np.testing.assert_array_equal(part, [[True, False], [False, True], [True, True]])
 
 
-def test_paste_worked_out():
+def test_paste_by_hand():
     # Four pixels over two: their middles are at −.25, .25, .75 and 1.25 of the mask's pixels, so
     # 0, .25, .75, 1 of the way; with .9 and .4 that gives .9, .775, .525, .4.
     part, origin = paste(np.float32([[0.9, 0.4]]), (0, 0.25, 1, 0.75), (1, 8))
@@ -138,7 +138,7 @@ def test_a_pixel_takes_the_middle_of_its_mask():
     np.testing.assert_array_equal(part, [[True]])
 
 
-def test_an_absurd_box_costs_no_memory():
+def test_a_huge_box_takes_no_memory():
     part, origin = paste(np.ones((5, 5), np.float32), (-1e30, -1e30, 1e30, 1e30), (20, 40))
     assert part.shape == (20, 40)
     assert part.all()
@@ -225,14 +225,14 @@ def test_classes_come_as_floats():
     np.testing.assert_array_equal(seen.classes, [1, 3, 90, 90])
 
 
-def test_min_score_keeps_its_equal():
+def test_min_score_is_inclusive():
     arrays = (np.tile([0.1, 0.1, 0.5, 0.5], (3, 1)), [1, 2, 3], [0.05, 0.04999, 0.3])
     seen = from_box_masks(*arrays, np.ones((3, 2, 2)), (9, 9), 0.05)
     np.testing.assert_array_equal(seen.classes, [3, 1])
     assert len(from_box_masks(*arrays, np.ones((3, 2, 2)), (9, 9))) == 3
 
 
-def test_nothing_seen():
+def test_no_object():
     seen = from_box_masks(np.zeros((0, 4)), [], [], np.zeros((0, 33, 33)), (9, 9))
     assert len(seen) == 0
     assert seen.boxes.shape == (0, 4)
@@ -247,7 +247,7 @@ def test_an_object_outside_the_frame_stays_with_an_empty_mask():
     assert len(seen) == 3
 
 
-def test_above_keeps_rows_together():
+def test_above_selects_whole_rows():
     seen = from_box_masks(
         [[0, 0, 0.5, 0.1], [0, 0.1, 0.5, 0.3], [0, 0.3, 0.5, 0.6]],
         [11, 22, 33],

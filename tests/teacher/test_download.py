@@ -61,7 +61,7 @@ def test_cut_connection_resumes_where_it_broke(server, path):
     assert server.asked() == [None, "bytes=100000-"]
 
 
-def test_cut_that_raises_in_the_middle_of_reading(server, path):
+def test_errors_while_reading_resume_the_download(server, path):
     server.chunked = True  # http.client ends a cut body silently, but not a chunked one
     server.cuts = [2 * download.CHUNK]
     assert_downloads(server, path)
@@ -107,7 +107,7 @@ def test_complete_file_is_not_downloaded_again(server, path):
     assert server.asked() == [f"bytes={len(BODY)}-"]
 
 
-def test_a_longer_file_on_disk_starts_over(server, path):
+def test_a_too_long_file_on_disk_starts_over(server, path):
     path.write_bytes(BODY + b"more")
     assert_downloads(server, path)
     assert server.asked() == [f"bytes={len(BODY) + 4}-", None]
@@ -126,17 +126,17 @@ def test_a_body_shorter_than_its_content_length_is_refused(server, path):
     assert f"after {len(BODY) - 1} of {len(BODY)} bytes" in message(server.url(), path)
 
 
-def test_no_size_known_at_all(server, path):
+def test_unknown_size(server, path):
     server.lengths = False
     assert_downloads(server, path)
 
 
-def test_checksum_that_fits(server, path):
+def test_matching_checksum(server, path):
     server.cuts = [100_000]
     assert download.to_file(server.url(), path, sha256=SHA256) == SHA256
 
 
-def test_checksum_that_does_not_fit(server, path):
+def test_wrong_checksum_is_refused(server, path):
     with pytest.raises(download.ChecksumError):
         download.to_file(server.url(), path, sha256="0" * 64)
     text = message(server.url(), path, sha256="0" * 64)

@@ -193,25 +193,25 @@ def opening_refused(stream):
     return str(caught.value)
 
 
-def test_missing_folder(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     assert "nowhere" in opening_refused(tmp_path / "nowhere")
     assert "holds no video" in opening_refused(tmp_path)
 
 
-def test_missing_predictions(stream):
+def test_missing_predictions_are_refused(stream):
     predictions_path(stream, 1).unlink()
     message = opening_refused(stream)
     assert "street1001.mp4" in message
     assert "no detectron_large_mask_rcnn_1_street1001.npy" in message
 
 
-def test_missing_video_chunk(stream):
+def test_a_missing_video_chunk_is_refused(stream):
     (stream / "street1000.mp4").unlink()
     assert "street1000.mp4" in opening_refused(stream)
 
 
 @pytest.mark.parametrize("missing", [2, 6])
-def test_missing_frames(stream, missing):
+def test_missing_frames_are_refused(stream, missing):
     """Also the last, where OpenCV once decoded fewer frames than PyAV does."""
     found = {n: entry(LENGTHS[0] + n) for n in range(LENGTHS[1]) if n != missing}
     np.save(predictions_path(stream, 1), found)
@@ -220,14 +220,14 @@ def test_missing_frames(stream, missing):
     assert f"--max_frames={LENGTHS[0] + missing}" in message
 
 
-def test_missing_first_frame(stream):
+def test_a_missing_first_frame_is_refused(stream):
     np.save(predictions_path(stream, 0), {n: entry(n) for n in range(1, LENGTHS[0])})
     message = refusal(stream)
     assert "frame 0" in message
     assert "--max_frames" not in message
 
 
-def test_more_predictions_than_frames(stream):
+def test_surplus_predictions_are_ignored(stream):
     """The next chunk begins where the video's does."""
     np.save(predictions_path(stream, 0), {n: entry(n) for n in range(LENGTHS[0] + 3)})
     teacher = lvs.Predictions(stream)
@@ -235,7 +235,7 @@ def test_more_predictions_than_frames(stream):
         assert_same(teacher(frame, index), expected(index))
 
 
-def test_another_video(stream, tmp_path):
+def test_another_video_is_refused(stream, tmp_path):
     other = decoded(write_video(tmp_path / "other.mp4", frames(12, seed=3)))
     assert "frame 0 is not the first of" in refusal(stream, 0, other)
     # One frame fewer in the first chunk, as a damaged copy has.
@@ -245,7 +245,7 @@ def test_another_video(stream, tmp_path):
     assert "copy the chunk before it again" in message
 
 
-def test_longer_video(stream):
+def test_a_longer_video_is_refused(stream):
     pictures = decoded(stream)
     message = refusal(stream, 12, [*pictures, pictures[0]])
     assert "ends after 12 frames and frame 12 is needed" in message
@@ -271,7 +271,7 @@ def loaded(data, folder):
 
 @given(VALUES, st.integers(0, 4))
 @settings(max_examples=60)
-def test_reads_what_pickle_wrote(tmp_path_factory, value, protocol):
+def test_reads_pickles(tmp_path_factory, value, protocol):
     found = loaded(pickle.dumps({0: value}, protocol), tmp_path_factory.getbasetemp())
     np.testing.assert_equal(found, value)
 
@@ -369,7 +369,7 @@ def test_frames_without_objects_in_the_first_version(stream):
         ({n: [0] * 1001 for n in range(4)}, "1001 boxes"),
     ],
 )
-def test_wrong_shapes(stream, change, said):
+def test_wrong_shapes_are_refused(stream, change, said):
     parts = {**dict(enumerate(entry(3))), **change}
     np.save(predictions_path(stream, 0), {n: list(parts.values()) for n in range(LENGTHS[0])})
     message = refusal(stream)
@@ -388,14 +388,14 @@ def test_objects_with_invalid_numbers_are_left_out(stream):
 @pytest.mark.parametrize(
     "found", [[], {"0": []}, {0.5: []}, {float("inf"): []}, {(0, 1): []}, np.zeros(3), "text"]
 )
-def test_other_values_than_a_dictionary_of_frames(stream, found):
+def test_other_values_than_a_dictionary_of_frames_are_refused(stream, found):
     np.save(predictions_path(stream, 0), found)
     assert "download them again" in refusal(stream)
 
 
 @pytest.mark.parametrize("kept", [0, 5, 9, 60, 128, 200, 1000, -1])
 @pytest.mark.parametrize("name", ["npy", "pkl"])
-def test_truncated(stream, kept, name):
+def test_truncated_files_are_refused(stream, kept, name):
     path = predictions_path(stream, 0)
     data = path.read_bytes()
     if name == "pkl":
@@ -406,7 +406,7 @@ def test_truncated(stream, kept, name):
     assert "download them again" in refusal(stream)
 
 
-def test_damaged_anywhere(stream):
+def test_damage_anywhere_is_harmless_or_a_user_error(stream):
     path = predictions_path(stream, 0)
     data = path.read_bytes()
     random = np.random.default_rng(0)
@@ -422,7 +422,7 @@ def test_damaged_anywhere(stream):
     assert 20 < refused < 300
 
 
-def test_unreadable(stream):
+def test_missing_files_are_refused(stream):
     path = predictions_path(stream, 0)
     with pytest.raises(UserError, match=r"cannot be read \(No such file"):
         lvs.load(path.with_name("none.npy"))
@@ -466,7 +466,7 @@ HARM = {
 
 @pytest.mark.parametrize("name", HARM)
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_hostile_pickles(name, protocol, stream, tmp_path, monkeypatch):
+def test_hostile_pickles_are_refused(name, protocol, stream, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     harm, said = HARM[name]
     path = predictions_path(stream, 0)
@@ -478,7 +478,7 @@ def test_hostile_pickles(name, protocol, stream, tmp_path, monkeypatch):
     assert not pathlib.Path("harmed").exists()
 
 
-def test_hostile_npy(stream, tmp_path, monkeypatch, capsys):
+def test_hostile_npy_files_are_refused(stream, tmp_path, monkeypatch, capsys):
     """Through the command, one line and status 2."""
     monkeypatch.chdir(tmp_path)
     np.save(predictions_path(stream, 0), {0: Harm(os.system, "touch harmed")})
@@ -522,7 +522,7 @@ def test_hostile_npy(stream, tmp_path, monkeypatch, capsys):
         global_("numpy.core.multiarray", "scalar") + b"C\x01xU\x05rot13\x86R.",
     ],
 )
-def test_hostile_opcodes(data, tmp_path):
+def test_hostile_opcodes_are_refused(data, tmp_path):
     path = tmp_path / "x.pkl"
     path.write_bytes(b"\x80\x04" + data)
     with pytest.raises(UserError, match=r"could run a program|are damaged"):
@@ -531,7 +531,7 @@ def test_hostile_opcodes(data, tmp_path):
     assert loaded(data, tmp_path) == [0.5, b"\xe4"]
 
 
-def test_name_in_the_message_is_short_and_plain(tmp_path):
+def test_names_in_messages_are_short_and_printable(tmp_path):
     path = tmp_path / "x.pkl"
     path.write_bytes(global_("a" * 500 + "\x1b[2J", "b") + b".")
     with pytest.raises(UserError) as caught:

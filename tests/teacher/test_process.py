@@ -55,7 +55,7 @@ def wait_until_gone(pid):
         time.sleep(0.02)
 
 
-def test_answers_are_the_teachers(teacher, recording):
+def test_detections_equal_the_teachers(teacher, recording):
     pictures, _ = square_scene(COUNT)
     with Recording(recording) as replayed:
         for index, picture in enumerate(pictures):
@@ -83,7 +83,7 @@ def test_the_process_has_the_lowest_priority_and_ignores_ctrl_c(teacher):
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
-def test_errors_are_the_teachers(teacher, recording):
+def test_errors_equal_the_teachers(teacher, recording):
     frame = square_scene(1)[0][0]
     with Recording(recording) as replayed:
         for wrong in ((frame[:32], 0), (frame, COUNT), (frame[::-1], 0)):
@@ -99,7 +99,7 @@ def test_errors_are_the_teachers(teacher, recording):
 
 
 @pytest.mark.slow
-def test_a_teacher_that_cannot_be_opened(tmp_path):
+def test_a_teacher_that_cannot_be_opened_is_an_error(tmp_path):
     (tmp_path / "empty").mkdir()
     for spec, message in (
         ("recorded:nowhere", "recording 'nowhere'"),
@@ -112,7 +112,7 @@ def test_a_teacher_that_cannot_be_opened(tmp_path):
         assert not multiprocessing.active_children()
 
 
-def test_a_child_that_dies_idle(teacher):
+def test_a_child_that_dies_idle_is_an_error(teacher):
     pid = only_child()
     os.kill(pid, signal.SIGKILL)
     wait_until_gone(pid)
@@ -122,7 +122,7 @@ def test_a_child_that_dies_idle(teacher):
             teacher(frame, 0)
 
 
-def test_a_child_that_dies_when_asked(teacher):
+def test_a_child_that_dies_during_inference_is_an_error(teacher):
     pid = only_child()
     os.kill(pid, signal.SIGSTOP)
     answer = teacher.ask(square_scene(1)[0][0], 0)

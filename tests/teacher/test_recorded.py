@@ -253,7 +253,7 @@ def test_recording_is_resumed_after_each_close(tmp_path):
         assert_same(replay(frame(index), index), seen(index))
 
 
-def test_makes_its_folder(tmp_path):
+def test_creates_its_folder(tmp_path):
     assert len(Recording(record(tmp_path / "new" / "folder" / "street.rec", 2))) == 2
 
 

@@ -164,7 +164,7 @@ def test_no_detections(tmp_path):
     assert len(SavedModelTeacher(save(tmp_path, outputs=outputs))(frame(), 0)) == 0
 
 
-def test_folder_as_the_zoo_unpacks_it(tmp_path):
+def test_folders_as_unpacked_from_the_zoo(tmp_path):
     save(tmp_path / "saved_model")
     assert len(SavedModelTeacher(tmp_path)(frame(), 0)) == 3
     assert len(open_teacher(str(tmp_path))(frame(), 0)) == 3
@@ -202,19 +202,19 @@ def test_free_batch_size(tmp_path):
         ({"signature": "detect"}, r"no signature 'serving_default' \(it has: detect\)"),
     ],
 )
-def test_unusable_signatures(tmp_path, options, message):
+def test_unusable_signatures_are_refused(tmp_path, options, message):
     with pytest.raises(UserError, match=message) as error:
         SavedModelTeacher(save(tmp_path, **options))
     assert str(tmp_path) in str(error.value)
 
 
-def test_model_without_signatures(tmp_path):
+def test_models_without_signatures_are_refused(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path))
     with pytest.raises(UserError, match=r"no signature 'serving_default' \(it has: none\)"):
         SavedModelTeacher(tmp_path)
 
 
-def test_two_inputs(tmp_path):
+def test_two_inputs_are_refused(tmp_path):
     spec = tf.TensorSpec(FREE, tf.uint8)
 
     @tf.function(input_signature=[spec, spec])
@@ -243,20 +243,20 @@ def test_missing_outputs_are_named(tmp_path, missing):
     assert str(tmp_path) in str(error.value)
 
 
-def test_masks_of_the_wrong_rank(tmp_path):
+def test_masks_of_the_wrong_rank_are_refused(tmp_path):
     outputs = {**OUTPUTS, "detection_masks": MASKS[0]}
     with pytest.raises(UserError, match=r"detection_masks has shape \(1, 33, 33\)"):
         SavedModelTeacher(save(tmp_path, outputs=outputs))
 
 
-def test_not_a_saved_model(tmp_path):
+def test_other_files_are_refused(tmp_path):
     (tmp_path / "frozen_inference_graph.pb").write_bytes(b"graph")
     with pytest.raises(UserError, match=r"saved_model\.pb"):
         SavedModelTeacher(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a graph at all", bytes(1000)])
-def test_invalid_saved_model(tmp_path, content):
+def test_invalid_saved_models_are_refused(tmp_path, content):
     (tmp_path / "saved_model.pb").write_bytes(content)
     with pytest.raises(UserError) as error:
         SavedModelTeacher(tmp_path)
@@ -264,7 +264,7 @@ def test_invalid_saved_model(tmp_path, content):
 
 
 @pytest.mark.parametrize("part", ["saved_model.pb", "variables/variables.index"])
-def test_half_copied_model(tmp_path, models, part):
+def test_incomplete_copies_are_refused(tmp_path, models, part):
     whole = pathlib.Path(models["TF2"])
     for path in filter(pathlib.Path.is_file, whole.rglob("*")):
         target = tmp_path / path.relative_to(whole)
@@ -277,7 +277,7 @@ def test_half_copied_model(tmp_path, models, part):
 
 
 @pytest.mark.parametrize("spec", ["no/such/folder", "", __file__])
-def test_no_folder(spec):
+def test_a_missing_folder_is_refused(spec):
     with pytest.raises(UserError, match="is not a folder"):
         open_teacher(spec)
 

@@ -107,7 +107,7 @@ def test_failing_download_is_continued_by_the_next_fetch(server, tmp_path):
     assert server.asked()[download.ATTEMPTS :] == [f"bytes={have}-"]
 
 
-def test_file_that_changed_between_two_requests_is_refused(server, tmp_path):
+def test_a_file_that_changes_during_its_download_is_refused(server, tmp_path):
     old = tarball({f"{NAME}/saved_model/variables/variables.data": WEIGHTS[::-1]})
     part(tmp_path).write_bytes(old[:5000])
     assert NAME in message(zoo.fetch, NAME, tmp_path)
@@ -167,7 +167,7 @@ def test_tarball_that_reaches_outside_is_refused(server, tmp_path, members):
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
 @pytest.mark.parametrize("target", ["saved_model.pb", "../../../../escaped"])
-def test_links_are_left_out(server, tmp_path, kind, target):
+def test_links_are_skipped(server, tmp_path, kind, target):
     graph, link = f"{NAME}/saved_model/saved_model.pb", f"{NAME}/saved_model/link"
     server.body = tarball({graph: b"graph", link: (kind, target)})
     cache = tmp_path / "cache"
@@ -224,7 +224,7 @@ def test_a_kill_during_unpacking_leaves_no_model(server, tmp_path, monkeypatch):
     assert server.asked() == [None, f"bytes={len(server.body)}-"]
 
 
-def test_two_at_once_download_once(server, tmp_path, monkeypatch):
+def test_concurrent_fetches_download_once(server, tmp_path, monkeypatch):
     waiting = threading.Event()
     monkeypatch.setattr(zoo, "print", lambda *_, **__: waiting.set(), raising=False)
     results = []
@@ -243,7 +243,7 @@ def test_two_at_once_download_once(server, tmp_path, monkeypatch):
     assert_good(results[0], tmp_path)
 
 
-def test_cache_that_is_a_file(server, tmp_path):
+def test_a_cache_that_is_a_file_is_refused(server, tmp_path):
     (tmp_path / "file").touch()
     text = message(zoo.fetch, NAME, tmp_path / "file")
     assert str(tmp_path / "file") in text

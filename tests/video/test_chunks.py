@@ -103,7 +103,7 @@ def test_change_of_frame_rate_is_a_problem(chunks):
 
 
 @pytest.mark.parametrize("content", [b"", b"cut off"])
-def test_chunk_that_cannot_be_opened(chunks, content):
+def test_a_chunk_that_cannot_be_opened_is_an_error(chunks, content):
     paths = write_chunks(chunks, 5, 3, 6)
     paths[1].write_bytes(content)
     with pytest.raises(UserError, match=r"part9\.mp4 cannot be opened as video .*copy it again"):
@@ -156,7 +156,7 @@ def test_one_chunk_is_open_at_a_time(chunks):
     assert list(source) == []
 
 
-def test_images_beside_videos(folder, clip):
+def test_images_beside_videos_are_refused(folder, clip):
     clip.rename(folder / "clip.mp4")
     message = r"holds both images and videos \(f1\.png, clip\.mp4\): give a folder of one kind"
     with pytest.raises(UserError, match=message):

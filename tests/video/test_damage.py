@@ -59,14 +59,14 @@ def test_many_problems_are_counted_not_kept(folder):
 
 
 @pytest.mark.parametrize("kept", [100, 2000])
-def test_nothing_decodes(noisy, tmp_path, kept):
+def test_videos_without_a_decodable_frame_are_refused(noisy, tmp_path, kept):
     path = tmp_path / "cut.mp4"
     path.write_bytes(encoded(noisy, "mp4")[:kept])
     with pytest.raises(UserError, match=r"cut\.mp4 cannot be opened as video .*cut off"):
         video.open_source(str(path))
 
 
-def test_header_without_frames(noisy, tmp_path):
+def test_a_header_without_frames_is_refused(noisy, tmp_path):
     data = mjpeg(noisy, "avi")
     path = tmp_path / "header.avi"
     path.write_bytes(data[: data.index(b"movi") + 4])

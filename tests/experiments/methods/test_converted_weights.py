@@ -39,7 +39,7 @@ def refused(variables, tmp_path):
 
 
 @pytest.mark.parametrize("more", [{}, {"spare": np.zeros(3)}])
-def test_loads(variables, more, tmp_path):
+def test_weights_load(variables, more, tmp_path):
     np.savez(tmp_path / "w.npz", **STATE, **more)
     converted_weights.load(tmp_path / "w.npz", variables, "a network", unused={"spare"})
     np.testing.assert_array_equal(variables["conv.bias"], STATE["conv.bias"])
@@ -48,20 +48,20 @@ def test_loads(variables, more, tmp_path):
         assert kernel[y, 0, into, out] == STATE["conv.weight"][out, into, y, 0]
 
 
-def test_half_precision_loads(variables, tmp_path):
+def test_weights_in_half_precision_load(variables, tmp_path):
     np.savez(tmp_path / "w.npz", **{n: array.astype(np.float16) for n, array in STATE.items()})
     converted_weights.load(tmp_path / "w.npz", variables, "a network")
     np.testing.assert_array_equal(variables["conv.bias"], STATE["conv.bias"])
 
 
-def test_refuses_a_missing_file(refused, tmp_path):
+def test_a_missing_file_is_refused(refused, tmp_path):
     message = refused(tmp_path / "none.npz")
     assert "a network" in message
     assert "numpy.savez" in message
 
 
 @pytest.mark.parametrize("content", ["text", "pickle", "npy", "truncated", "objects"])
-def test_refuses_what_is_no_npz(refused, content, tmp_path):
+def test_other_files_are_refused(refused, content, tmp_path):
     path = write_no_npz(tmp_path / "w.npz", content, STATE)
     assert "numpy.savez" in refused(path)
 
@@ -78,7 +78,7 @@ def test_refuses_what_is_no_npz(refused, content, tmp_path):
         ({"conv.bias": np.float32([1, 2, np.nan, 4])}, "conv.bias is not finite"),
     ],
 )
-def test_refuses_weights_of_another_network(refused, changes, said, tmp_path):
+def test_weights_of_another_network_are_refused(refused, changes, said, tmp_path):
     arrays = {n: array for n, array in {**STATE, **changes}.items() if array is not None}
     np.savez(tmp_path / "w.npz", **arrays)
     assert said in refused(tmp_path / "w.npz")

@@ -35,7 +35,7 @@ def test_any_object_is_foreground(tmp_path):
 
 
 @pytest.mark.parametrize(("index", "said"), [(1, "x/00001.png is missing"), (0, "is 4x5")])
-def test_refuses_annotations(tmp_path, index, said):
+def test_invalid_annotations_are_refused(tmp_path, index, said):
     frames = write_mask(tmp_path, 0, np.zeros((4, 5), np.uint8))
     with pytest.raises(UserError, match=said):
         first_annotation.read(frames, index, (8, 5))
@@ -54,7 +54,7 @@ def test_an_annotation_as_detections():
     assert np.argwhere(weights == 5).max(0).tolist() == [15, 31]
 
 
-def test_teaches_one_frame():
+def test_trains_on_one_frame():
     calls, steps = [], []
 
     class Student:

@@ -57,7 +57,7 @@ def test_warp_pixel_by_pixel(seed):
     np.testing.assert_array_equal(flow.warp(values, moves.astype(np.float32)), expected)
 
 
-def test_warp_makes_no_class_between_two():
+def test_warp_does_not_interpolate_classes():
     values = np.zeros((20, 20), np.uint8)
     values[:, 10:] = 8
     assert set(np.unique(flow.warp(values, constant((20, 20), 0.3, 0.3)))) == {0, 8}
@@ -75,7 +75,7 @@ def test_dis_finds_a_known_displacement(preset, dx, dy):
     assert (error < 1).mean() > 0.9
 
 
-def test_dis_knows_three_presets():
+def test_dis_has_three_presets():
     with pytest.raises(KeyError):
         DIS("slow")
 
@@ -139,7 +139,7 @@ def test_the_true_flow_moves_labels_exactly():
 
 
 @pytest.mark.parametrize(("preset", "stride", "least"), [("medium", 8, 0.9), ("fast", 4, 0.9)])
-def test_dis_moves_labels_along(preset, stride, least):
+def test_dis_moves_labels(preset, stride, least):
     frames, labels = square_scene(24)
     segmenter = FlowPropagation(DIS(preset), Teacher(labels), MAKER, stride)
     predictions = [segmenter.step(frame).prediction for frame in frames]
@@ -157,7 +157,7 @@ def test_flow_of_a_scene_at_rest_keeps_the_labels():
         np.testing.assert_array_equal(segmenter.step(frame).prediction, labels[0])
 
 
-def test_a_teacher_that_fails_leaves_the_place():
+def test_a_failing_teacher_leaves_the_index():
     frames, _ = square_scene(2)
 
     def fails(frame, index):

@@ -54,7 +54,7 @@ def test_a_variant_without_changes_is_the_product(made):
     assert segmenter.schedule == Schedule()
 
 
-def test_a_variant_changes_what_its_name_says(made):
+def test_a_variant_changes_the_settings_in_its_name(made):
     name = "max_updates=4,skip=False,learning_rate=0.5,width=1,optimizer=adam,init=random"
     config, segmenter = made(name, init="some", seed=7)
     student = StudentConfig(skip=False, width=1.0)
@@ -91,12 +91,12 @@ def test_names():
         *("video=x", "overlay_path=x", "check=x", "__module__=x"),
     ],
 )
-def test_names_of_no_method(name):
+def test_unknown_names_are_refused(name):
     with pytest.raises(ValueError):  # noqa: PT011  it has many sources
         named(name)
 
 
-def test_names_of_invalid_settings():
+def test_invalid_settings_are_refused():
     with pytest.raises(UserError, match=r"--accuracy_threshold=1\.5"):
         named("accuracy_threshold=1.5")
     with pytest.raises(UserError, match="--skip"):
@@ -119,7 +119,7 @@ def state(seed=0):
     }
 
 
-def test_noise_is_on_kernels_alone_and_as_large_as_said():
+def test_noise_is_on_kernels_alone_and_of_the_given_size():
     before = state()
     after = jitnet.perturbed(before, 0.01, 3)
     assert list(after) == list(before)
@@ -134,7 +134,7 @@ def test_noise_is_on_kernels_alone_and_as_large_as_said():
     assert all((before[name] == untouched[name]).all() for name in before)
 
 
-def test_noise_is_that_of_its_seed():
+def test_noise_depends_on_the_seed():
     one, same, other = (jitnet.perturbed(state(), 0.01, seed) for seed in (1, 1, 2))
     assert all((one[name] == same[name]).all() for name in one)
     for name in ("weights/a/kernel", "weights/b/kernel"):
@@ -155,7 +155,7 @@ def test_noise_of_a_variant(made):
     assert all((kept["state"][name] == expected[name]).all() for name in expected)
 
 
-def test_a_real_students_state_takes_noise():
+def test_noise_changes_the_state_of_a_real_student():
     """It has kernels and they change; get_state and set_state know each other's arrays."""
     config = RunConfig(init="random", student=StudentConfig(width=0.25))
     student = build_student(config, MAKER.groups, (64, 64))

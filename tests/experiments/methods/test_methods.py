@@ -17,7 +17,7 @@ def streams(*names):
     return [Stream(name, "c", ("person",), "v", "r", None) for name in names]
 
 
-def test_the_rows():
+def test_names_of_the_methods():
     assert tuple(METHODS) == ROWS
     everything = [*METHODS.values(), *methods.OTHERS.values()]
     assert len({method.title for method in everything}) == len(everything)
@@ -58,7 +58,7 @@ def test_select():
 
 
 @pytest.mark.parametrize("name", ["jitnet", "jitnet_0.75", "d", ""])
-def test_select_neither(name):
+def test_select_without_a_choice(name):
     with pytest.raises(UserError, match=f"'{name}' is neither a method .never_adapted, oracle.*b"):
         select(["oracle", name], streams("a", "b"))
 
@@ -97,7 +97,7 @@ def test_select_both():
         ({"osvos_scale": float("nan")}, [], "osvos_a", "--osvos_scale=nan"),
     ],
 )
-def test_check_refuses(settings, unaffected, name, message):
+def test_invalid_settings_are_refused(settings, unaffected, name, message):
     check(settings, unaffected)
     with pytest.raises(UserError) as error:
         check(settings, [*unaffected, name])

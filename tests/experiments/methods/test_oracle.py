@@ -37,7 +37,7 @@ def folders(scratch):
     return [path.name for path in scratch.iterdir()]
 
 
-def test_every_fifth_frame_as_it_was(stream, opened, tmp_path):
+def test_every_fifth_frame_is_kept_unchanged(stream, opened, tmp_path):
     source, recording = opened
     labels = square_scene(12)[1]
     with video.open_source(stream.video) as again:
@@ -61,7 +61,7 @@ def test_no_more_frames_than_the_stream_has(opened, frames, count, tmp_path):
         assert training.count == count
 
 
-def test_nothing_stays_on_disk(opened, tmp_path):
+def test_no_file_stays_on_disk(opened, tmp_path):
     with TrainingFrames(*opened, MAKER, 12, tmp_path):
         assert len(folders(tmp_path)) == 1
     assert folders(tmp_path) == []

@@ -62,7 +62,7 @@ def segmentation(network, **changes):
 
 
 @pytest.mark.parametrize("keeps_weights", [True, False])
-def test_every_interval_begins_with_a_fine_tuning(keeps_weights):
+def test_every_interval_begins_with_fine_tuning(keeps_weights):
     network, progress = Network(), []
     segmenter = segmentation(
         network, keeps_weights=keeps_weights, on_step=lambda: progress.append(1)

@@ -263,7 +263,7 @@ def test_augmented_images(network):
 
 
 @pytest.mark.slow
-def test_from_random_weights_it_learns_a_square_and_finds_it_again():
+def test_random_weights_learn_a_square():
     frames, labels = square_scene(9)
     network = OSVOS(labels[0].shape)
     losses = network.fine_tune(frames[0], labels[0] > 0, steps=60, seconds=math.inf)
@@ -277,7 +277,7 @@ def test_from_random_weights_it_learns_a_square_and_finds_it_again():
 
 
 @pytest.mark.parametrize("side", [False, True])
-def test_from_a_mask_of_one_side_there_is_nothing_to_learn(network, side):
+def test_masks_of_one_class_train_nothing(network, side):
     before, mask = arrays(network), np.full(SIZE, side)
     target = mask[np.newaxis, ..., np.newaxis].astype(np.float32)
     assert float(balanced_cross_entropy(target, tf.random.normal(target.shape))) == 0
@@ -285,7 +285,7 @@ def test_from_a_mask_of_one_side_there_is_nothing_to_learn(network, side):
     assert all(is_same(before, arrays(network)))
 
 
-def test_the_scale_of_the_network_is_not_that_of_the_result():
+def test_the_network_may_run_at_another_size():
     network = OSVOS((60, 90), scale=0.5)
     seen = []
     network._infer = lambda frame: seen.append(frame) or tf.fill((30, 45), 5.0)
@@ -296,7 +296,7 @@ def test_the_scale_of_the_network_is_not_that_of_the_result():
     np.testing.assert_array_equal(seen[0], expected)
 
 
-def test_a_pixel_is_foreground_from_the_published_probability_on(network, monkeypatch):
+def test_threshold_of_the_foreground_is_the_published_one(network, monkeypatch):
     limit = math.log(162 / (255 - 162))
     logits = np.full(SIZE, limit - 0.01, np.float32)
     logits[:, 32:] = limit + 0.01
@@ -312,7 +312,7 @@ def is_same(some, others):
     return [np.array_equal(a, b) for a, b in zip(some, others, strict=True)]
 
 
-def test_a_start_afresh_and_one_that_goes_on(network):
+def test_training_starts_afresh_or_continues(network):
     initial = arrays(network)
     network.fine_tune(picture(), half(), steps=2, seconds=math.inf)
     tuned, count = arrays(network), len(network.model.weights)

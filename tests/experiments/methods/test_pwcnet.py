@@ -110,7 +110,7 @@ def test_context_network_is_dilated():
 @pytest.mark.parametrize(
     ("kind", "size"), [("large", SIZE), ("dense", (64, 100)), ("small", (720, 1280))]
 )
-def test_no_other_networks(kind, size):
+def test_other_networks_are_refused(kind, size):
     with pytest.raises(ValueError, match=r"kind is 'large'|not multiples of 64"):
         build_pwcnet(kind, size)
 
@@ -278,7 +278,7 @@ def test_weights_of_an_unused_layer_are_ignored(tmp_path):
 
 
 @pytest.mark.parametrize("path", [None, ""])
-def test_no_weights(path):
+def test_missing_weights_are_refused(path):
     with pytest.raises(UserError, match=r"--pwcnet_dense.*--flow=dis"):
         PWCNet("dense", path, SIZE)
 

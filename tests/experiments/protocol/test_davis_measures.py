@@ -251,7 +251,7 @@ def test_few_values(values, mean):
     assert math.isfinite(found.decay)
 
 
-def test_statistics_of_nothing():
+def test_statistics_of_no_value():
     found = statistics([])
     assert all(map(math.isnan, (found.mean, found.recall, found.decay)))
 

@@ -134,7 +134,7 @@ def test_timeline_of_few_frames_a_second():
 
 
 @pytest.mark.parametrize("fps", [25, 29.97, 12.5])
-def test_timeline_loses_nothing(fps):
+def test_timeline_counts_every_frame(fps):
     timeline = Timeline(fps, [1])
     for index in range(200):
         timeline.add(frame_result(index, [[1, 2], [3, 4]], index % 3))
@@ -253,7 +253,7 @@ def test_never_adapted_is_the_initial_student(moving, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_oracle_knows_the_stream(moving, tmp_path, monkeypatch):
+def test_the_oracle_is_accurate_on_its_stream(moving, tmp_path, monkeypatch):
     trained = []
 
     def train(student, frames, *arguments):
@@ -295,14 +295,14 @@ def test_masks_of_an_interrupted_evaluation_are_replaced(still, tmp_path):
     assert sorted(kept) == [0, 4, 8]
 
 
-def test_other_files_are_not(still, tmp_path):
+def test_other_files_in_the_mask_folder_are_kept(still, tmp_path):
     (tmp_path / "000000.png").write_text("a picture")
     with pytest.raises(UserError, match="holds other files"):
         evaluate(still, COUNT, "flow_fast", {}, tmp_path)
     assert (tmp_path / "000000.png").read_text() == "a picture"
 
 
-def test_a_recording_of_another_video(still, tmp_path):
+def test_recordings_of_another_video_are_refused(still, tmp_path):
     other = square_scene(4)[0][0][::-1]
     path = tmp_path / "other.png"
     cv2.imwrite(str(path), other)

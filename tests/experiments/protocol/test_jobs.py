@@ -50,7 +50,7 @@ def write_result(results, made_of, method):
 # Results
 
 
-def test_place():
+def test_paths_of_results():
     assert jobs.folder("runs/x", "a", "oracle") == pathlib.Path("runs/x/a/oracle")
 
 
@@ -70,7 +70,7 @@ def test_place():
         json.dumps({**RESULT, "method": ["oracle"]}).encode(),
     ],
 )
-def test_damaged_results(tmp_path, content):
+def test_damaged_results_are_refused(tmp_path, content):
     path = tmp_path / "a" / "oracle" / "result.json"
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
@@ -98,7 +98,7 @@ def test_no_results(tmp_path, name):
         Results.load(tmp_path / name)
 
 
-def test_what_has_a_result_is_not_to_do(tmp_path):
+def test_pairs_with_a_result_are_done(tmp_path):
     work = [(stream(name), method) for name in "ab" for method in ("oracle", "flow_fast")]
     assert jobs.still_to_do(work, tmp_path, {}) == work
     assert not any(tmp_path.iterdir())
@@ -117,7 +117,7 @@ def test_what_has_a_result_is_not_to_do(tmp_path):
         ({"flow": "pwcnet", "pwcnet_dense": "w"}, None),
     ],
 )
-def test_results_of_other_settings(tmp_path, settings, different):
+def test_results_of_other_settings_are_refused(tmp_path, settings, different):
     path = write_result(tmp_path, stream(), "oracle")
     work = [(stream(), "oracle")]
     if different is None:
@@ -135,7 +135,7 @@ def test_results_of_other_settings(tmp_path, settings, different):
         ({"video": "moved/v", "recording": "moved/r", "category": "d"}, None),
     ],
 )
-def test_results_of_another_stream(tmp_path, changes, different):
+def test_results_of_another_stream_are_refused(tmp_path, changes, different):
     write_result(tmp_path, stream(), "flow_slow")
     work = [(stream(**changes), "flow_slow")]
     if different is None:
@@ -146,7 +146,7 @@ def test_results_of_another_stream(tmp_path, changes, different):
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_results_of_another_recording(tmp_path, recorded, name):
+def test_results_of_another_recording_are_refused(tmp_path, recorded, name):
     write_result(tmp_path, stream(), "flow_slow")
     recorded[name] = "other"
     with pytest.raises(UserError, match=f"was made with another {name}"):
@@ -230,7 +230,7 @@ def test_a_bug_keeps_its_traceback(run, tmp_path):
     assert results(tmp_path) == ["one"]
 
 
-def test_one_killed_worker_takes_one_pool_along(run, tmp_path, monkeypatch):
+def test_a_killed_worker_ends_one_pool(run, tmp_path, monkeypatch):
     """Its neighbors' pairs fail a little later; the others run in one new pool."""
     pools = []
 

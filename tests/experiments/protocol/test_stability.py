@@ -75,7 +75,7 @@ def test_flows_that_undo_each_other_agree_inside_the_frame():
         ((2, 1), (2, 1), False),
     ],
 )
-def test_what_counts_as_agreement(forward, backward, agree):
+def test_flows_agree_within_the_published_tolerance(forward, backward, agree):
     """Sundaram et al.: |f + b|² < .01 (|f|² + |b|²) + .5."""
     found = consistent(constant(*forward), constant(*backward))
     assert found[4, 5] == agree

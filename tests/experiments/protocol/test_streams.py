@@ -125,7 +125,7 @@ GOOD = "x,c,person,v.mp4,r.recording,9\n"
         (f"x,c,person,v,{'r' * 200_000},9\n", "cannot be read"),
     ],
 )
-def test_malformed_lists(tmp_path, text, said):
+def test_malformed_lists_are_refused(tmp_path, text, said):
     with pytest.raises(UserError, match=r"stream list '.*list\.csv'") as error:
         read_list(write_list(tmp_path, text))
     assert said in str(error.value)
@@ -135,12 +135,12 @@ def test_malformed_lists(tmp_path, text, said):
     ("head", "column"),
     [("", "name"), ("name,category,classes,video,max_frames\n", "recording"), ("Name\n", "name")],
 )
-def test_heads_that_lack_a_column(tmp_path, head, column):
+def test_heads_without_a_required_column_are_refused(tmp_path, head, column):
     with pytest.raises(UserError, match=f"no column '{column}'"):
         read_list(write_list(tmp_path, GOOD if head else "", head=head))
 
 
-def test_unreadable_lists(tmp_path):
+def test_unreadable_lists_are_refused(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         read_list(tmp_path / "nowhere.csv")
     with pytest.raises(UserError, match="cannot be read"):
@@ -169,7 +169,7 @@ STREAMS = st.lists(
 
 
 @given(STREAMS)
-def test_what_is_written_reads_back(tmp_path_factory, written):
+def test_written_lists_read_back(tmp_path_factory, written):
     path = tmp_path_factory.getbasetemp() / "written.csv"
     path.write_text(to_csv(written, "videos", "recordings"), encoding="utf-8")
     assert read_list(path, "videos", "recordings") == written
@@ -214,7 +214,7 @@ def test_a_header_that_announces_too_many_frames(clips, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("announced", [None, 5])
-def test_a_header_that_announces_none_or_too_few_frames(clips, monkeypatch, announced):
+def test_a_header_that_announces_no_or_too_few_frames(clips, monkeypatch, announced):
     opened = streams.video.open_source
 
     def silent(*arguments):
@@ -243,14 +243,14 @@ def test_a_header_that_announces_none_or_too_few_frames(clips, monkeypatch, anno
         ({"video": "short.recording"}, "short.recording"),
     ],
 )
-def test_streams_that_cannot_be_evaluated(clips, monkeypatch, changes, said):
+def test_streams_that_cannot_be_evaluated_are_refused(clips, monkeypatch, changes, said):
     monkeypatch.chdir(clips)
     with pytest.raises(UserError) as error:
         check(stream(clips, **changes))
     assert said in str(error.value)
 
 
-def test_a_class_that_occurs_too_late(tmp_path):
+def test_classes_that_occur_too_late_are_refused(tmp_path):
     pictures = frames(4)
     write_video(tmp_path / "x.mp4", pictures)
     write_recording(tmp_path / "x.recording", pictures, [[], [], [], [(DOG, 0.9)]])

@@ -115,7 +115,7 @@ def test_an_interruption_ends_the_command(material, tmp_path, asked, capsys):
         ({"results": "/proc/results"}, "--results=/proc/results"),
     ],
 )
-def test_arguments_that_are_refused(material, tmp_path, monkeypatch, asked, capsys, change, said):
+def test_invalid_flags_are_refused(material, tmp_path, monkeypatch, asked, capsys, change, said):
     monkeypatch.chdir(tmp_path)
     values = {"streams": f"{material}/list.csv", "results": "results", **change}
     arguments = [f"--{name}={value}" for name, value in values.items() if value]
@@ -124,7 +124,7 @@ def test_arguments_that_are_refused(material, tmp_path, monkeypatch, asked, caps
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"noise": 0.01}, {"init": "random"}])
-def test_results_of_other_settings(material, tmp_path, asked, capsys, other):
+def test_results_of_other_settings_are_refused(material, tmp_path, asked, capsys, other):
     done(material, tmp_path, "b", **other)
     arguments = [f"--streams={material}/list.csv", f"--results={tmp_path}"]
     [name] = other
@@ -187,7 +187,7 @@ def test_tables_and_plots_are_kept_beside_results(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("a table\n")
 
 
-def test_print_writes_nothing_but_the_plot_it_is_asked_for(tmp_path, capsys):
+def test_print_writes_only_the_plot(tmp_path, capsys):
     never = Shown(lambda: pytest.fail("a plot was drawn"))
     assert run_command(never, "--print=x", f"--results={tmp_path}") == 0
     assert capsys.readouterr().out == "a table\n"
@@ -196,7 +196,7 @@ def test_print_writes_nothing_but_the_plot_it_is_asked_for(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
 
 
-def test_a_plot_that_is_no_png(tmp_path, capsys):
+def test_plots_other_than_png_are_refused(tmp_path, capsys):
     never = Shown(lambda: pytest.fail("a plot was drawn"))
     said = refusal(never, tmp_path, capsys, f"--results={tmp_path}", "--plot=curve.pdf")
     assert "--plot=curve.pdf" in said

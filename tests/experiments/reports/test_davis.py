@@ -55,7 +55,7 @@ def test_tables():
     assert found["Made"]["machine"] == {"": "2 cores of a CPU, no GPU"}
 
 
-def test_refuses_results_of_another_table():
+def test_results_of_another_table_are_refused():
     for other in (made_result("a", "jitnet_0.9"), made_result("a", "oracle")):
         with pytest.raises(UserError, match=rf"{other['method']} on a .* experiments\.davis"):
             report_of(result("b", "teacher"), other)

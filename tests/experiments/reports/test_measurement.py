@@ -58,7 +58,7 @@ def refused(tmp_path, monkeypatch, capsys):
         (["--print=."], "--print=. cannot be read"),
     ],
 )
-def test_arguments_that_are_refused(refused, arguments, said):
+def test_invalid_flags_are_refused(refused, arguments, said):
     assert said in refused(*arguments)
 
 
@@ -66,13 +66,13 @@ def test_arguments_that_are_refused(refused, arguments, said):
     "content",
     ["", "# Table", "[1, 2]", '{"format": "other"}', '{"value": 3}', f'{{"format": "{FORMAT}"}}'],
 )
-def test_files_of_something_else_are_refused(refused, tmp_path, content):
+def test_files_of_another_kind_are_refused(refused, tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     message = refused("--print=a.json")
     assert "--print=a.json" in message
     assert "example --json" in message
 
 
-def test_a_file_that_is_no_text_is_refused(refused, tmp_path):
+def test_binary_files_are_refused(refused, tmp_path):
     (tmp_path / "a.json").write_bytes(b"\xff\xfe")
     assert "--print=a.json cannot be read" in refused("--print=a.json")

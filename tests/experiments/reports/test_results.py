@@ -19,14 +19,14 @@ def test_all_results_of_a_folder_or_some_are_read(tmp_path):
     assert not Results.load(tmp_path / "nowhere", required=False)
 
 
-def test_methods_come_in_the_order_of_the_report_and_others_behind():
+def test_other_methods_come_after_those_of_the_report():
     names = ("max_updates=4", "defaults", "flow_fast", "oracle")
     results = Results([made_result("a", name) for name in names])
     first = ("oracle", "never_adapted", "flow_fast")
     assert results.methods(first) == ["oracle", "flow_fast", "defaults", "max_updates=4"]
 
 
-def test_there_are_no_results_over_streams_where_one_is_missing():
+def test_methods_that_lack_a_stream_have_no_mean():
     results = Results([made_result("a"), made_result("b"), made_result("b", "oracle")])
     assert [r["stream"]["name"] for r in results.over(["b", "a"], "jitnet_0.8")] == ["b", "a"]
     assert results.over(["b", "a"], "oracle") is None

@@ -59,7 +59,7 @@ def test_averages_are_means_over_streams(report):
     assert updates["fixed"]["Flow slow"] == "0"
 
 
-def test_what_is_missing_is_a_dash(report):
+def test_missing_values_are_dashes(report):
     rows = cells(report, "all frames")
     for name in ("overall", "traffic", "c (person)"):
         assert rows[name]["Flow slow"] == "–"  # no mean over a part of the streams
@@ -69,7 +69,7 @@ def test_what_is_missing_is_a_dash(report):
     assert cells(report, "Flicker")["c (person)"]["Flow slow"] == "–"
 
 
-def test_frames_that_the_teacher_did_not_see(report):
+def test_frames_without_the_teacher(report):
     rows = cells(report, "did not see")
     assert rows["fixed"] == {"Never adapted": "–", "Flow slow": "65.0", "JITNet 0.8": "65.0"}
     assert "*the paper, overall*" not in rows
@@ -104,7 +104,7 @@ def test_the_oracle_has_no_speedup():
     assert list(cells(text, "Speedup")["Offline oracle"].values()) == ["–"] * 6
 
 
-def test_the_paper_in_its_own_terms():
+def test_the_papers_speedup():
     """Without training and teacher frames a student saves what one inference does."""
     never = {"teacher_frames": 0, "teacher_fraction": 0.0, "updates": 0}
     text = report_of(made_result("a", "never_adapted", summary=never))
@@ -136,7 +136,7 @@ def test_flicker(report):
     }
 
 
-def test_what_is_unknown_is_a_dash():
+def test_unknown_values_are_dashes():
     unknown = {"speedup": None, "teacher_seconds_per_frame": None}
     text = report_of(
         made_result("a", "jitnet_0.8", None, summary=unknown),

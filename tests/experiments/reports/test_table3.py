@@ -114,7 +114,7 @@ def test_origin(report):
     assert values["frames"] == "a 480×720; b 480×720; c 480×720"
 
 
-def test_what_is_unknown_is_a_dash():
+def test_unknown_values_are_dashes():
     unknown = {"mean_iou": None, "speedup": None, "teacher_seconds_per_frame": None}
     text = report_of(result("a", "osvos_a", summary=unknown))
     _, *rows = rows_of(text, "IoU in %")
@@ -130,7 +130,7 @@ def test_what_is_unknown_is_a_dash():
         ({"initialised": "x.npz, sha256 0"}, "different initial weights (random, seed 0, x.npz"),
     ],
 )
-def test_what_differs_is_refused(changes, said):
+def test_results_that_differ_are_refused(changes, said):
     results = [result("a", "osvos_a"), result("b", "osvos_a", **changes)]
     with pytest.raises(UserError) as info:
         report_of(*results)
@@ -140,7 +140,7 @@ def test_what_differs_is_refused(changes, said):
     assert "JITNet 0.8" in report_of(*results)
 
 
-def test_results_of_other_tables_are_no_results():
+def test_results_of_other_tables_are_ignored():
     with pytest.raises(UserError, match="there is no result of OSVOS or JITNet"):
         report_of(result("a", "flow_slow"))
     of_table_2 = result("a", "jitnet_0.8")

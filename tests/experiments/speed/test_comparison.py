@@ -31,7 +31,7 @@ def test_the_fastest_variant_that_computes_the_same_is_the_row():
     assert best[0]["variant"] == "from pytorch, reference graph"
 
 
-def test_rows_tell_who_computes_something_else():
+def test_rows_name_peers_that_compute_something_else():
     classes = np.zeros((10, 100), np.uint8)
     other = classes.copy()
     other[0, :2] = 1  # 2 of 1,000 pixels

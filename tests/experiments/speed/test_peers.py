@@ -99,7 +99,7 @@ def test_pytorch_is_the_same_network(size, num_classes, options):
 
 
 @pytest.mark.parametrize("kernel", ["batch", "instance", "plain"])
-def test_ways_to_normalize_are_the_same(kernel):
+def test_normalizations_are_the_same(kernel):
     torch = pytest.importorskip("torch", reason="experiments/requirements_peers.txt")
     from experiments.speed.peers import torch_network
     from jitnet_tf.student.layers import FrameNormalization
@@ -115,7 +115,7 @@ def test_ways_to_normalize_are_the_same(kernel):
     np.testing.assert_allclose(found, layer(x), atol=1e-5)
 
 
-def test_weights_that_do_not_fit():
+def test_weights_that_do_not_fit_are_refused():
     pytest.importorskip("torch", reason="experiments/requirements_peers.txt")
     from experiments.speed.peers import pytorch, torch_network
 
@@ -203,7 +203,7 @@ def test_ours_starts_from_pretrained_weights_if_they_fit():
         ours.config_of(Network((64, 96), 9, 0.1, "frame"), "float32")
 
 
-def test_weights_are_those_given():
+def test_given_weights_are_used():
     network = seeded_network((64, 96))
     changed = {name: array + 1 for name, array in network.arrays.items()}
     student = ours.make_student(Network((64, 96), 5, 0.25, "frame", changed), "float32")

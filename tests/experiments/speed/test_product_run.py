@@ -36,7 +36,7 @@ def test_masks_grow_with_the_frame():
         np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
 
 
-def test_masks_that_vanish():
+def test_masks_that_vanish_are_dropped():
     after = product_run.resized(detections(([[1]], (1, 1))), (4, 4), (2, 2))
     assert (after.masks[0].size, after.origins.tolist()) == (0, [[0, 0]])
     assert len(product_run.resized(detections(), (4, 4), (2, 2))) == 0

@@ -23,7 +23,7 @@ def test_bytes_by_hand():
     )
 
 
-def test_what_is_measured(monkeypatch):
+def test_measured_rates(monkeypatch):
     monkeypatch.setattr(roofline, "COPIED", 1 << 20)
     monkeypatch.setattr(roofline, "MATRIX", 64)
     network = peers.Network((64, 96), 5, 0.25, "frame")
