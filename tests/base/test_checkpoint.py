@@ -1,4 +1,4 @@
-"""jitnet_tf.base.checkpoint and files: atomic writes, round trips, damaged and hostile files."""
+"""Checkpoints: atomic writes, round trips, damaged and hostile files."""
 
 import io
 import json

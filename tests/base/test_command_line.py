@@ -1,4 +1,4 @@
-"""jitnet_tf.base.command_line: statuses, messages, and when TensorFlow is imported."""
+"""Exit statuses, messages, and the import of TensorFlow."""
 
 import subprocess
 import sys
@@ -58,14 +58,14 @@ def test_bugs_have_a_traceback():
 
 
 @pytest.mark.parametrize(
-    ("argument", "said"),
+    ("argument", "named"),
     [("--cuont=1", "cuont"), ("--count=0", "count"), ("--count=x", "count"), ("stray", "'stray'")],
 )
-def test_flag_errors_are_refused(capsys, argument, said):
+def test_flag_errors_are_refused(capsys, argument, named):
     assert run_command(command(lambda: pytest.fail("it ran")), argument) == 2
     [message] = capsys.readouterr().err.splitlines()
     assert message.startswith("error: ")
-    assert said in message
+    assert named in message
 
 
 @pytest.mark.parametrize("command", ["distill", "pretrain", "export"])

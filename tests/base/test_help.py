@@ -1,4 +1,4 @@
-"""jitnet_tf.base.help, and what the commands print with it."""
+"""The help of the commands."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""jitnet_tf.base.interrupt: signals as requests to stop, and children without Ctrl-C."""
+"""Signals as requests to stop, and children without Ctrl-C."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""jitnet_tf.base.threads: order, bounds and errors of the threads beside the loop."""
+"""Prefetching and worker threads: order, bounds, errors."""
 
 import threading
 

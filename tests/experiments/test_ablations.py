@@ -1,4 +1,4 @@
-"""experiments.ablations: studies, seeds, table and plot from results by hand, the command."""
+"""The ablations command: studies, seeds, table and plot from results by hand."""
 
 import types
 
@@ -267,7 +267,7 @@ def test_print(small, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
         ([], "study"),
         (["--study=magic"], "value should be one of <max_updates|min_stride|"),
@@ -277,9 +277,9 @@ def test_print(small, tmp_path, capsys, monkeypatch):
         (["--study=width", "--seed=3"], "seed"),
     ],
 )
-def test_invalid_flags_are_refused(arguments, said, tmp_path, monkeypatch, capsys):
+def test_invalid_flags_are_refused(arguments, named, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert said in refusal(ablations, tmp_path, capsys, *arguments)
+    assert named in refusal(ablations, tmp_path, capsys, *arguments)
 
 
 @pytest.fixture
@@ -356,9 +356,9 @@ def test_only(small, listed, answers):
 
 
 def test_only_refuses_unknown_names(small, listed, tmp_path, capsys):
-    said = refusal(ablations, tmp_path, capsys, *listed, "--only=c")
-    assert "--only" in said
-    assert "'c' is neither a method (max_updates=1, defaults, max_updates=16)" in said
+    message = refusal(ablations, tmp_path, capsys, *listed, "--only=c")
+    assert "--only" in message
+    assert "'c' is neither a method (max_updates=1, defaults, max_updates=16)" in message
 
 
 def test_results_of_another_noise_are_refused(small, listed, answers, tmp_path, capsys):
@@ -366,8 +366,8 @@ def test_results_of_another_noise_are_refused(small, listed, answers, tmp_path, 
     made["settings"]["noise"] = 0.5
     made["recorded"] = streams.recorded(streams.read_list(tmp_path / "list.csv")[1])
     write(tmp_path / "results", made)
-    said = refusal(ablations, tmp_path, capsys, *listed)
-    assert "was made with another noise" in said
+    message = refusal(ablations, tmp_path, capsys, *listed)
+    assert "was made with another noise" in message
     assert answers[1] == []
 
 

@@ -1,4 +1,4 @@
-"""experiments.asynchronous: frames at a rate, a small measurement, its table, what it refuses."""
+"""The asynchronous command: frame rate, measurement, table, refusals."""
 
 import functools
 import json
@@ -175,7 +175,7 @@ def refused(material, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "named"),
     [
         ({"output": None}, "--output=FILE.json"),
         ({"print": "b.json"}, "--print=FILE.json"),
@@ -191,10 +191,10 @@ def refused(material, tmp_path, monkeypatch, capsys):
         ({"output": None, "print": "nowhere.json"}, "--print=nowhere.json cannot be read"),
     ],
 )
-def test_invalid_flags_are_refused(refused, material, changes, said):
+def test_invalid_flags_are_refused(refused, material, changes, named):
     values = {"streams": material / "list.csv", "teacher": material / "teacher"}
     values = {**values, "output": "a.json", **changes}
-    assert said in refused(*(f"--{n}={v}" for n, v in values.items() if v is not None))
+    assert named in refused(*(f"--{n}={v}" for n, v in values.items() if v is not None))
 
 
 def test_files_of_another_kind_are_refused(refused, tmp_path):

@@ -1,4 +1,4 @@
-"""experiments.benchmark: a small run of our own student, its tables, and refusals."""
+"""The benchmark command: a small measurement, tables, refusals."""
 
 import json
 
@@ -160,7 +160,7 @@ def test_printing_needs_only_the_file(measured, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
         ([], "--json=FILE"),
         (["--json=a", "--print=b"], "--json=FILE"),
@@ -173,7 +173,7 @@ def test_printing_needs_only_the_file(measured, capsys, monkeypatch):
         (["--json=x", "--width=0.1"], "--width"),
     ],
 )
-def test_invalid_flags_are_refused(arguments, said, tmp_path, monkeypatch, capsys):
+def test_invalid_flags_are_refused(arguments, named, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").write_text('{"format": "else"}')
-    assert said in refusal(benchmark, tmp_path, capsys, *arguments)
+    assert named in refusal(benchmark, tmp_path, capsys, *arguments)

@@ -1,4 +1,4 @@
-"""experiments.davis: the command on squares whose J is known, and refusals."""
+"""The davis command on squares with known J, and refusals."""
 
 import functools
 import pathlib
@@ -199,7 +199,7 @@ def refused(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "named"),
     [
         ({"davis": None}, "--davis"),
         ({"videos": "DAVIS"}, "--videos"),
@@ -212,8 +212,8 @@ def refused(tmp_path, monkeypatch, capsys):
         ({"print": "nowhere"}, "there are no results in 'nowhere'"),
     ],
 )
-def test_invalid_flags_are_refused(refused, material, change, said):
-    assert said in refused(*arguments(material, **change))
+def test_invalid_flags_are_refused(refused, material, change, named):
+    assert named in refused(*arguments(material, **change))
 
 
 def without_annotations(folder):
@@ -246,7 +246,7 @@ def with_a_sequence_of_two_frames(folder):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "named"),
     [
         (without_annotations, ["--davis=", "Annotations/480p is missing"]),
         (without_a_sequence, ["stream dog: there is no video"]),
@@ -257,10 +257,10 @@ def with_a_sequence_of_two_frames(folder):
         (with_a_sequence_of_two_frames, ["stream short: it has 2 frames"]),
     ],
 )
-def test_damaged_material_is_refused(refused, copied, damage, said):
+def test_damaged_material_is_refused(refused, copied, damage, named):
     damage(copied)
     message = refused(*arguments(copied))
-    assert all(text in message for text in said)
+    assert all(text in message for text in named)
 
 
 def test_results_of_other_settings_are_refused(refused, material, tmp_path):

@@ -1,4 +1,4 @@
-"""experiments.efficiency: points, table and plot from results by hand, the command."""
+"""The efficiency command: points, table and plot from results by hand."""
 
 import types
 
@@ -185,7 +185,7 @@ def test_print(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
         ([], "--streams is missing"),
         (["--print=nowhere"], "there are no results in 'nowhere'"),
@@ -194,9 +194,9 @@ def test_print(tmp_path, capsys, monkeypatch):
         (["--study=width"], "'study'"),
     ],
 )
-def test_invalid_flags_are_refused(arguments, said, tmp_path, monkeypatch, capsys):
+def test_invalid_flags_are_refused(arguments, named, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert said in refusal(efficiency, tmp_path, capsys, *arguments)
+    assert named in refusal(efficiency, tmp_path, capsys, *arguments)
 
 
 @pytest.fixture
@@ -235,11 +235,11 @@ def test_only_chosen_methods_run_and_are_shown(listed, tmp_path, monkeypatch, ca
 def test_results_of_another_seed_are_refused(listed, tmp_path, capsys):
     [stream, _] = streams.read_list(tmp_path / "list.csv")
     write_result(tmp_path / "results", {**result(), "recorded": streams.recorded(stream)})
-    said = refusal(efficiency, tmp_path, capsys, *listed, "--seed=1")
-    assert "was made with another seed" in said
+    message = refusal(efficiency, tmp_path, capsys, *listed, "--seed=1")
+    assert "was made with another seed" in message
 
 
 def test_only_refuses_unknown_names(listed, tmp_path, capsys):
-    said = refusal(efficiency, tmp_path, capsys, *listed, "--only=accuracy_threshold=0.82")
-    assert "'accuracy_threshold=0.82' is neither a method (accuracy_threshold=0.5, " in said
-    assert "nor a stream (a, b)" in said
+    message = refusal(efficiency, tmp_path, capsys, *listed, "--only=accuracy_threshold=0.82")
+    assert "'accuracy_threshold=0.82' is neither a method (accuracy_threshold=0.5, " in message
+    assert "nor a stream (a, b)" in message

@@ -1,4 +1,4 @@
-"""Figures 3, 4 and 5 from results that are made by hand, or by flow on a small stream."""
+"""Figures 3, 4 and 5 from results by hand, or by flow on a small stream."""
 
 import json
 
@@ -184,7 +184,7 @@ ALL = ",".join(methods.METHODS)
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments", "said"),
+    ("module", "arguments", "named"),
     [
         (figure3, ["--output=f.jpg"], "--output=f.jpg"),
         (figure3, ["--output=folder.png"], "--output=folder.png"),
@@ -200,11 +200,13 @@ ALL = ",".join(methods.METHODS)
         (figure5, ["--output=file/f.png"], "--output=file/f.png cannot be written"),
     ],
 )
-def test_invalid_flags_are_refused(results, module, arguments, said, tmp_path, monkeypatch, capsys):
+def test_invalid_flags_are_refused(
+    results, module, arguments, named, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "file").write_text("")
-    assert said in refusal(module, tmp_path, capsys, f"--results={results}", *arguments)
+    assert named in refusal(module, tmp_path, capsys, f"--results={results}", *arguments)
 
 
 def test_missing_predictions_are_refused(results, tmp_path):

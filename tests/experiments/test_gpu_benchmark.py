@@ -1,4 +1,4 @@
-"""experiments.gpu_benchmark: what is exported, each runtime on it, checks before any time."""
+"""The gpu_benchmark command: export, runtimes, checks before timing."""
 
 import functools
 import json
@@ -291,7 +291,7 @@ def test_warm_up_runs_are_not_timed(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
         ([], "give one of --export=FOLDER"),
         (["--export=new", "--run={folder}"], "give one of --export=FOLDER"),
@@ -313,9 +313,9 @@ def test_warm_up_runs_are_not_timed(monkeypatch):
         (["--print=new", "--mask_rcnn=x"], "--mask_rcnn is for --run"),
     ],
 )
-def test_invalid_flags_are_refused(folder, tmp_path, refused, arguments, said):
+def test_invalid_flags_are_refused(folder, tmp_path, refused, arguments, named):
     (tmp_path / "there").mkdir()
-    assert said in refused(*(argument.format(folder=folder) for argument in arguments))
+    assert named in refused(*(argument.format(folder=folder) for argument in arguments))
 
 
 def damage_json(folder, change):
@@ -327,7 +327,7 @@ def damage_json(folder, change):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "named"),
     [
         (lambda f: (f / "benchmark.json").write_text("{"), "JSONDecodeError"),
         (lambda f: (f / "benchmark.json").write_text("[]"), "TypeError"),
@@ -348,11 +348,11 @@ def damage_json(folder, change):
         ),
     ],
 )
-def test_damaged_folders_are_refused(copied, refused, damage, said):
+def test_damaged_folders_are_refused(copied, refused, damage, named):
     damage(copied)
     line = refused(f"--run={copied}", "--runtime=tensorflow")
     assert f"--run={copied} is not what --export writes" in line
-    assert said in line
+    assert named in line
 
 
 def test_an_interrupted_export_leaves_no_folder(tmp_path, monkeypatch):

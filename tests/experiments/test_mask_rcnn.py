@@ -1,4 +1,4 @@
-"""experiments.mask_rcnn, without the packages that build it, and what it once exported."""
+"""The mask_rcnn command without its packages, and its exported model."""
 
 import os
 import sys
@@ -61,19 +61,19 @@ def test_the_requirements_file_of_the_message_exists():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
         ([], "--output=taken exists"),
         (["--frame_size=720p"], "'720p'"),
         (["--seed=-1"], "seed"),
     ],
 )
-def test_invalid_flags_are_refused(tmp_path, monkeypatch, capsys, arguments, said):
+def test_invalid_flags_are_refused(tmp_path, monkeypatch, capsys, arguments, named):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").mkdir()
     assert run_command(mask_rcnn, "--output=taken", *arguments) == 2
     [message] = capsys.readouterr().err.splitlines()
-    assert said in message
+    assert named in message
     assert not list((tmp_path / "taken").iterdir())
 
 

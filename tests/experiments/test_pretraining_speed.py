@@ -1,4 +1,4 @@
-"""experiments.pretraining_speed: rates by a clock of its own; the command on a few images."""
+"""The pretraining_speed command, with a fake clock and on a few images."""
 
 import re
 import types

@@ -1,4 +1,4 @@
-"""experiments.segmentation: scores counted otherwise, its table, interruptions, what it refuses."""
+"""The segmentation command: scores, table, interruptions, refusals."""
 
 import hashlib
 import json
@@ -431,8 +431,8 @@ def test_invalid_flags_are_refused(material, tmp_path, capsys, changes, message)
     ],
 )
 def test_weights_without_their_options_are_refused(material, tmp_path, capsys, progress, message):
-    arrays, said = checkpoint.load(material[0] / "weights" / "weights.npz")
-    checkpoint.save(tmp_path, arrays, {**said, **progress} if progress else {})
+    arrays, saved = checkpoint.load(material[0] / "weights" / "weights.npz")
+    checkpoint.save(tmp_path, arrays, {**saved, **progress} if progress else {})
     arguments = flags(material, tmp_path / "scores.json", init=tmp_path)
     assert message in refusal(segmentation, tmp_path, capsys, *arguments)
 

@@ -1,4 +1,4 @@
-"""experiments.streams: the list that it writes, and refusals."""
+"""The streams command: its list, and refusals."""
 
 import pathlib
 import shutil
@@ -31,10 +31,10 @@ def test_writes_a_list(clips, tmp_path, capsys):
     (folder / ".hidden").write_text("x")
     output = folder / "list.csv"
     assert run_command(streams, f"--videos={folder}", f"--output={output}") == 0
-    said = capsys.readouterr().out
-    assert f"{output}: 2 streams" in said
-    assert "left out, no recording: unseen.mp4\n" in said
-    assert "left out, none of the classes: dull\n" in said
+    printed = capsys.readouterr().out
+    assert f"{output}: 2 streams" in printed
+    assert "left out, no recording: unseen.mp4\n" in printed
+    assert "left out, none of the classes: dull\n" in printed
     assert output.read_text() == (
         HEAD + "park,park,person auto,park,park.recording,30000\n"
         "traffic-street,traffic,person auto,traffic-street.mp4,traffic-street.recording,30000\n"
@@ -79,7 +79,7 @@ def test_invalid_names_are_changed(clips, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
         (["--videos=nowhere", "--output=list.csv"], "'nowhere' is missing"),
         (["--videos=clips", "--recordings=x", "--output=list.csv"], "'x' is missing"),
@@ -94,7 +94,7 @@ def test_invalid_names_are_changed(clips, tmp_path):
         (["--videos=clips", "--output=list.csv", "more"], "unexpected argument 'more'"),
     ],
 )
-def test_invalid_flags_are_refused(clips, tmp_path, monkeypatch, capsys, arguments, said):
+def test_invalid_flags_are_refused(clips, tmp_path, monkeypatch, capsys, arguments, named):
     monkeypatch.chdir(tmp_path)
     for name in ("clips", "dull", "broken", "good", "twins"):
         pathlib.Path(name).mkdir()
@@ -108,7 +108,7 @@ def test_invalid_flags_are_refused(clips, tmp_path, monkeypatch, capsys, argumen
     captured = capsys.readouterr()
     *_, message = captured.err.splitlines()  # after a progress bar
     assert message.startswith("error: ")
-    assert said in message
+    assert named in message
     assert captured.out == ""
     assert not pathlib.Path("list.csv").exists()
 

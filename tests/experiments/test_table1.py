@@ -1,4 +1,4 @@
-"""experiments.table1: a measurement on small frames, its table, and what it refuses."""
+"""The table1 command: measurement, table, refusals."""
 
 import functools
 import json
@@ -160,7 +160,7 @@ def refused(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
         ([], "--output=FILE.json"),
         (["--output=a.json", "--print=b.json"], "--output=FILE.json"),
@@ -174,8 +174,8 @@ def refused(tmp_path, monkeypatch, capsys):
         (["--print=."], "--print=. cannot be read"),
     ],
 )
-def test_invalid_flags_are_refused(refused, arguments, said):
-    assert said in refused(*arguments)
+def test_invalid_flags_are_refused(refused, arguments, named):
+    assert named in refused(*arguments)
 
 
 def test_existing_output_is_left_alone(refused, tmp_path):

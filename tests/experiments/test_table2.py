@@ -1,4 +1,4 @@
-"""experiments.table2: refusals, results of earlier runs, and one interrupted journey."""
+"""The table2 command: refusals, earlier results, an interrupted run."""
 
 import contextlib
 import json
@@ -61,7 +61,7 @@ def arguments(material, **changes):
 
 # Refusals of all commands over streams: reports/test_command.
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "named"),
     [
         ({"only": "jitnet_0.95"}, "'jitnet_0.95' is neither a method (never_adapted, oracle"),
         ({"only": "oracle,medium"}, "nor a stream (short, long)"),
@@ -78,8 +78,8 @@ def arguments(material, **changes):
         ({"stream": "x"}, "'stream'"),
     ],
 )
-def test_invalid_flags_are_refused(refused, material, change, said):
-    assert said in refused(*arguments(material, **change))
+def test_invalid_flags_are_refused(refused, material, change, named):
+    assert named in refused(*arguments(material, **change))
 
 
 def test_a_list_with_an_invalid_last_row_is_refused(refused, material, tmp_path):

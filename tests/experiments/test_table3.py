@@ -1,4 +1,4 @@
-"""experiments.table3: the part of a stream it uses, refusals, a run on a square."""
+"""The table3 command: selection of frames, refusals, a run."""
 
 import dataclasses
 import pathlib
@@ -90,7 +90,7 @@ def arguments(material, **changes):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "named"),
     [
         ({"videos": "nowhere"}, "stream square: there is no file or folder nowhere/square.mp4"),
         ({"only": "oracle"}, "'oracle' is neither a method (osvos_a, osvos_b, jitnet_0.8)"),
@@ -104,10 +104,10 @@ def arguments(material, **changes):
         ({"print": "nowhere"}, "there are no results in 'nowhere'"),
     ],
 )
-def test_invalid_flags_are_refused(material, tmp_path, monkeypatch, capsys, change, said):
+def test_invalid_flags_are_refused(material, tmp_path, monkeypatch, capsys, change, named):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jobs, "run", lambda *_: pytest.fail("it began to work"))
-    assert said in refusal(table3, tmp_path, capsys, *arguments(material, **change))
+    assert named in refusal(table3, tmp_path, capsys, *arguments(material, **change))
 
 
 # The tables

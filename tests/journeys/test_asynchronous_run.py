@@ -1,4 +1,4 @@
-"""Runs with --teacher_mode=async: what they leave, how they stop, and how they go on."""
+"""Runs with --teacher_mode=async: outputs, interruption, resume."""
 
 import json
 import os
@@ -156,10 +156,10 @@ def test_runs_without_the_mode_in_their_configuration_resume(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flag", "said"),
+    ("flag", "named"),
     [("--teacher_mode=later", "teacher_mode"), ("--max_staleness=0", "max_staleness")],
 )
-def test_invalid_flags_are_refused(tmp_path, capsys, flag, said):
+def test_invalid_flags_are_refused(tmp_path, capsys, flag, named):
     assert run_command(distill, "--video=sample", f"--logdir={tmp_path}/run", flag) == 2
-    assert said in capsys.readouterr().err
+    assert named in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

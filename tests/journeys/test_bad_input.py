@@ -1,4 +1,4 @@
-"""Mistakes of users: one line of message, exit status 2, and nothing is written."""
+"""User errors: one line of message, exit status 2, and no file is written."""
 
 import os
 import pathlib
@@ -60,7 +60,7 @@ def distill_arguments(material, **changes):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "named"),
     [
         ({"video": None}, "--video is missing"),
         ({"teacher": None}, "--teacher is missing"),
@@ -93,9 +93,9 @@ def distill_arguments(material, **changes):
         ({"vidoe": "x"}, "'vidoe'"),
     ],
 )
-def test_distill_refuses(refused, material, change, said):
+def test_distill_refuses(refused, material, change, named):
     message = refused(distill, *distill_arguments(material, **change))
-    assert said in message
+    assert named in message
     assert "secret" not in message
 
 
@@ -116,7 +116,7 @@ def other_signature(_):
 
 
 @pytest.mark.parametrize(
-    ("make", "change", "said"),
+    ("make", "change", "named"),
     [
         (lambda _: pathlib.Path("bad.mp4").touch(), {"video": "bad.mp4"}, "bad.mp4"),
         (
@@ -139,9 +139,9 @@ def other_signature(_):
         (other_signature, {"teacher": "model"}, "detection_boxes, detection_scores"),
     ],
 )
-def test_distill_refuses_files(refused, material, make, change, said):
+def test_distill_refuses_files(refused, material, make, change, named):
     make(material)
-    assert said in refused(distill, *distill_arguments(material, **change))
+    assert named in refused(distill, *distill_arguments(material, **change))
 
 
 def files(folder):
@@ -164,7 +164,7 @@ def test_inputs_are_not_overwritten(refused, tmp_path, flag):
 
 
 @pytest.mark.parametrize(
-    ("name", "flag", "said"),
+    ("name", "flag", "named"),
     [
         ("theirs/events.out.tfevents.1.host", "--logdir=theirs", "theirs"),
         ("theirs/checkpoint.npz", "--logdir=theirs", "theirs"),
@@ -174,11 +174,11 @@ def test_inputs_are_not_overwritten(refused, tmp_path, flag):
         ("theirs/video.mp4", "--output=theirs", ".mp4"),
     ],
 )
-def test_foreign_files_are_not_changed(refused, material, tmp_path, name, flag, said):
+def test_foreign_files_are_not_changed(refused, material, tmp_path, name, flag, named):
     (tmp_path / "theirs").mkdir()
     (tmp_path / name).write_text("[1, 2]")
     before = files(tmp_path)
-    assert said in refused(distill, *distill_arguments(material), flag, "--overwrite")
+    assert named in refused(distill, *distill_arguments(material), flag, "--overwrite")
     assert files(tmp_path) == before
 
 
@@ -198,15 +198,15 @@ def test_run_of_another_version_cannot_be_resumed(refused, material, tmp_path, c
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
         (["--resume", "--logdir=nowhere"], "'nowhere'"),
         (["--resume"], "--logdir"),
         (["--resume", "--overwrite", "--logdir=x"], "--overwrite"),
     ],
 )
-def test_resume_refuses(refused, arguments, said):
-    assert said in refused(distill, *arguments)
+def test_resume_refuses(refused, arguments, named):
+    assert named in refused(distill, *arguments)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -216,7 +216,7 @@ def test_folder_without_permission(refused, material, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("command", "arguments", "said"),
+    ("command", "arguments", "named"),
     [
         (record, ["--video={}/good.mp4", "--teacher=nowhere", "--output=o"], "'nowhere'"),
         (record, ["--video={}/good.mp4", "--teacher=nowhere"], "--output"),
@@ -226,8 +226,8 @@ def test_folder_without_permission(refused, material, tmp_path):
         (zoo, ["--fetch=rcnn9"], "rcnn9"),
     ],
 )
-def test_other_commands_refuse(refused, material, command, arguments, said):
-    assert said in refused(command, *(argument.format(material) for argument in arguments))
+def test_other_commands_refuse(refused, material, command, arguments, named):
+    assert named in refused(command, *(argument.format(material) for argument in arguments))
 
 
 def test_record_refuses_live_streams(refused, material, monkeypatch):

@@ -1,4 +1,4 @@
-"""Runs on a stream that breaks off: a complete log, one line of message, and resumable."""
+"""Runs on a stream that breaks off: complete log, one line of message, resumable."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The main journey: a real video, its recorded teacher, everything a run leaves behind."""
+"""Distillation by the command, on a real video with a recorded teacher."""
 
 import functools
 import http.server

@@ -1,4 +1,4 @@
-"""The documents: every command parses, those of README.md and docs/ run, links lead somewhere."""
+"""The documents: commands parse and run, links and images exist."""
 
 import dataclasses
 import importlib

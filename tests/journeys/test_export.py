@@ -1,4 +1,4 @@
-"""Exported students do what the live one does, on real frames."""
+"""Exported students compute the same as the live one, on real frames."""
 
 import itertools
 import json

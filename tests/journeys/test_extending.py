@@ -1,4 +1,4 @@
-"""The worked examples of docs/extending.md, added to a copy of the packages as it says."""
+"""The examples of docs/extending.md, added to a copy of the packages."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""The journey of a student of another architecture: a run, its checkpoint, its export."""
+"""A MobileNetV2 student: run, checkpoint, export."""
 
 import json
 

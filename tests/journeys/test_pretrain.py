@@ -1,4 +1,4 @@
-"""python -m jitnet_tf.pretrain: the journeys of its users, on a few small images."""
+"""Pretraining by the command, on a few small images."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""The journey of a recording: run the teacher once, and replay it in its place."""
+"""Recording a teacher and replaying it in a run."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What the pictures show, where, and that no text is cut off or overlaps another."""
+"""The overlay: colors, panels, and texts that neither overlap nor are cut."""
 
 import itertools
 

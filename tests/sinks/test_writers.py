@@ -1,4 +1,4 @@
-"""What is on disk after a run, after a crash, and after a crash and a resume."""
+"""Written files after a run, after a crash, and after a resume."""
 
 import json
 import os

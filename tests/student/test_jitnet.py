@@ -1,4 +1,4 @@
-"""jitnet_tf.student.jitnet: sizes from the paper and the authors' code, layers against numpy."""
+"""JITNet: the paper's sizes, layers against numpy."""
 
 import functools
 

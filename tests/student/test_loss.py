@@ -1,4 +1,4 @@
-"""jitnet_tf.student.loss against numpy in float64."""
+"""The loss against numpy in float64."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""jitnet_tf.student.mobilenetv2: its encoder is Keras' MobileNetV2, and it learns as a student."""
+"""The MobileNetV2 network: its encoder equals Keras', and it learns."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""jitnet_tf.student.weights: what keeps a network's function while it changes its weights."""
+"""Weights that change without changing the network's function."""
 
 import numpy as np
 import pytest

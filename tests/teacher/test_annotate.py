@@ -1,4 +1,4 @@
-"""python -m teacher.annotate: a teacher labels each image once, in COCO's format."""
+"""Labeling images with a teacher, in COCO's format."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""The protocol of teachers, and which class states what."""
+"""The protocol of teachers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""teacher.detections against placing masks pixel by pixel."""
+"""Detections, and their masks pasted pixel by pixel."""
 
 import numpy as np
 import pytest

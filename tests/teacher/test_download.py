@@ -1,4 +1,4 @@
-"""teacher.download from a local server with faults."""
+"""Downloads from a local server with faults."""
 
 import hashlib
 import http.server

@@ -1,4 +1,4 @@
-"""teacher.lvs on a look-alike of the dataset, on damaged files and on hostile pickles."""
+"""LVS predictions: a small copy of the dataset, damaged files, hostile pickles."""
 
 import csv
 import os
@@ -349,7 +349,7 @@ def test_frames_without_objects_in_the_first_version(stream):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "named"),
     [
         ({0: np.zeros((2, 4))}, "2 boxes, 3 classes, 3 scores, 3 masks"),
         ({0: np.zeros((3, 5))}, "numbers of shape"),
@@ -369,12 +369,12 @@ def test_frames_without_objects_in_the_first_version(stream):
         ({n: [0] * 1001 for n in range(4)}, "1001 boxes"),
     ],
 )
-def test_wrong_shapes_are_refused(stream, change, said):
+def test_wrong_shapes_are_refused(stream, change, named):
     parts = {**dict(enumerate(entry(3))), **change}
     np.save(predictions_path(stream, 0), {n: list(parts.values()) for n in range(LENGTHS[0])})
     message = refusal(stream)
     assert "frame 0 has" in message
-    assert said in message
+    assert named in message
 
 
 def test_objects_with_invalid_numbers_are_left_out(stream):
@@ -468,13 +468,13 @@ HARM = {
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 def test_hostile_pickles_are_refused(name, protocol, stream, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    harm, said = HARM[name]
+    harm, named = HARM[name]
     path = predictions_path(stream, 0)
     path.unlink()
     (stream / "street1000.pkl").write_bytes(pickle.dumps({0: harm}, protocol))
     message = refusal(stream)
     assert "could run a program" in message
-    assert said in message
+    assert named in message
     assert not pathlib.Path("harmed").exists()
 
 

@@ -1,4 +1,4 @@
-"""teacher.process: answers, errors and the end of a real process."""
+"""A teacher in a real process: detections, errors, exit."""
 
 import concurrent.futures
 import multiprocessing

@@ -1,4 +1,4 @@
-"""teacher.record: interrupted recordings, and what a header says."""
+"""Interrupted and resumed recordings, and their headers."""
 
 import re
 import shutil
@@ -59,14 +59,14 @@ def test_another_teacher_or_video_does_not_resume_a_recording(street, tmp_path, 
     output = tmp_path / "street.recording"
     record_street(street, output, "--max_frames=7").close()
     before = output.read_bytes()
-    for change, said in [
+    for change, named in [
         (f"--teacher={another_teacher(street, tmp_path)}", "teacher_sha256"),
         (f"--video={other_video(tmp_path / 'other', frames(20, seed=3))}", "another video"),
         (f"--video={other_video(tmp_path / 'short', frames(5))}", "another video"),
     ]:
         inputs = (f"--video={street}/street.mp4", f"--teacher={street}/teacher")
         assert run_command(record, *inputs, f"--output={output}", change) == 2
-        assert said in capsys.readouterr().err
+        assert named in capsys.readouterr().err
         assert output.read_bytes() == before
 
 

@@ -1,4 +1,4 @@
-"""teacher.recorded and encoding: equal round trips, also after a kill, and UserErrors."""
+"""Recordings: lossless round trips, resuming, refused files."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""teacher.saved_model on small models with the Object Detection API's signatures, and real ones."""
+"""Teachers from SavedModels with the signatures of the Object Detection API."""
 
 import pathlib
 

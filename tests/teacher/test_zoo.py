@@ -1,4 +1,4 @@
-"""teacher.zoo with tarballs from a local server; faults of the network are in test_download."""
+"""Fetching zoo models from a local server."""
 
 import hashlib
 import io

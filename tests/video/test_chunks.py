@@ -1,4 +1,4 @@
-"""jitnet_tf.video on folders of videos, the chunks of one video."""
+"""Folders of videos as the chunks of one video."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""jitnet_tf.video on damaged files: what is whole is decoded, and problems are listed."""
+"""Damaged files: readable frames are decoded, and problems are listed."""
 
 import functools
 import re

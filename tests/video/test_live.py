@@ -1,4 +1,4 @@
-"""jitnet_tf.video on URLs and cameras, and where they break off."""
+"""URLs and cameras, also those that break off."""
 
 import functools
 import http.server

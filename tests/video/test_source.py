@@ -1,4 +1,4 @@
-"""jitnet_tf.video: files, images and their sizes; sources that are refused."""
+"""Files and images: sizes, frames, refused sources."""
 
 import contextlib
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""experiments.methods.base: settings as flags and back."""
+"""Settings of methods as flags."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""experiments.methods.converted_weights: arrays in PyTorch's layouts, all or none."""
+"""Loading weights in PyTorch's layouts."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def test_other_files_are_refused(refused, content, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "named"),
     [
         ({"conv.bias": None}, "conv.bias;"),
         ({"conv.bias": None, "conv.weight": None}, "conv.bias and 1 more"),
@@ -78,7 +78,7 @@ def test_other_files_are_refused(refused, content, tmp_path):
         ({"conv.bias": np.float32([1, 2, np.nan, 4])}, "conv.bias is not finite"),
     ],
 )
-def test_weights_of_another_network_are_refused(refused, changes, said, tmp_path):
+def test_weights_of_another_network_are_refused(refused, changes, named, tmp_path):
     arrays = {n: array for n, array in {**STATE, **changes}.items() if array is not None}
     np.savez(tmp_path / "w.npz", **arrays)
-    assert said in refused(tmp_path / "w.npz")
+    assert named in refused(tmp_path / "w.npz")

@@ -1,4 +1,4 @@
-"""experiments.methods.first_annotation: DAVIS's masks, and a student that learns one."""
+"""DAVIS's annotations, and a student trained on the first."""
 
 import cv2
 import numpy as np
@@ -34,10 +34,10 @@ def test_any_object_is_foreground(tmp_path):
     assert np.argwhere(found).tolist() == [[1, 1], [1, 2]]
 
 
-@pytest.mark.parametrize(("index", "said"), [(1, "x/00001.png is missing"), (0, "is 4x5")])
-def test_invalid_annotations_are_refused(tmp_path, index, said):
+@pytest.mark.parametrize(("index", "named"), [(1, "x/00001.png is missing"), (0, "is 4x5")])
+def test_invalid_annotations_are_refused(tmp_path, index, named):
     frames = write_mask(tmp_path, 0, np.zeros((4, 5), np.uint8))
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=named):
         first_annotation.read(frames, index, (8, 5))
 
 

@@ -1,4 +1,4 @@
-"""experiments.methods.flow: warping, DIS and FlowPropagation against known displacements."""
+"""Warping, DIS and FlowPropagation on known displacements."""
 
 import numpy as np
 import pytest

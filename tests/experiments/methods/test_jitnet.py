@@ -1,4 +1,4 @@
-"""experiments.methods.jitnet: each row is the product's student with the settings of its name."""
+"""JITNet methods: the student with the settings in the method's name."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""experiments.methods: the registry; methods are chosen and checked by name."""
+"""The registry of methods."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""experiments.methods.oracle: frames, batches, learning rate. Accuracy: test_evaluation."""
+"""The oracle: frames, batches, learning rate."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""experiments.methods.osvos: fine-tuning on teacher frames, with a fake network; its settings."""
+"""Fine-tuning on teacher frames with a fake network, and its settings."""
 
 import hashlib
 import math

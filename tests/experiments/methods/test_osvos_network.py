@@ -1,4 +1,4 @@
-"""experiments.methods.osvos_network: published names and sizes, a golden output, fine-tuning."""
+"""OSVOS: published names and sizes, a golden output, fine-tuning."""
 
 import math
 

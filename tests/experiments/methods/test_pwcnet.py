@@ -1,4 +1,4 @@
-"""experiments.methods.pwcnet: published names and sizes, golden flows, known displacements."""
+"""PWC-Net: published names and sizes, golden flows, known displacements."""
 
 import functools
 import pathlib

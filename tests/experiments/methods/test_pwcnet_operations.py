@@ -1,4 +1,4 @@
-"""experiments.methods.pwcnet_operations: by tensorflow-addons and without, the same values."""
+"""PWC-Net's operations, with tensorflow-addons and without."""
 
 import subprocess
 import sys

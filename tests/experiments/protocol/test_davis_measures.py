@@ -1,4 +1,4 @@
-"""experiments.protocol.davis_measures: masks with known answers, and the published code."""
+"""J and F of masks by hand, and against the published code."""
 
 import math
 

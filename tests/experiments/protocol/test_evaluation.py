@@ -1,4 +1,4 @@
-"""experiments.protocol.evaluation: rows of the table on streams whose right answers are known."""
+"""Evaluation of streams with known scores."""
 
 import json
 import types

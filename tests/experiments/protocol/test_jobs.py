@@ -1,4 +1,4 @@
-"""experiments.protocol.jobs: results stay, missing ones are made, failures are one line."""
+"""Jobs: results are kept, missing ones are made, failures are one line."""
 
 import concurrent.futures
 import json
@@ -74,12 +74,12 @@ def test_damaged_results_are_refused(tmp_path, content):
     path = tmp_path / "a" / "oracle" / "result.json"
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    said = f"'{path}' is not a result"
-    with pytest.raises(UserError, match=said):
+    named = f"'{path}' is not a result"
+    with pytest.raises(UserError, match=named):
         jobs.load(path)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=named):
         Results.load(tmp_path)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=named):
         jobs.still_to_do([(stream(), "oracle")], tmp_path, {})
 
 
@@ -200,7 +200,7 @@ def test_all_run(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "named"),
     [
         (UserError("the student diverged"), "the student diverged"),
         (OSError(28, "No space left on device"), "No space left"),
@@ -209,14 +209,14 @@ def test_all_run(run, tmp_path):
         (concurrent.futures.BrokenExecutor(), "its process was killed"),
     ],
 )
-def test_failures_stop_nothing_else(run, tmp_path, error, said):
+def test_failures_stop_nothing_else(run, tmp_path, error, named):
     def evaluate(method, on_step):
         if method == "bad":
             raise error
 
     with pytest.raises(UserError, match=r"1 of 3 .* a bad: ") as raised:
         run(evaluate, "one", "bad", "two")
-    assert said in str(raised.value)
+    assert named in str(raised.value)
     assert results(tmp_path) == ["one", "two"]
 
 

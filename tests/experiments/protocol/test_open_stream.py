@@ -1,4 +1,4 @@
-"""experiments.protocol.open_stream: warm-up, and every frame once."""
+"""Warm-up, and every frame once."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""experiments.protocol.stability: flicker of hand-made sequences, worked out by hand."""
+"""Flicker of sequences by hand."""
 
 import types
 

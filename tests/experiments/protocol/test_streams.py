@@ -1,4 +1,4 @@
-"""experiments.protocol.streams: lists, checks of streams, proposals."""
+"""Stream lists, checks of streams, proposed classes."""
 
 import pathlib
 
@@ -101,7 +101,7 @@ GOOD = "x,c,person,v.mp4,r.recording,9\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "named"),
     [
         ("", "is empty"),
         ("# x\n\n", "is empty"),
@@ -125,10 +125,10 @@ GOOD = "x,c,person,v.mp4,r.recording,9\n"
         (f"x,c,person,v,{'r' * 200_000},9\n", "cannot be read"),
     ],
 )
-def test_malformed_lists_are_refused(tmp_path, text, said):
+def test_malformed_lists_are_refused(tmp_path, text, named):
     with pytest.raises(UserError, match=r"stream list '.*list\.csv'") as error:
         read_list(write_list(tmp_path, text))
-    assert said in str(error.value)
+    assert named in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_a_header_that_announces_no_or_too_few_frames(clips, monkeypatch, announ
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "named"),
     [
         ({"video": "nowhere.mp4"}, "there is no video 'nowhere.mp4': see --videos"),
         ({"recording": "nowhere"}, "there is no recording 'nowhere': see --recordings, or make it"),
@@ -243,11 +243,11 @@ def test_a_header_that_announces_no_or_too_few_frames(clips, monkeypatch, announ
         ({"video": "short.recording"}, "short.recording"),
     ],
 )
-def test_streams_that_cannot_be_evaluated_are_refused(clips, monkeypatch, changes, said):
+def test_streams_that_cannot_be_evaluated_are_refused(clips, monkeypatch, changes, named):
     monkeypatch.chdir(clips)
     with pytest.raises(UserError) as error:
         check(stream(clips, **changes))
-    assert said in str(error.value)
+    assert named in str(error.value)
 
 
 def test_classes_that_occur_too_late_are_refused(tmp_path):

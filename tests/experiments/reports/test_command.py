@@ -1,4 +1,4 @@
-"""experiments.reports.command: parts of commands over streams, without any evaluation."""
+"""Commands over streams, without evaluations."""
 
 import json
 
@@ -105,7 +105,7 @@ def test_an_interruption_ends_the_command(material, tmp_path, asked, capsys):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "named"),
     [
         ({"streams": None}, "--streams is missing"),
         ({"results": None}, "--results is missing"),
@@ -115,11 +115,11 @@ def test_an_interruption_ends_the_command(material, tmp_path, asked, capsys):
         ({"results": "/proc/results"}, "--results=/proc/results"),
     ],
 )
-def test_invalid_flags_are_refused(material, tmp_path, monkeypatch, asked, capsys, change, said):
+def test_invalid_flags_are_refused(material, tmp_path, monkeypatch, asked, capsys, change, named):
     monkeypatch.chdir(tmp_path)
     values = {"streams": f"{material}/list.csv", "results": "results", **change}
     arguments = [f"--{name}={value}" for name, value in values.items() if value]
-    assert said in refusal(Example(), tmp_path, capsys, *arguments)
+    assert named in refusal(Example(), tmp_path, capsys, *arguments)
     assert asked == []
 
 
@@ -198,5 +198,5 @@ def test_print_writes_only_the_plot(tmp_path, capsys):
 
 def test_plots_other_than_png_are_refused(tmp_path, capsys):
     never = Shown(lambda: pytest.fail("a plot was drawn"))
-    said = refusal(never, tmp_path, capsys, f"--results={tmp_path}", "--plot=curve.pdf")
-    assert "--plot=curve.pdf" in said
+    message = refusal(never, tmp_path, capsys, f"--results={tmp_path}", "--plot=curve.pdf")
+    assert "--plot=curve.pdf" in message

@@ -1,4 +1,4 @@
-"""experiments.reports.costs: the paper's saturated rows, and the costs of a run's parts."""
+"""The paper's saturated rows, and the costs of a run's stages."""
 
 import pytest
 from hypothesis import given

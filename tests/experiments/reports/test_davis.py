@@ -1,4 +1,4 @@
-"""experiments.reports.davis: the tables, of results by hand."""
+"""The tables of davis, from results by hand."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""experiments.reports.markdown: tables and sections, and numbers as texts."""
+"""Tables, sections and numbers in Markdown."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""experiments.reports.measurement: commands that measure to a file, or print one."""
+"""Commands that write or print a measurement."""
 
 import functools
 import json
@@ -48,7 +48,7 @@ def refused(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
         ([], "--json=FILE.json"),
         (["--json=a.json", "--print=b.json"], "--print=FILE.json"),
@@ -58,8 +58,8 @@ def refused(tmp_path, monkeypatch, capsys):
         (["--print=."], "--print=. cannot be read"),
     ],
 )
-def test_invalid_flags_are_refused(refused, arguments, said):
-    assert said in refused(*arguments)
+def test_invalid_flags_are_refused(refused, arguments, named):
+    assert named in refused(*arguments)
 
 
 @pytest.mark.parametrize(

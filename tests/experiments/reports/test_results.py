@@ -1,4 +1,4 @@
-"""experiments.reports.results: what is read, what is missing, and settings that do not fit."""
+"""Reading results, missing ones, and settings that differ."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""experiments.reports.table2: the tables, of results by hand."""
+"""The tables of table2, from results by hand."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""experiments.reports.table3: the tables, of results by hand."""
+"""The tables of table3, from results by hand."""
 
 import pytest
 
@@ -124,17 +124,17 @@ def test_unknown_values_are_dashes():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "named"),
     [
         ({"settings": {"osvos_steps": 7}}, "different osvos_steps (500, 7)"),
         ({"initialised": "x.npz, sha256 0"}, "different initial weights (random, seed 0, x.npz"),
     ],
 )
-def test_results_that_differ_are_refused(changes, said):
+def test_results_that_differ_are_refused(changes, named):
     results = [result("a", "osvos_a"), result("b", "osvos_a", **changes)]
     with pytest.raises(UserError) as info:
         report_of(*results)
-    assert f"results of osvos_a were made with {said}" in str(info.value)
+    assert f"results of osvos_a were made with {named}" in str(info.value)
     # Of another method it may be another.
     results[1]["method"] = "jitnet_0.8"
     assert "JITNet 0.8" in report_of(*results)

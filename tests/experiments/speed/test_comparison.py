@@ -1,4 +1,4 @@
-"""experiments.speed.comparison: rows of peers, by given times, and steps and packages that fail."""
+"""Rows of peers with given times, and steps and packages that fail."""
 
 import types
 

@@ -1,4 +1,4 @@
-"""experiments.speed.flops against counts by hand."""
+"""FLOP counts against counts by hand."""
 
 import numpy as np
 import pytest

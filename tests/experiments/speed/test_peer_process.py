@@ -1,4 +1,4 @@
-"""experiments.speed.peer_process: warm-up of variants, without a process."""
+"""Warm-up of variants, without a process."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""experiments.speed.peers: other runtimes compute our network, by our weights."""
+"""Other runtimes compute the same network from the same weights."""
 
 import importlib.metadata
 import importlib.util

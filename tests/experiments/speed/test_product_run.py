@@ -1,4 +1,4 @@
-"""experiments.speed.product_run: the sample's recording at another size, and runs in turns."""
+"""The sample's recording at another size, and runs in turns."""
 
 import contextlib
 import itertools

@@ -1,4 +1,4 @@
-"""experiments.speed.roofline: what convolutions move, by hand; the machine's rates."""
+"""Bytes of convolutions by hand, and rates of the machine."""
 
 import numpy as np
 from tensorflow import keras

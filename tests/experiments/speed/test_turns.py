@@ -1,4 +1,4 @@
-"""experiments.speed.turns: the order of steps, and steps that fail."""
+"""The order of steps, and steps that fail."""
 
 import types
 
