@@ -118,7 +118,7 @@ def markdown_rows(text, *start):
 
 
 def write_result(results, result):
-    """Writes a result where `jobs.run` puts it in the folder `results`; returns the file's path."""
+    """Writes a result to the path of `jobs.run` in the folder `results`; returns the path."""
     path = jobs.folder(results, result["stream"]["name"], result["method"]) / jobs.RESULT
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(result))

@@ -3,10 +3,12 @@
 from absl import flags
 
 from jitnet_tf.base import command_line
+from teacher import record
+from teacher.recorded import Recording
 
 
 def refusal(module, folder, capsys, *arguments):
-    """Runs a command that has to fail as a user error; returns the message.
+    """Runs a command that must fail with a user error; returns the message.
 
     That is one line of errors, exit status 2, no output, and no change of the folder's files.
     """
@@ -35,3 +37,10 @@ def run_command(module, *arguments):
     finally:
         flags.FLAGS.unparse_flags()
         flags.FLAGS.remove_flag_values(set(flags.FLAGS) - before)
+
+
+def record_street(street, output, *arguments):
+    """Records the folder of `materials.write_street`; returns the Recording."""
+    inputs = (f"--video={street}/street.mp4", f"--teacher={street}/teacher")
+    assert run_command(record, *inputs, f"--output={output}", *arguments) == 0
+    return Recording(output)

@@ -14,7 +14,7 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     threads = str(max(1, (os.cpu_count() or 1) // workers))
     for kind in ("INTRA", "INTER"):
         os.environ.setdefault(f"TF_NUM_{kind}OP_THREADS", threads)
-# Shared cores stall at random, and no test is about time.
+# Shared cores stall at random, and no test measures time.
 hypothesis.settings.register_profile("jitnet_tf", deadline=None)
 hypothesis.settings.load_profile("jitnet_tf")
 
@@ -23,7 +23,7 @@ SHARED = pathlib.Path(__file__).parents[2] / "shared"
 
 @pytest.fixture(scope="session")
 def shared():
-    """Finds material outside the project: shared("videos/x.mp4"), or skips the test."""
+    """Finds a file outside the project, shared("videos/x.mp4"), or skips the test."""
 
     def find(name):
         if not (SHARED / name).exists():

@@ -25,14 +25,14 @@ GRAY, RGB, PALETTE, GRAY_ALPHA = 0, 2, 3, 4  # color types of PNGs
 
 
 def frames(count, size=SIZE, seed=0):
-    """A scene that drifts, unlike that of any other seed."""
+    """A drifting scene that differs for each seed."""
     scene = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), np.uint8)
     scene = cv2.resize(scene, (size[1] + count, size[0]), interpolation=cv2.INTER_NEAREST)
     return [np.ascontiguousarray(scene[:, i : i + size[1]]) for i in range(count)]
 
 
 def write_video(path, pictures):
-    """A lossless H.264 video of uint8 RGB pictures."""
+    """Writes a lossless H.264 video of uint8 RGB images."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"qp": "0"})
         stream.height, stream.width = pictures[0].shape[:2]
@@ -44,7 +44,7 @@ def write_video(path, pictures):
 
 
 def write_teacher(path):
-    """A SavedModel with Mask R-CNN's signature that finds what is bright in two fixed boxes."""
+    """Writes a SavedModel like Mask R-CNN that finds bright pixels in two fixed boxes."""
     boxes = tf.constant([[[0.1, 0.05, 0.6, 0.5], [0.3, 0.4, 1.02, 0.9], [0, 0, 0, 0]]])
 
     def detect(input_tensor):
@@ -66,8 +66,15 @@ def write_teacher(path):
     return path
 
 
+def write_street(folder):
+    """Writes street.mp4, of 20 frames, and the SavedModel `teacher`; returns the folder."""
+    write_video(folder / "street.mp4", frames(20))
+    write_teacher(folder / "teacher")
+    return folder
+
+
 def write_no_npz(path, content, whole):
-    """A file that is no .npz of weights, in one of five ways; whole: the arrays of one that is."""
+    """Writes an invalid .npz of weights of one of five kinds; whole: valid arrays."""
     if content == "text":
         path.write_text("no\nnpz")
     elif content == "pickle":
@@ -85,7 +92,7 @@ def write_no_npz(path, content, whole):
 
 
 def texture(size, seed, darkest=0, brightest=255):
-    """Smooth blobs of color, uint8 RGB [*size, 3], in which any motion can be seen."""
+    """Smooth blobs of color in which any motion is visible. uint8 RGB [*size, 3]."""
     grain = 4
     blobs = (size[0] // grain + 2, size[1] // grain + 2, 3)
     blobs = np.random.default_rng(seed).integers(darkest, brightest, blobs, np.uint8)
@@ -93,7 +100,7 @@ def texture(size, seed, darkest=0, brightest=255):
 
 
 def square_scene(count, speed=(1, 1), size=(64, 96)):
-    """A bright person, a square, that crosses a dark wall: (frames, labels).
+    """A bright square, the person, that crosses a dark wall: (frames, labels).
 
     speed: (y, x), pixels a frame. frames: uint8 RGB [H, W, 3]; labels: uint8 [H, W], 1 on the
     square, whose first pixel is (4, 4) in the first frame.
@@ -111,7 +118,7 @@ def square_scene(count, speed=(1, 1), size=(64, 96)):
 
 
 def write_square_stream(folder, name, count, speed=(1, 1), seconds=0.5):
-    """`square_scene` as a video and the recording of a teacher that is never wrong: a Stream."""
+    """Writes `square_scene` as a video and the recording of a perfect teacher: a Stream."""
     pictures, labels = square_scene(count, speed)
     path = write_video(folder / f"{name}.mp4", pictures)
     header = {"teacher": "t", "video": name, "min_score": 0.05}
@@ -227,7 +234,7 @@ def write_label_folder(folder, count):
 
 
 def augmentation(crop, **changes):
-    """The default Augmentation, but for these fields."""
+    """The default Augmentation with changed fields."""
     default = Augmentation.of(PretrainConfig())
     return dataclasses.replace(default, crop=crop, **changes)
 

@@ -161,7 +161,7 @@ NO_CHECKPOINT = "is not a checkpoint of jitnet_tf"
 
 
 class Bomb:
-    """Pickled, it makes a file when it is read."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -272,6 +272,6 @@ def test_damage_anywhere_is_harmless_or_a_user_error(tmp_path_factory, data):
     except UserError as error:
         assert str(path) in str(error)  # noqa: PT017 (any other exception fails the test)
     else:
-        # A flipped bit may hit a file time or a name; what was read is what was written.
+        # A flipped bit may hit a file time or a name; then the content is unchanged.
         for name in loaded.keys() & arrays.keys():
             np.testing.assert_array_equal(loaded[name], arrays[name])

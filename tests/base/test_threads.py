@@ -8,7 +8,7 @@ from jitnet_tf.base.threads import DEPTH, Worker, prefetch
 
 
 def counting(taken, end):
-    """Yields 0, 1, …, noting each in `taken`, and fails after `end`."""
+    """Yields 0, 1, …, records each in `taken`, and fails after `end`."""
     for i in range(end):
         taken.append(i)
         yield i

@@ -108,7 +108,7 @@ def write(results, made):
 
 
 def table_of(*made):
-    """As `ablations.found` gives it."""
+    """Builds a table as `ablations.found` returns it."""
     labels = {method: label for label, method in SMALL.variants.items()}
     table = {label: {} for label in SMALL.variants}
     for r in made:
@@ -179,7 +179,7 @@ def test_incomplete_methods_are_dashes():
 
 
 def test_no_difference_from_a_default_that_is_incomplete():
-    """Its mean would be over other streams."""
+    """The means would be over different streams."""
     table = complete()
     del table["8"]["a"]
     found = rows(ablations.report(SMALL, table))
@@ -250,7 +250,7 @@ def test_found_results(tmp_path):
 
 @pytest.fixture
 def small(monkeypatch):
-    """The studies are one small one."""
+    """Replaces the studies by a small one."""
     monkeypatch.setattr(ablations, "STUDIES", {"small": SMALL})
 
 
@@ -292,7 +292,7 @@ def listed(tmp_path):
 
 @pytest.fixture
 def answers(monkeypatch):
-    """(method, seed) → mean IoU, in place of evaluations; notes which were asked for."""
+    """(method, seed) → mean IoU, in place of evaluations; records the requests."""
     values, asked = {}, []
 
     def run(pairs, settings, place, *_):

@@ -17,7 +17,7 @@ COUNT = 24
 
 
 class Clock:
-    """Time that passes only where something waits or works; sleeps are a little too short."""
+    """A clock that advances only by sleeps and work; sleeps are a little too short."""
 
     def __init__(self):
         self.now = 100.0
@@ -31,7 +31,7 @@ class Clock:
 
 
 def handed_out(fps, work):
-    """When each frame is handed out, to somebody who works so long on each; and the Pace."""
+    """The times of the frames, if the work on each takes `work` seconds; and the Pace."""
     clock = Clock()
     pace = Pace(range(len(work)), fps, clock, clock.sleep)
     times = []
@@ -99,7 +99,7 @@ def test_measurement_is_written(measured):
     assert rows["sync"]["summary"]["teacher_mode"] == "sync"
     late = rows["async"]["summary"]["staleness"]
     assert rows["async"]["summary"]["teacher_frames"] == 0 or 1 <= late["max"] <= 9
-    # A frame that nothing waits for is segmented and no more; a synchronous one is learned from.
+    # Asynchronous frames are only segmented; synchronous ones are trained on.
     for mode in ("frozen", "async"):
         total = 1000 * rows[mode]["summary"]["seconds"]["infer"]
         assert sum(rows[mode]["latency_ms"]["all"]) == pytest.approx(total, abs=0.01 * COUNT)

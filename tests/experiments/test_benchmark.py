@@ -95,7 +95,7 @@ def test_a_report_without_a_loop():
 
 @pytest.mark.slow
 def test_a_peer_beside_ours(tmp_path, monkeypatch):
-    """PyTorch where it is installed; where not, it is named."""
+    """Uses PyTorch if it is installed; if not, the table names it."""
     for name in ("ours", "pytorch eager"):
         monkeypatch.setitem(peers.PEERS, name, (peers.PEERS[name][0], (FLOAT32,)))
     arguments = ["--frame_size=64x96", "--rounds=1", "--peers=pytorch_eager", "--loop_frames=0"]

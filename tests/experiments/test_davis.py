@@ -39,7 +39,7 @@ def write_sequence(root, recordings, name, annotated=lambda mask: mask, count=CO
 
 
 def left_half(mask):
-    """Of a square, the left half of its columns."""
+    """Returns the left half of a square's columns."""
     half = mask.copy()
     half[:, np.flatnonzero(mask.any(0))[0] + SQUARE // 2 :] = False
     return half
@@ -96,7 +96,7 @@ def test_the_command(material, tmp_path, monkeypatch, capsys):
     results = Results.load("results").cells
     assert len(results) == 6
 
-    # A teacher's J is as its masks were made; of the half, 14 of 28 columns are annotated.
+    # The teacher's J follows from its masks; of the half, 14 of 28 columns are annotated.
     for name, expected in (("whole", 1), ("half", 0.5)):
         found = results[name, "teacher"]
         assert found["davis"]["J"]["frames"] == [expected] * COUNT
@@ -111,9 +111,9 @@ def test_the_command(material, tmp_path, monkeypatch, capsys):
     expected = 2 * near / (112 + 84)
     assert results["half", "teacher"]["davis"]["F"]["mean"] == pytest.approx(expected)
 
-    # The student learned what it was given: the teacher's square, or half of it.
-    taught = {method: results["half", method]["davis"]["J"]["frames"] for method in wanted}
-    assert min(taught["first_annotation"]) > max(taught["jitnet_0.8"])
+    # The student learned its labels: the teacher's square, or half of it.
+    frame_scores = {method: results["half", method]["davis"]["J"]["frames"] for method in wanted}
+    assert min(frame_scores["first_annotation"]) > max(frame_scores["jitnet_0.8"])
     assert results["half", "first_annotation"]["summary"]["teacher_frames"] == 0
     assert results["half", "jitnet_0.8"]["summary"]["teacher_frames"] == 1
 
@@ -130,7 +130,7 @@ def test_the_command(material, tmp_path, monkeypatch, capsys):
             assert frames[index] == pytest.approx(both / either, abs=1e-4)
         assert result["davis"]["J"]["mean"] == pytest.approx(np.mean(frames[1:-1]), abs=1e-4)
 
-    # The tables say it, are made of the results alone, and nothing is run again.
+    # The tables need only the results, and nothing is run again.
     region = markdown_table(printed, "Region similarity").cells
     assert region["whole (person)"]["Teacher"] == "100.0 / 100.0 / 0.0"
     assert run_command(davis, "--print=results") == 0
@@ -192,7 +192,7 @@ def test_real_sequences(shared):
 
 @pytest.fixture
 def refused(tmp_path, monkeypatch, capsys):
-    """Runs the command, which has to be refused before any work; returns the message."""
+    """Runs the command, which must be refused before any work; returns the message."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jobs, "run", lambda *_: pytest.fail("it began to work"))
     return lambda *given: refusal(davis, tmp_path, capsys, *given)

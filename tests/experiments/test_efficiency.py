@@ -82,7 +82,7 @@ def test_a_point_is_the_mean_over_streams():
 
 
 def test_labels_name_the_settings_of_their_methods(monkeypatch):
-    """Of a student, its threshold or both of its strides, and nothing else."""
+    """Labels change a student's threshold or both strides, and nothing else."""
     found = []
     monkeypatch.setattr(jitnet, "distiller", lambda context, **changes: found.append(changes))
     context = types.SimpleNamespace(settings=methods.named("defaults").take({}))

@@ -119,7 +119,7 @@ def test_figures_show_the_kept_predictions(results):
     frame = pictures.frame(4)
     assert (pictures.teacher(4) != pictures.teacher(0)).any()
     person = palette()[1]
-    # The student called every pixel a person: half frame, half color everywhere.
+    # The student predicts a person at every pixel: half frame, half color everywhere.
     everything = cv2.addWeighted(frame, 0.5, np.broadcast_to(person, frame.shape).copy(), 0.5, 0)
     inside = np.s_[8:-8, 8:-8]
     assert (pictures.method(4, "jitnet_0.9")[inside] == everything[inside]).all()

@@ -25,7 +25,7 @@ PRECISION = "float32"
 
 @pytest.fixture(autouse=True, scope="module")
 def one_precision():
-    """Each takes seconds to trace and compile; both go the same way."""
+    """Uses one precision: tracing and compiling each takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hlo, "PRECISIONS", (PRECISION,))
         yield
@@ -33,7 +33,7 @@ def one_precision():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """What --export wrote."""
+    """A folder written by --export."""
     path = tmp_path_factory.mktemp("export") / "modules"
     size = "x".join(map(str, SIZE))
     arguments = (f"--export={path}", f"--frame_size={size}", "--seed=3")
@@ -54,7 +54,7 @@ def refused(tmp_path, monkeypatch, capsys):
     return functools.partial(refusal, gpu_benchmark, tmp_path, capsys)
 
 
-# What is exported
+# Exported files
 
 
 @pytest.mark.slow
@@ -200,11 +200,11 @@ def test_running_imports_no_tensorflow():
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
-# Checks and times, by a runtime whose results are given
+# Checks and times, with a fake runtime
 
 
 class Runtime:
-    """Gives class ids and losses one after the other; a clock tells what it did."""
+    """A runtime that returns given class ids and losses; the clock shows its calls."""
 
     device = "a device"
 
@@ -286,7 +286,7 @@ def test_warm_up_runs_are_not_timed(monkeypatch):
     assert gpu_benchmark.timed(step, 3) == 2000
 
 
-# Mistakes
+# Refusals
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ def info(frame, resized, scale, offset=(0, 0)):
 @pytest.mark.parametrize(
     ("image_info", "box"),
     [
-        # As it is; the network's canvas is larger than either, and plays no part.
+        # Unchanged; the network's canvas is larger and has no effect.
         (info((720, 1280), (720, 1280), (1, 1)), (72, 320, 360, 960)),
         # 480×640 to 720×960.
         (info((480, 640), (720, 960), (1.5, 1.5)), (72, 240, 360, 720)),

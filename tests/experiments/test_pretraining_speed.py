@@ -13,7 +13,7 @@ from tests.materials import write_images
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time that passes only where something adds to `now`."""
+    """A clock that advances only where something adds to `now`."""
     clock = types.SimpleNamespace(now=0.0)
     clock.perf_counter = lambda: clock.now
     monkeypatch.setattr(pretraining_speed, "time", clock)

@@ -45,7 +45,7 @@ def material(tmp_path_factory):
 
 
 def flags(material, output, kind="annotations", **changes):
-    """The command's, with annotations or with labels, changed; None takes one out."""
+    """The command's flags for annotations or labels, with changes; None removes a flag."""
     folder = material[0]
     labels = {"annotations": folder / "instances.json", "labels": folder / "labels"}
     given = {
@@ -116,7 +116,7 @@ def test_result_names_weights_and_datasets(material, evaluated):
 
 
 def test_labels_in_a_folder_give_the_same(material, evaluated, tmp_path):
-    """To the pixel."""
+    """Counts are equal to the pixel."""
     output = tmp_path / "labels.json"
     assert run_command(segmentation, *flags(material, output, "labels")) == 0
     one, other = read(output), read(evaluated)
@@ -162,7 +162,7 @@ def test_a_summary_by_hand():
     ids=str,
 )
 def test_student_has_the_options_of_its_weights(tmp_path, student):
-    """Of a run, too, whose checkpoint holds more; in float32."""
+    """Also for checkpoints of runs, which hold more; in float32."""
     file = tmp_path / "groups.txt"
     file.write_text("two_wheeler = bicycle, motorcycle\nperson\n")
     groups = class_groups(str(file))
@@ -195,12 +195,12 @@ def test_student_has_the_options_of_its_weights(tmp_path, student):
 
 @pytest.fixture
 def built(material, monkeypatch):
-    """The student is there already, which saves seconds each time."""
+    """Builds the student once, to save time."""
     monkeypatch.setattr(segmentation.Weights, "build", lambda weights: material[1])
 
 
 def interrupt_after(monkeypatch, images, interruption):
-    """Calls `interruption` while the next image is judged, once."""
+    """Calls `interruption` once, while the next image is scored."""
     judge = validation.judge
     judged = []
 
@@ -235,7 +235,7 @@ def test_interrupted_evaluations_continue(
     assert run_command(segmentation, *flags(material, output)) == 0
     assert judged == list(range(12))
     assert_same(output, evaluated)
-    # And once more: there is nothing left to do.
+    # The third time there is nothing left to do.
     assert run_command(segmentation, *flags(material, output)) == 0
     assert len(judged) == 12
     assert "Stopped early" not in capsys.readouterr().out.split("Weights")[-1]
@@ -265,7 +265,7 @@ def test_killed_evaluations_continue_from_their_last_save(
 def test_unreadable_images_before_an_interruption_count(
     material, built, tmp_path, monkeypatch, capsys
 ):
-    """Of a dozen images one may be lost, not two; what it was is told in the end."""
+    """One of twelve images may be unreadable, not two; the report names it."""
     _, pictures = write_images(tmp_path, 12)
     (pictures / "002.png").write_bytes(b"not an image")
     output, another = tmp_path / "scores.json", pictures / "more/009.jpg"
@@ -311,7 +311,7 @@ def test_other_files_are_left_alone(material, tmp_path, capsys):
 
 
 def test_printing_needs_only_the_file(evaluated, tmp_path):
-    """And no TensorFlow, nor weights, nor images."""
+    """Needs no TensorFlow, no weights, no images."""
     copy = tmp_path / "copy.json"
     copy.write_bytes(evaluated.read_bytes())
     code = (
@@ -392,7 +392,7 @@ def test_files_of_another_kind_are_refused(tmp_path, capsys):
     assert "cannot be read (" in message
 
 
-# What cannot be
+# Refusals
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_recordings_in_another_folder(clips, tmp_path, capsys):
         ("dance-jump", "dance", 8),
     ]
     assert [check(s) for s in found] == [8, 8]
-    # Not over what a user may have edited.
+    # A list that a user may have edited is not overwritten.
     output.write_text("edited")
     assert run_command(streams, *places, f"--output={output}") == 2
     assert "--overwrite" in capsys.readouterr().err

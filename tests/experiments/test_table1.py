@@ -152,9 +152,9 @@ def test_models_take_turns():
 
 @pytest.fixture
 def refused(tmp_path, monkeypatch, capsys):
-    """Runs the command in an empty folder; its message, having checked how it failed."""
+    """Runs the command in an empty folder, where it must be refused; returns the message."""
     monkeypatch.chdir(tmp_path)
-    # Nothing that is refused gets as far as students.
+    # Refused commands build no student.
     monkeypatch.setattr(table1, "students", None)
     return functools.partial(refusal, table1, tmp_path, capsys)
 

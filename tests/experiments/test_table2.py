@@ -48,7 +48,7 @@ def files(folder):
 
 @pytest.fixture
 def refused(material, tmp_path, monkeypatch, capsys):
-    """Runs the command, which has to be refused before any work; returns the message."""
+    """Runs the command, which must be refused before any work; returns the message."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jobs, "run", lambda *_: pytest.fail("it began to work"))
     return lambda *given: refusal(table2, tmp_path, capsys, *given)
@@ -153,7 +153,7 @@ def command(material, results, *more):
 
 
 def start(*arguments):
-    """Starts a process as a terminal does: with a process group, which Ctrl-C reaches."""
+    """Starts a process in a new process group, as a terminal does for Ctrl-C."""
     return subprocess.Popen(
         arguments,
         cwd=REPOSITORY,
@@ -238,7 +238,7 @@ def test_killed_and_interrupted_commands_can_be_repeated(material, tmp_path, mon
     assert row["Flow slow"] == "100.0 (12.5)"  # the square stands still
     assert float(row["JITNet 0.8"].partition(" ")[0]) > 50
 
-    # Once more, it runs nothing.
+    # The next time it runs nothing.
     monkeypatch.setattr(jobs, "run", lambda *_: pytest.fail("it ran again"))
     before = files(results)
     given = [f"--streams={material}/long.csv", f"--results={results}", ONLY]

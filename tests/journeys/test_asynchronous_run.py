@@ -42,16 +42,16 @@ def sample_run(tmp_path_factory):
 
 
 def test_frame_log_follows_the_state_machine(sample_run):
-    """Who is asked when follows from when lessons ended, and from the strides."""
+    """Teacher frames follow from the end of the training before and from the strides."""
     rows = read_frames(sample_run)
     assert [row["frame"] for row in rows] == list(range(FRAMES))
-    lessons = [row for row in rows if row["teacher"]]
-    assert lessons
+    trained = [row for row in rows if row["teacher"]]
+    assert trained
     stride, expected = 8, 0
-    for row in lessons:
+    for row in trained:
         assert row["teacher_frame"] == expected
         assert 1 <= row["staleness"] <= 5
-        # Its labels came, then there was an update a frame.
+        # Labels arrive, then there is one update a frame.
         assert row["frame"] == expected + row["staleness"] + row["updates"]
         after = row["accuracy_after"]
         assert after >= 0.8 or row["updates"] == 8
@@ -66,12 +66,12 @@ def test_frame_log_follows_the_state_machine(sample_run):
 
 def test_summary_agrees_with_the_frame_log(sample_run):
     rows, summary = read_frames(sample_run), read_summary(sample_run)
-    lessons = [row for row in rows if row["teacher"]]
-    staleness = [row["staleness"] for row in lessons]
+    trained = [row for row in rows if row["teacher"]]
+    staleness = [row["staleness"] for row in trained]
     assert summary["complete"]
     assert summary["teacher_mode"] == "async"
-    assert summary["teacher_frames"] == len(lessons)
-    assert summary["updates"] == sum(row["updates"] for row in lessons)
+    assert summary["teacher_frames"] == len(trained)
+    assert summary["updates"] == sum(row["updates"] for row in trained)
     assert summary["staleness"] == {"mean": np.mean(staleness), "max": max(staleness)}
     assert summary["teacher_time"] == "recorded"
     assert summary["mean_iou"] == summary["mean_iou_student_only"]
@@ -80,18 +80,18 @@ def test_summary_agrees_with_the_frame_log(sample_run):
 def test_tensorboard_events_read_back(sample_run):
     events = event_accumulator.EventAccumulator(str(sample_run), {"tensors": 0, "images": 0})
     events.Reload()
-    lessons = [row for row in read_frames(sample_run) if row["teacher"]]
+    trained = [row for row in read_frames(sample_run) if row["teacher"]]
     for tag, name in (("schedule/staleness", "staleness"), ("schedule/updates", "updates")):
         logged = events.Tensors(tag)
-        assert [event.step for event in logged] == [row["frame"] for row in lessons]
+        assert [event.step for event in logged] == [row["frame"] for row in trained]
         values = [float(tf.make_ndarray(event.tensor_proto)) for event in logged]
-        assert values == [row[name] for row in lessons]
-    assert len(events.Tensors("frame, student, teacher")) == len(lessons)
+        assert values == [row[name] for row in trained]
+    assert len(events.Tensors("frame, student, teacher")) == len(trained)
     assert {"ms/infer", "ms/trial", "ms/update", "ms/teacher"} < set(events.Tags()["tensors"])
 
 
 def test_overlay_shows_the_teacher_frame_until_the_next(sample_run):
-    """Between two lessons the third panel stays, and what it shows is in the checkpoint."""
+    """The third panel stays between teacher frames, and the checkpoint has its content."""
     with av.open(str(sample_run / "overlay.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == FRAMES
     last = [row for row in read_frames(sample_run) if row["teacher"]][-1]
@@ -125,7 +125,7 @@ def test_stopped_by_ctrl_c_and_resumed(tmp_path, capfd):
     out, err = process.communicate()
     assert process.returncode == 130
     assert f"--resume --logdir={logdir}" in out
-    # The progress bar and nothing else: no notes of TensorFlow's, no traceback.
+    # The progress bar and nothing else: no messages of TensorFlow, no traceback.
     assert all("frame/s" in line for line in err.replace("\r", "\n").splitlines() if line.strip())
     stopped = read_summary(logdir)
     assert not stopped["complete"]
@@ -137,18 +137,18 @@ def test_stopped_by_ctrl_c_and_resumed(tmp_path, capfd):
     assert run_command(distill, "--resume", f"--logdir={logdir}") == 0
     rows, summary = read_frames(logdir), read_summary(logdir)
     assert [row["frame"] for row in rows] == list(range(LONG))
-    lessons = [row for row in rows if row["teacher"]]
-    assert len(lessons) > stopped["teacher_frames"]
-    assert summary["teacher_frames"] == len(lessons)
-    assert summary["updates"] == sum(row["updates"] for row in lessons)
-    assert summary["staleness"]["max"] == max(row["staleness"] for row in lessons)
+    trained = [row for row in rows if row["teacher"]]
+    assert len(trained) > stopped["teacher_frames"]
+    assert summary["teacher_frames"] == len(trained)
+    assert summary["updates"] == sum(row["updates"] for row in trained)
+    assert summary["staleness"]["max"] == max(row["staleness"] for row in trained)
     assert summary["teacher_time"] == "measured"
     assert summary["teacher_seconds_per_frame"] > 0
     assert all("iou" in row for row in rows)
 
 
 def test_runs_without_the_mode_in_their_configuration_resume(tmp_path):
-    """Its configuration says nothing of them; it goes on as it was."""
+    """Older configurations have no mode: it is "sync"."""
     values = json.loads(RunConfig("v", "t", "l").to_json())
     del values["teacher_mode"], values["max_staleness"]
     config = RunConfig.from_json(json.dumps(values))

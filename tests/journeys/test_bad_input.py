@@ -184,7 +184,7 @@ def test_foreign_files_are_not_changed(refused, material, tmp_path, name, flag, 
 
 @pytest.mark.slow
 def test_run_of_another_version_cannot_be_resumed(refused, material, tmp_path, capsys):
-    """Its checkpoint lacks a statistic that is kept now."""
+    """The old checkpoint lacks a statistic of this version."""
     cheap = {"output": "none", "max_frames": 2, "width": 0.25, "init": "random"}
     arguments = distill_arguments(material, logdir=tmp_path / "run", **cheap)
     assert run_command(distill, *arguments) == 0

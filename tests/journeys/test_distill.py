@@ -228,7 +228,7 @@ def test_tensorboard_serves_a_run(sample_run):
 
 @pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(sample_run, tmp_path):
-    """kill -9 in the middle; then --resume."""
+    """Sends SIGKILL in the middle, then uses --resume."""
     logdir = tmp_path / "sample"
     command = [
         sys.executable, "-m", "jitnet_tf.distill", "--video=sample", f"--logdir={logdir}",
@@ -263,7 +263,7 @@ def test_killed_and_resumed_equals_uninterrupted(sample_run, tmp_path):
 
 @pytest.mark.slow
 def test_interrupted_run_ends_in_order(sample_run, tmp_path):
-    """Ctrl-C: everything so far is whole, and the run goes on to the same end."""
+    """After Ctrl-C all outputs are complete so far, and the resumed run has the same results."""
     logdir = tmp_path / "sample"
     command = [
         sys.executable, "-m", "jitnet_tf.distill", "--video=sample", f"--logdir={logdir}",

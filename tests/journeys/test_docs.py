@@ -25,12 +25,12 @@ OTHERS = [
     for name in ("WORKSPACE.md", "experiments/RESULTS.md", "jitnet_tf/data/MODEL_CARD.md")
 ]
 MARKDOWN = [*GUIDE, *RESULTS, *OTHERS]
-# Its commands are about code that the page adds; it has a test of its own.
+# Its commands need the code that the page adds; see test_extending.
 WITHOUT_COMMANDS = {"extending.md"}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"python -m ((?:jitnet_tf|teacher|experiments)\.[^;&|]*)")
 
-# Part of a command → what it needs that a test has not.
+# Part of a command → its requirement that tests do not have.
 NEEDS = {
     "jitnet_tf.distill --video=sample": "minutes; .ci/run has it",
     "--video=0": "a camera",
@@ -46,9 +46,9 @@ NEEDS = {
     "LVS": "the dataset",
     "DAVIS": "the dataset",
 }
-# Flags that name what a command writes.
+# Flags of outputs.
 OUTPUTS = ("output", "logdir", "results", "json", "export", "masks")
-# Start of a command → what makes it small: a pretraining takes hours, a comparison minutes.
+# Start of a command → flags that make it small: a pretraining takes hours, a comparison minutes.
 SMALL = {
     "jitnet_tf.pretrain": ["--steps=2", "--crop=32", "--batch_size=2", "--width=.25"],
     "experiments.benchmark": [
@@ -98,7 +98,7 @@ class Command:
 
     @property
     def missing(self):
-        """What it needs that a test has not, or None."""
+        """Returns a requirement that tests do not have, or None."""
         return next((reason for part, reason in NEEDS.items() if part in self.text), None)
 
 
@@ -122,7 +122,7 @@ ALL_COMMANDS = [c for page in [*COMMANDS, *RESULTS, *OTHERS] for c in read_comma
 
 
 def prerequisites(command):
-    """The commands before it on its page that write what it reads."""
+    """Returns the earlier commands of the page that write its inputs."""
     return [
         earlier
         for earlier in COMMANDS[command.page][: command.place]
@@ -168,7 +168,7 @@ def test_page_has_a_command(page):
 
 @pytest.fixture(scope="session")
 def material(tmp_path_factory):
-    """A folder with everything that the pages' commands start from, small."""
+    """A folder with small inputs of all the pages' commands."""
     folder = tmp_path_factory.mktemp("material")
     write_video(folder / "street.mp4", frames(20))
     (folder / "clips").mkdir()

@@ -22,7 +22,7 @@ SIZE = (272, 640)
 @pytest.fixture(scope="module")
 def trained_run(tmp_path_factory):
     logdir = tmp_path_factory.mktemp("runs") / "sample"
-    # int8 arithmetic does worse on a pretrained student, as README says; this is about converting.
+    # int8 is less accurate on a pretrained student (README); this tests the conversion.
     arguments = ("--video=sample", "--max_frames=41", "--output=none", "--init=random")
     assert run_command(distill, *arguments, f"--logdir={logdir}") == 0
     return logdir
@@ -30,14 +30,14 @@ def trained_run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def frames():
-    """The last of the run, a person among them."""
+    """The last frames of the run, with a person."""
     return list(itertools.islice(video.open_source("sample"), 38, 41))
 
 
 @pytest.fixture(scope="module")
 def live(trained_run, frames):
     student = serving.load_student(trained_run)[0]
-    # Agreeing about nothing but background would be no test.
+    # Agreement on background alone would be no test.
     assert 0.02 < np.mean(student.infer(frames[0]) > 0) < 0.98
     return student
 
@@ -129,7 +129,7 @@ def test_the_report_replaces_no_other_file(trained_run, capsys):
 
 
 def old_saved_model(folder):
-    """A folder that may be replaced, beside one of a name that only looks like ours."""
+    """A folder that may be replaced, and one with a name similar to the temporary one."""
     (folder / "student.tmp").mkdir()
     (folder / "student.tmp" / "mine").write_text("precious")
     (folder / "student").mkdir()
@@ -155,7 +155,7 @@ def test_failed_exports_leave_the_old_output(trained_run, tmp_path, capsys, monk
 
     def fail(source, target):
         if str(source).endswith("new"):
-            # Killed here, the old one is still to be found.
+            # If the export were killed here, the old output would still be there.
             assert [file.read_text() for file in tmp_path.glob(".export-*/old/*.pb")] == ["old"]
             raise failure
         replace(source, target)

@@ -55,7 +55,7 @@ def test_run_resume_and_export(tmp_path, capsys):
 
 
 def test_other_classes_start_from_its_weights(tmp_path):
-    """Its last layer has the name by which classes in common keep what they learned."""
+    """Classes in common keep their part of the last layer."""
     from jitnet_tf.config import StudentConfig
     from jitnet_tf.labels import ClassGroups
     from jitnet_tf.student.architectures import build_network

@@ -49,7 +49,7 @@ def pretrained(annotated, tmp_path_factory):
 
 
 def interrupt_at(monkeypatch, step, interruption):
-    """Calls `interruption` in the middle of a step, once."""
+    """Calls `interruption` once, in the middle of a step."""
     original = Pretraining.train_step
 
     def train_step(self, batch):
@@ -206,7 +206,7 @@ def test_a_diverging_training_ends_with_an_error(annotated, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_teacher_labels_images_once(annotated, tmp_path, capsys):
-    """They have the given share beside annotated images; another training takes the labels."""
+    """They have the given share beside annotated images; another training reuses the labels."""
     teacher = write_teacher(tmp_path / "teacher")
     _, folder = write_images(tmp_path / "more", 10)
     (folder / "broken.jpg").write_bytes(b"not an image")

@@ -7,25 +7,15 @@ import pytest
 from jitnet_tf import distill
 from jitnet_tf.base import checkpoint, interrupt
 from teacher import record
-from teacher.recorded import Recording
-from tests.commands import run_command
-from tests.materials import frames, write_teacher, write_video
+from tests.commands import record_street, run_command
+from tests.materials import frames, write_street, write_video
 
 CHEAP = ("--width=0.25", "--init=random", "--max_updates=2")
 
 
 @pytest.fixture(scope="module")
 def street(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("street")
-    write_video(folder / "street.mp4", frames(20))
-    write_teacher(folder / "teacher")
-    return folder
-
-
-def record_street(street, output, *arguments):
-    inputs = (f"--video={street}/street.mp4", f"--teacher={street}/teacher")
-    assert run_command(record, *inputs, f"--output={output}", *arguments) == 0
-    return Recording(output)
+    return write_street(tmp_path_factory.mktemp("street"))
 
 
 @pytest.mark.slow
@@ -67,7 +57,7 @@ def test_recording_ends_before_the_video(street, tmp_path, capsys):
     assert len((logdir / "frames.jsonl").read_text().splitlines()) == 16
     assert (logdir / "overlay.mp4").exists()
 
-    # Recorded to the end, the run can be resumed.
+    # With a complete recording the run can be resumed.
     record_street(street, recording)
     assert run_command(distill, "--resume", f"--logdir={logdir}") == 0
     summary = json.loads((logdir / "summary.json").read_text())

@@ -160,7 +160,7 @@ def test_the_higher_class_wins_where_objects_overlap(material, order):
 
 
 def test_scores_below_the_threshold_are_ignored(material):
-    """As online; an annotation without a score has score 1."""
+    """The same as online; annotations without a score have score 1."""
     change(
         material[0],
         only(

@@ -135,7 +135,7 @@ def test_labels_are_those_of_the_same_instances(tmp_path):
 
 
 def test_weights_are_those_of_the_same_instances(tmp_path):
-    """Where each instance is one connected region, bit for bit; also at the image's edges."""
+    """Equal bit for bit if each instance is one connected region; also at the image's edges."""
     ids = np.zeros((60, 80), np.uint8)
     images = [{"id": 1, "file_name": "a.jpg", "height": 60, "width": 80}]
     annotations = []

@@ -42,7 +42,7 @@ def boxes(size, class_id=1, background=0):
 
 @pytest.fixture
 def texts(monkeypatch):
-    """What is written: (picture's id and size, text, left, top, right, bottom) of each text."""
+    """Collects each text: (image's id and size, text, left, top, right, bottom)."""
     written, pictures = [], []
     put_text = cv2.putText
 
@@ -59,7 +59,7 @@ def texts(monkeypatch):
 
 
 def assert_all_readable(texts):
-    """No text sticks out of its picture, and none touches another."""
+    """Checks that texts are inside their image and do not overlap."""
     for picture, text, left, top, right, bottom in texts:
         height, width = picture[1]
         assert left >= 0, text
@@ -130,7 +130,7 @@ class TestLayout:
 class TestContent:
     @pytest.fixture
     def overlay(self):
-        """For frames that are shown pixel by pixel, 360x640."""
+        """An overlay at the frame's own resolution, 360x640."""
         return Overlay(LVS, (360, 640))
 
     def panels(self, overlay, picture):
@@ -278,7 +278,7 @@ class TestPalette:
             assert distances[~np.eye(count, dtype=bool)].min() > least
 
     def test_classes_keep_their_colors(self):
-        """Videos of different runs and releases can be compared."""
+        """Videos of different runs and releases stay comparable."""
         pinned = {
             0: [0, 0, 0],
             1: [213, 94, 0],

@@ -31,14 +31,14 @@ def class_map(class_id):
 
 
 def result(index, teacher_index=None, staleness=0, reference=False, **seconds):
-    """A frame's result; with the training on a teacher frame, and against a reference."""
+    """A result with training on a teacher frame and a score against a reference."""
     frame = np.full((*SIZE, 3), 5 * index, np.uint8)
     made = FrameResult(index, frame, class_map(1), 8, {"infer": 0.01, **seconds})
     if teacher_index is not None:
         counts = metrics.confusion(class_map(2), class_map(1), len(NAMES))
-        taught = np.full((*SIZE, 3), 200, np.uint8)
+        image = np.full((*SIZE, 3), 200, np.uint8)
         made.teacher = TeacherFrame(
-            *(teacher_index, taught, class_map(2), class_map(2), counts, 0.25, 1.0, (0.5, 0.125)),
+            *(teacher_index, image, class_map(2), class_map(2), counts, 0.25, 1.0, (0.5, 0.125)),
             staleness,
         )
     if reference:
@@ -190,7 +190,7 @@ def test_tensorboard_of_a_resumed_run_has_the_configuration_once(config, tmp_pat
 
 
 def test_statistics_may_be_any_object_with_the_figures(config):
-    """A sink reads only these of them."""
+    """Sinks read only these attributes."""
     figures = types.SimpleNamespace(teacher_fraction=0.5, updates=3)
     sink = OverlayVideo.open(config, StreamInfo(NAMES, SIZE, 25.0, figures))
     sink.add(result(0, 0))

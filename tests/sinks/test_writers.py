@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.sinks.writers import MaskWriter, VideoWriter
 
-# Root may write anywhere, but nobody can create a folder in here.
+# Not even root can create a folder in here.
 UNWRITABLE = Path("/proc/nowhere")
 
 
 def frame_of(index, height=48, width=64):
-    """A grey whose level tells the index, up to 60, with a red corner."""
+    """A gray frame whose level encodes the index, up to 60, with a red corner."""
     frame = np.full((height, width, 3), 10 + 4 * index, np.uint8)
     frame[:16, :16] = [220, 0, 0]
     return frame
@@ -51,7 +51,7 @@ def write(writer, indices):
 
 @pytest.fixture
 def paths(tmp_path):
-    """Where the video goes, and its parts; neither folder is there yet."""
+    """Paths of the video and of its parts; neither folder exists."""
     return tmp_path / "made" / "for it" / "video.mp4", tmp_path / "run" / "parts"
 
 
@@ -198,7 +198,7 @@ class TestResume:
     )
     @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3)), min_size=1, max_size=4))
     def test_any_run_of_crashes(self, tmp_path_factory, crashes):
-        """Each crash loses some frames, and the next run goes on from the checkpoint before."""
+        """Each crash loses some frames, and the next run resumes at the last checkpoint."""
         folder = tmp_path_factory.mktemp("crashes")
         reached = 0
         for until_checkpoint, lost in crashes:
@@ -268,7 +268,7 @@ class TestMasks:
 
     @pytest.fixture
     def earlier(self, tmp_path):
-        """A folder with masks 0 to 5, one cut short, and somebody's picture."""
+        """A folder with masks 0 to 5, one of them truncated, and a user's image."""
         writer = MaskWriter(tmp_path, ["background", "person"])
         for index in range(6):
             writer.write(index, np.full((4, 4), 1, np.uint8))
@@ -328,7 +328,7 @@ class TestMistakes:
             MaskWriter(tmp_path, [])
 
     def test_full_disk(self, paths, tmp_path):
-        """In a process of its own, whose files all stop at 2 kB."""
+        """Runs a process whose files are limited to 2 kB."""
         program = f"""
             import resource, signal
             import numpy as np

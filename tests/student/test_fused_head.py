@@ -10,7 +10,7 @@ from jitnet_tf.student import fused_head, loss
 from tests.materials import resizing
 
 SIZE = (12, 7)
-# Even, odd and mixed; of one and two pixels, where there are no neighbours to lie between. Then
+# Even, odd and mixed; of one and two pixels, which have no pixels between. Then
 # one group of classes, two and three. Each combination is compiled anew.
 CASES = [
     *((size, 3) for size in [(8, 12), (9, 7), (1, 1), (2, 1), (1, 6)]),
@@ -30,7 +30,7 @@ def example(frame_size, num_classes, scale=3.0):
 
 
 def resized(logits, frame_size):
-    """By TensorFlow: float32 [h, w, C] → [H, W, C]."""
+    """Resizes by TensorFlow: float32 [h, w, C] → [H, W, C]."""
     return tf.raw_ops.ResizeBilinear(images=logits[None], size=frame_size, align_corners=True)[0]
 
 
@@ -41,7 +41,7 @@ def resized_exactly(logits, frame_size):
 
 
 def assert_greatest(ids, logits, rounding):
-    """That each pixel's class has its greatest logit, within rounding."""
+    """Checks that each pixel's class has its greatest logit, within rounding."""
     assert (ids.dtype, ids.shape) == (np.uint8, logits.shape[:2])
     chosen = np.take_along_axis(logits, ids[..., np.newaxis].astype(int), axis=-1)[..., 0]
     np.testing.assert_allclose(chosen, logits.max(-1), rtol=0, atol=rounding)
@@ -56,7 +56,7 @@ def loss_and_gradient(loss, labels, logits, weights):
 
 
 def plain_loss(labels, logits, weights):
-    """What `full_size.weighted_cross_entropy` is, by TensorFlow alone."""
+    """Computes `fused_head.weighted_cross_entropy` by TensorFlow's own operations."""
     return loss.weighted_cross_entropy(labels, resized(logits, tuple(labels.shape)), weights)
 
 
@@ -95,7 +95,7 @@ def test_class_ids(frame_size, num_classes):
 
 @pytest.mark.parametrize("num_classes", [2, 40])
 def test_the_first_of_equal_classes_wins(num_classes):
-    """Also where the equals are of different groups."""
+    """Also if equal classes are in different groups."""
     logits = np.repeat(example(SIZE, 1)[1], num_classes, axis=-1)
     assert not fused_head.class_ids(tf.constant(logits), SIZE).numpy().any()
     logits[..., 0] -= 1
@@ -119,7 +119,7 @@ def test_loss_and_gradient(frame_size, num_classes):
 
 
 def test_examples_have_every_class_and_no_weight():
-    """What the tests above rest on."""
+    """Checks the assumption of the tests above."""
     labels, _, weights = example(SIZE, 40)
     assert set(labels.ravel()) == set(range(40))
     assert set(weights.ravel()) == {0, 1, 5}
@@ -146,7 +146,7 @@ def test_large_logits_stay_finite(frame_size, num_classes):
     value, gradient = loss_and_gradient(fused_head.weighted_cross_entropy, labels, logits, weights)
     expected, exact = exact_loss_and_gradient(labels, logits, weights)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
-    # Where two large logits nearly meet, their difference is rounded to a thousandth.
+    # Differences of two nearly equal large logits are rounded to a thousandth.
     np.testing.assert_allclose(gradient, exact, rtol=0, atol=1e-3 * np.abs(exact).max())
     ids = fused_head.class_ids(tf.constant(logits), frame_size).numpy()
     assert_greatest(ids, resized_exactly(logits, frame_size), 1e-2)
@@ -163,7 +163,7 @@ def test_gradient_is_scaled_by_the_upstream_gradient():
     np.testing.assert_allclose(found, 2 * value * gradient, rtol=1e-5)
 
 
-# Other ways to get there
+# XLA and any size
 
 
 @pytest.mark.parametrize(("frame_size", "num_classes"), [(SIZE, fused_head.GROUP + 1), CASES[1]])

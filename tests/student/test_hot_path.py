@@ -1,6 +1,6 @@
 """The cost of a frame, in counts: traces, operations at full size, copies, allocations.
 
-None of these is a time, and each stands for one: whoever makes them more makes frames slower.
+No test measures time, but more of any of these makes frames slower.
 """
 
 import gc
@@ -76,7 +76,7 @@ def example(seed):
     return frame(seed), labels, np.ones(SIZE, np.float32)
 
 
-# Traces: one takes seconds, which whatever asks for another pays in the middle of a stream.
+# Traces: each takes seconds, possibly in the middle of a stream.
 
 
 def test_steps_are_traced_once(student):
@@ -94,20 +94,20 @@ def test_steps_are_traced_once(student):
 
 
 def test_loops_are_compiled_once_for_all_phases(traced):
-    """XLA compiles each trace on its own: four times as many, and a start takes seconds longer."""
+    """XLA compiles each trace: four times as many would delay the start by seconds."""
     assert dict(zip(KEPT_BY_STUDENTS, traced[1], strict=True)) == dict.fromkeys(KEPT_BY_STUDENTS, 1)
 
 
-# Operations at full size: at 720p each writes and reads megabytes, and is most of what they cost.
+# Operations at full size: at 720p each reads and writes megabytes.
 
 
 def operations(step):
-    """All of a step's operations, those of the functions that it calls included."""
+    """All operations of a step, including those of called functions."""
     seen, graphs = set(), [step.get_concrete_function().graph]
     while graphs:
         graph = graphs.pop()
         yield from graph.get_operations()
-        # A graph's functions, which both TensorFlows keep there, have no public name.
+        # A graph's functions have no public name in any supported TensorFlow.
         for name, function in graph._functions.items():
             if name not in seen:
                 seen.add(name)
@@ -115,7 +115,7 @@ def operations(step):
 
 
 def pixels_and_channels(shape):
-    """Of a map in any order, or of a list of pixels."""
+    """Counts of a map in any layout, or of a list of pixels."""
     *rest, low, high = sorted(shape)
     if high >= PIXELS:
         return high, low * int(np.prod(rest))
@@ -123,14 +123,14 @@ def pixels_and_channels(shape):
 
 
 def many_channels_at_full_size(step):
-    """The operations that make a float for each pixel of a frame in more than three channels."""
+    """The operations with float outputs of full size in more than three channels."""
     found = []
     for operation in operations(step):
         for tensor in operation.outputs:
             if not tensor.dtype.is_floating:
                 continue
             if not tensor.shape.is_fully_defined():
-                # What normalisation keeps for its gradient, a few numbers a channel.
+                # Kept for the gradient of the normalization, a few numbers a channel.
                 assert operation.type in ("FusedBatchNormV3", "ZerosLike", "Placeholder")
                 continue
             if tensor.shape.rank >= 2:
@@ -141,7 +141,7 @@ def many_channels_at_full_size(step):
 
 
 def frames_converted(step):
-    """The operations that make another type of a frame's bytes."""
+    """The operations that convert a frame's bytes to another type."""
     return [
         operation.type
         for operation in operations(step)
@@ -164,7 +164,7 @@ def test_logits_at_full_size_would_be_found():
 
 
 def test_a_frame_is_converted_once(student):
-    """To floats: four bytes for one."""
+    """A float takes four times the memory of a byte."""
     for step in steps(student):
         assert frames_converted(step) == ["Cast"]
 
@@ -174,7 +174,7 @@ def test_a_frame_is_converted_once(student):
 
 @pytest.fixture
 def copies(monkeypatch):
-    """Lists of the shapes that go to TensorFlow and that come back, from here on.
+    """Records the shapes of arrays copied to TensorFlow and back.
 
     Where these pass has no public name: should a TensorFlow move it, the lists are empty and the
     tests fail.
@@ -220,7 +220,7 @@ def test_an_attempt_copies_its_arguments_and_its_trial(student, copies):
 
 
 def distiller(student, max_stride=1 << 20):
-    """One whose teacher, which sees nobody, is asked at the first frame only."""
+    """A distiller that asks its teacher, which detects nothing, at the first frame only."""
     schedule = Schedule(
         max_updates=0, min_stride=max_stride, max_stride=max_stride, accuracy_threshold=0.5
     )
@@ -228,7 +228,7 @@ def distiller(student, max_stride=1 << 20):
 
 
 def allocated(step):
-    """The most bytes that a step has at once beyond what there was before it."""
+    """The peak of bytes that a step allocates."""
     step()
     tracemalloc.start()
     try:
@@ -241,7 +241,7 @@ def allocated(step):
 
 
 def growth(step, count=200):
-    """The bytes that remain after so many steps."""
+    """The bytes that remain allocated after some steps."""
     tracemalloc.start()
     try:
         step()
@@ -257,12 +257,12 @@ def growth(step, count=200):
 
 SMALL = 16_000  # bytes: all but maps
 assert SMALL < CLASS_MAP  # another map would not go unnoticed
-# TensorFlow's own tensors leave up to 130 bytes a step behind; frames kept would be 18 MB.
+# TensorFlow's own tensors keep up to 130 bytes a step; kept frames would be 18 MB.
 LITTLE_MORE = 50_000
 
 
 def test_memory_of_a_frame_is_its_class_map(student):
-    """And a copy of the frame: TensorFlow makes one of every array that it is given."""
+    """TensorFlow also copies the frame, as every array that it receives."""
     pictures = itertools.cycle([frame(i) for i in range(3)])
     segmenter = distiller(student)
     segmenter.step(next(pictures))
@@ -278,7 +278,7 @@ def test_memory_of_a_scored_frame_is_two_maps_and_a_score(student):
     scored = ScoredStream(pictures, segmenter, MAKER, lambda frame, index: NOTHING)
     results = iter(scored)
     most = allocated(lambda: next(results))
-    # Counting takes an integer of eight bytes for each pixel, twice where numpy does not reuse the
+    # Counting takes an integer of eight bytes a pixel, twice where numpy does not reuse the
     # first, and the buffer through which numpy converts.
     assert 2 * CLASS_MAP < most <= 2 * CLASS_MAP + 16 * PIXELS + 65_536 + SMALL
     assert growth(lambda: next(results)) < LITTLE_MORE

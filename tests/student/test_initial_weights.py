@@ -118,7 +118,7 @@ def test_options_that_this_version_does_not_know(tmp_path):
 
 
 def test_options_missing_from_older_checkpoints_have_defaults(tmp_path):
-    """As runs before version 0.2 wrote them."""
+    """Checkpoints of versions before 0.2 have no options."""
     wide = StudentConfig(width=0.5)
     save(tmp_path, student=wide)
     arrays, progress = checkpoint.load(tmp_path)

@@ -20,7 +20,7 @@ from tests.materials import resizing
 
 @functools.cache
 def network(num_classes=5, **options):
-    """A student of the narrowest kind unless told otherwise, the same one for all tests."""
+    """A network, by default of the smallest width; built once for all tests."""
     keras.utils.set_random_seed(0)
     model = build_jitnet(num_classes, **{"width": 0.25, **options})
     random = np.random.default_rng(0)
@@ -44,7 +44,7 @@ def expected_parameters(num_classes, m, units=1, skip=True, separable=False):
     def depth(channels, least=8):
         return max(int(channels * m), least)
 
-    def conv3x3(before, after, dense=True):  # no bias; scale and offset of the normalisation
+    def conv3x3(before, after, dense=True):  # no bias; scale and offset of the normalization
         kernel = 9 * before * after if dense else 9 * before + before * after
         return kernel + 2 * after
 
@@ -68,11 +68,6 @@ def expected_parameters(num_classes, m, units=1, skip=True, separable=False):
     total += conv3x3(decoder[2], heads[0], not separable)
     total += conv3x3(heads[0], heads[1], not separable)
     return total + heads[1] * num_classes + num_classes
-
-
-def test_the_count_itself():
-    assert expected_parameters(23, 0.5) == 752_383
-    assert expected_parameters(23, 1.0) == 2_981_063
 
 
 FULL_SIZE = [(0.5, 752_383, 15.2e9), (1.0, 2_981_063, 47.9e9)]
@@ -292,7 +287,7 @@ def test_networks_without_half_resolution():
 @pytest.mark.parametrize("build", [network, lambda **options: build_mobilenetv2(5, **options)])
 @pytest.mark.parametrize("size", [(None, None), (61, 83)])
 def test_scaled_input(build, size):
-    """Logits of the frames' own size; weights as without; half the size is the mean of 2 × 2."""
+    """Logits have the frames' own size; weights are unchanged; half size is the mean of 2 × 2."""
     model = build(input_scale=0.5, frame_size=size)
     picture = frames(1, 61, 83)
     assert model(picture).shape == (1, 61, 83, 5)
@@ -341,7 +336,7 @@ def test_input_normalization_in_bfloat16_keeps_each_level():
 
 
 def resized(x, size):
-    """Bilinear with aligned corners, a point at a time."""
+    """Bilinear resizing with aligned corners, point by point."""
     (h, w), (H, W) = x.shape[:2], size
     result = np.zeros((H, W, x.shape[2]))
     for i in range(H):
@@ -495,7 +490,7 @@ def test_few_channels_of_a_bfloat16_frame_are_normalized_as_in_float32():
         sources = [value, layer.gamma, layer.beta]
         outcomes.append([result, *tape.gradient(result, sources, tf.cast(upstream, value.dtype))])
     for narrow, wide in zip(*outcomes, strict=True):
-        # Eight bits: what is rounded once is off by 1/256 of itself at most.
+        # Eight bits: one rounding has a relative error of 1/256 at most.
         np.testing.assert_allclose(tf.cast(narrow, tf.float32), wide, rtol=2**-8, atol=1e-5)
 
 

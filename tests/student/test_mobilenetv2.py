@@ -13,7 +13,7 @@ from jitnet_tf.student.layers import EPSILON
 from jitnet_tf.student.mobilenetv2 import build_mobilenetv2
 from jitnet_tf.student.student import Student
 
-# Odd at every stride: there Keras' padding, which follows the size's parity, is symmetric.
+# Odd at every stride: there Keras' padding is symmetric.
 ODD = (65, 97)
 
 
@@ -38,7 +38,7 @@ def encoder_layers(model):
 
 @functools.cache
 def reference():
-    """Keras' own, up to its last unit, with normalisation that does something."""
+    """Keras' own network up to its last unit, with random normalization."""
     published = keras.applications.MobileNetV2(
         input_shape=(*ODD, 3), weights=None, include_top=False
     )
@@ -68,7 +68,7 @@ def test_encoder_is_the_published_one():
     stride4, stride16, last = encoder(picture, training=False)
     expected = published(picture / np.float32(127.5) - 1, training=False)
     assert [x.shape[1:3] for x in (stride4, stride16, last)] == [(17, 25), (5, 7), (5, 7)]
-    # Atrous, the last stages give at stride 16 what the published ones give at 32, and between.
+    # With dilation, every second value of the last stages is the published one at stride 32.
     for have, want in zip((stride4, stride16, last[:, ::2, ::2]), expected, strict=True):
         assert np.std(want) > 0.1
         np.testing.assert_allclose(have, want, rtol=1e-3, atol=1e-3 * np.abs(want).max())
@@ -77,7 +77,7 @@ def test_encoder_is_the_published_one():
 def test_parameters():
     model = build_mobilenetv2(23)
     encoder = sum(flops.number_of(x.trainable_variables) for x in encoder_layers(model))
-    # Keras' 2,257,984 without its last convolution and what is not trained.
+    # Keras' 2,257,984 without its last convolution and its untrained variables.
     assert encoder == 1_811_712
     assert encoder == flops.number_of(reference().trainable_variables)
     rest = 2 * (320 * 256) + 256 + 2 * 256  # encoder output; image-level features, biased
@@ -148,7 +148,7 @@ def test_unknown_normalization_is_refused():
 
 
 def learned(model, size, steps):
-    """Losses of updates on two blocks of color, and the share of pixels then right."""
+    """Losses of updates on two blocks of color, and the final share of correct pixels."""
     student = Student(model, size)
     frame = np.random.default_rng(0).integers(90, 140, (*size, 3), dtype=np.uint8)
     labels = np.zeros(size, np.uint8)

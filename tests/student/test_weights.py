@@ -13,7 +13,7 @@ from jitnet_tf.student.jitnet import build_jitnet
     [{}, {"normalization": "moving"}, {"separable": True}, {"units": 2, "skip": False}],
 )
 def test_restored_scale(options):
-    """Kernels before a normalisation have he_normal's size again, and the network its function."""
+    """Kernels before a normalization get he_normal's scale; the network's function is unchanged."""
     keras.utils.set_random_seed(0)
     model = build_jitnet(5, width=0.25, **options)
     random = np.random.default_rng(0)
@@ -25,7 +25,7 @@ def test_restored_scale(options):
     before = weights.arrays(variables)
     after = weights.restore_scale(before)
     weights.assign(variables, after)
-    # ε weighs more where a kernel was larger.
+    # ε has more effect where a kernel was larger.
     np.testing.assert_allclose(model(picture), logits, atol=2e-3 * np.abs(logits).max())
     scaled = {name for name in before if not np.array_equal(before[name], after[name])}
     kernels = {name for name in scaled if name.endswith("kernel")}

@@ -168,7 +168,7 @@ def test_targets_are_those_of_the_detections(tmp_path_factory, seen, threshold, 
 @pytest.mark.parametrize("cut", [0, 1, 40, 100_000])
 @pytest.mark.parametrize("stop_after", [0, 1, 4, 5])
 def test_interrupted_annotation_continues(photos, tmp_path, stop_after, cut):
-    """To the same file, also after a partial line, without labeling an image twice."""
+    """Gives the same file, also after a partial line, and labels no image twice."""
     (photos / "3.png").write_bytes(b"not an image")
     whole, parts = tmp_path / "whole.json", tmp_path / "parts.json"
     annotate.annotate(photos, Teacher(), TEACHER, whole)
@@ -245,7 +245,7 @@ def test_the_unfinished_file_of_an_older_version_is_refused(photos, tmp_path):
 
 
 def test_an_unfinished_file_without_images_is_replaced(photos, tmp_path):
-    """By the next command, even with another teacher."""
+    """The next command replaces it, even with another teacher."""
     output = tmp_path / "a.json"
     assert interrupt(photos, output, {"teacher": "wrong"}, after=0).exists()
     annotate.annotate(photos, Teacher(), TEACHER, output)
@@ -308,7 +308,7 @@ def test_a_folder_of_damaged_images_is_refused(photos, tmp_path):
 
 
 def test_annotation_continues_after_a_full_disk(photos, tmp_path, monkeypatch):
-    """While labeling and at the end."""
+    """The disk is full while labeling and at the end."""
     output = tmp_path / "a.json"
     teacher, real = Teacher(), json.dumps
 

@@ -11,7 +11,7 @@ from jitnet_tf.base.errors import UserError
 from teacher.images import UnreadableError, list_images, read_image
 from tests.materials import texture
 
-# How a rotated camera stores its view, by EXIF's number of the orientation.
+# EXIF's number of the orientation → the stored image of a rotated camera.
 TURNS = {
     1: lambda seen: seen,
     2: lambda seen: seen[:, ::-1],

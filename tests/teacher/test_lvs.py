@@ -26,7 +26,7 @@ PICTURES = frames(sum(LENGTHS))
 
 
 def detections(seed):
-    """Arrays as Detectron gives them: boxes, class ids, scores, masks; 0 to 3 objects by class."""
+    """Arrays in Detectron's format: boxes, class ids, scores, masks; 0 to 3 objects by class."""
     random = np.random.default_rng(seed)
     n = seed % 4
     corners = np.sort(random.random((n, 2, 2)), 1)
@@ -39,7 +39,7 @@ def detections(seed):
 
 
 def entry(seed):
-    """The same as Detectron.pytorch's tools/infer_video_stream.py writes them."""
+    """The same in the format of Detectron.pytorch's tools/infer_video_stream.py."""
     boxes, classes, scores, masks = detections(seed)
     boxes, scores = (boxes, scores) if len(boxes) else (np.array([]), np.array([]))
     return [boxes, [int(n) for n in classes], scores, list(masks)]
@@ -98,7 +98,7 @@ def test_every_frame_across_chunks(stream):
 
 
 def test_frames_in_any_order(stream):
-    """A resumed recording asks for frame 0 and then for one in the middle."""
+    """Resumed recordings request frame 0 and then a frame in the middle."""
     pictures = decoded(stream)
     teacher = lvs.Predictions(stream)
     for index in (0, 9, 2, 5, 11, 4):
@@ -124,7 +124,7 @@ def test_other_frame_size(stream):
 
 
 def test_detectron_ids():
-    """Names as in EastGit0/JITNet_segmentation's detectron_classes."""
+    """Source: detectron_classes in EastGit0/JITNet_segmentation."""
     named = {1: "person", 2: "bicycle", 4: "motorcycle", 8: "truck", 15: "bird", 17: "dog"}
     named |= {18: "horse", 21: "elephant", 24: "giraffe", 33: "sports ball", 80: "toothbrush"}
     for number, name in named.items():
@@ -212,7 +212,7 @@ def test_a_missing_video_chunk_is_refused(stream):
 
 @pytest.mark.parametrize("missing", [2, 6])
 def test_missing_frames_are_refused(stream, missing):
-    """Also the last, where OpenCV once decoded fewer frames than PyAV does."""
+    """Also the last frame, where OpenCV decoded fewer frames than PyAV."""
     found = {n: entry(LENGTHS[0] + n) for n in range(LENGTHS[1]) if n != missing}
     np.save(predictions_path(stream, 1), found)
     message = refusal(stream, LENGTHS[0] + missing)
@@ -228,7 +228,7 @@ def test_a_missing_first_frame_is_refused(stream):
 
 
 def test_surplus_predictions_are_ignored(stream):
-    """The next chunk begins where the video's does."""
+    """The next chunk of predictions begins with the next chunk of video."""
     np.save(predictions_path(stream, 0), {n: entry(n) for n in range(LENGTHS[0] + 3)})
     teacher = lvs.Predictions(stream)
     for index, frame in enumerate(decoded(stream)):
@@ -432,7 +432,7 @@ def test_missing_files_are_refused(stream):
 
 
 class Harm:
-    """Pickles as a call."""
+    """Pickles as a function call."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -479,7 +479,7 @@ def test_hostile_pickles_are_refused(name, protocol, stream, tmp_path, monkeypat
 
 
 def test_hostile_npy_files_are_refused(stream, tmp_path, monkeypatch, capsys):
-    """Through the command, one line and status 2."""
+    """Through the command: one line of message, exit status 2."""
     monkeypatch.chdir(tmp_path)
     np.save(predictions_path(stream, 0), {0: Harm(os.system, "touch harmed")})
     inputs = (f"--video={stream}", f"--teacher=lvs:{stream}", "--output=new.recording")

@@ -8,23 +8,13 @@ import pytest
 
 from jitnet_tf import video
 from teacher import record
-from teacher.recorded import Recording
-from tests.commands import run_command
-from tests.materials import frames, write_teacher, write_video
+from tests.commands import record_street, run_command
+from tests.materials import frames, write_street, write_video
 
 
 @pytest.fixture(scope="module")
 def street(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("street")
-    write_video(folder / "street.mp4", frames(20))
-    write_teacher(folder / "teacher")
-    return folder
-
-
-def record_street(street, output, *arguments):
-    inputs = (f"--video={street}/street.mp4", f"--teacher={street}/teacher")
-    assert run_command(record, *inputs, f"--output={output}", *arguments) == 0
-    return Recording(output)
+    return write_street(tmp_path_factory.mktemp("street"))
 
 
 def test_an_interrupted_recording_is_resumed(street, tmp_path, capsys):
@@ -55,7 +45,7 @@ def other_video(folder, pictures):
 
 
 def test_another_teacher_or_video_does_not_resume_a_recording(street, tmp_path, capsys):
-    """Also if all names are the same."""
+    """Also if all names are equal."""
     output = tmp_path / "street.recording"
     record_street(street, output, "--max_frames=7").close()
     before = output.read_bytes()

@@ -71,7 +71,7 @@ def recording(tmp_path):
 
 
 def assert_same(a, b):
-    """Equal in type, shape and every bit."""
+    """Checks that types, shapes and bytes are equal."""
     for name in ("boxes", "classes", "scores", "origins"):
         x, y = getattr(a, name), getattr(b, name)
         assert (x.dtype, x.shape, x.tobytes()) == (y.dtype, y.shape, y.tobytes()), name
@@ -140,7 +140,7 @@ def test_replay(recording):
 
 
 def change(recording, statement, *values):
-    """Changes a recording's database behind its back."""
+    """Changes a recording's database directly."""
     with sqlite3.connect(recording) as database:
         database.execute(statement, values)
     database.close()
@@ -209,7 +209,7 @@ KILLED = """
 import os, signal, sys
 sys.path[:0] = sys.argv[2:]
 from tests.teacher import test_recorded as t
-# As if the frames were so large that SQLite has to write before a commit.
+# Acts like frames so large that SQLite has to write before a commit.
 recorder = t.limited_recorder(sys.argv[1], "PRAGMA cache_size = 1")
 for index in range(40):
     recorder.append(t.frame(index), t.seen(index), .25)
@@ -442,7 +442,7 @@ ROW = [3, 0.5, [0.0, 0.0, 1.0, 1.0], [10, 20], [2, 3], "15"]  # the mask: a pixe
 
 
 def replay_rows(recording, content):
-    """Replays frame 2 with something else in its instances' place."""
+    """Replays frame 2 with other content in place of its objects."""
     content = content if isinstance(content, bytes) else json.dumps(content).encode()
     change(recording, "UPDATE frames SET instances = ? WHERE number = 2", zlib.compress(content))
     return Recording(recording)(frame(2), 2)
@@ -477,7 +477,7 @@ def test_invalid_values(recording, place, value):
 
 @pytest.mark.parametrize("text", ["1P", "P", "1PPPPPPPP5", "15\0", " 5", "15~"])
 def test_invalid_run_lengths_do_not_reach_pycocotools(recording, text, monkeypatch):
-    """It would read past their end."""
+    """pycocotools would read past their end."""
     monkeypatch.delattr(encoding.coco_mask, "decode")
     with pytest.raises(UserError, match="run-length"):
         replay_rows(recording, [[*ROW[:5], text]])

@@ -35,7 +35,7 @@ OUTPUTS = {
     "detection_scores": SCORES,
     "detection_masks": MASKS,
     "num_detections": np.float32(COUNT),
-    # Of many that the TF2 zoo's models have besides.
+    # One of many further outputs of the TF2 zoo's models.
     "raw_detection_scores": np.zeros((300, 91), np.float32),
     "anchors": np.zeros((51150, 4), np.float32),
     "detection_multiclass_scores": np.zeros((6, 91), np.float32),
@@ -57,7 +57,7 @@ def save(
     outputs=OUTPUTS,
     signature=None,
 ):
-    """Saves a model that gives these outputs for any image; TF2's way."""
+    """Saves a model in TF2's format that returns these outputs for any image."""
     module = tf.Module()
     module.scale = tf.Variable(1.0)
 
@@ -73,7 +73,7 @@ def save(
 
 
 def save_color_reader(path):
-    """A model whose only object is made of the colors of the first and the last pixel."""
+    """Saves a model whose only object encodes the colors of the first and the last pixel."""
     module = tf.Module()
 
     @tf.function(input_signature=[tf.TensorSpec(FREE, tf.uint8, "input_tensor")])
@@ -91,7 +91,7 @@ def save_color_reader(path):
 
 
 def save_tf1(path):
-    """Saves the same outputs as the TF1 zoo's exporter does: placeholders, sessions, tags."""
+    """Saves the same outputs like the TF1 zoo's exporter: placeholders, sessions, tags."""
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
         image = v1.placeholder(tf.uint8, (None, None, None, 3), "image_tensor")
@@ -123,7 +123,7 @@ def models(tmp_path_factory):
 @pytest.mark.parametrize("style", ["TF1", "TF2"])
 def test_detections(models, style):
     seen = SavedModelTeacher(models[style])(frame(), 0)
-    # The padding is left out, and what is below MIN_SCORE; the best comes first.
+    # Padding and scores below MIN_SCORE are left out; the best score comes first.
     assert MIN_SCORE == 0.05
     np.testing.assert_array_equal(seen.classes, [90, 1, 3])
     np.testing.assert_array_equal(seen.scores, SCORES[[1, 0, 2]])

@@ -272,7 +272,7 @@ def test_default_cache_folder(monkeypatch, tmp_path):
     saved_model = tmp_path / "jitnet_tf" / "zoo" / name / "saved_model"
     saved_model.mkdir(parents=True)
     assert zoo.fetch(name) == saved_model
-    # Nothing is written: a cache that is complete may be read-only.
+    # No file is written: a complete cache may be read-only.
     assert [path.name for path in saved_model.parents[1].iterdir()] == [name]
 
 

@@ -22,7 +22,7 @@ def numbered_frame(index, height=64, width=96):
 
 
 def index_of(frame):
-    """Reads `numbered_frame`'s index back, whatever the compression did to it."""
+    """Reads the index of a `numbered_frame`, also after lossy compression."""
     return round((frame[..., 0] > frame[..., 2]).mean() * 24) - 1
 
 

@@ -16,7 +16,7 @@ def clip(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Images 1 to 12, without leading zeros, and files that are none."""
+    """Images 1 to 12, without leading zeros, and other files."""
     path = tmp_path / "frames"
     path.mkdir()
     for index in range(12):

@@ -45,7 +45,7 @@ def test_damage_in_the_middle(noisy, tmp_path, make):
     assert 20 < len(frames) < 30
     assert any(re.search("before frame 1[0-9]", p) for p in source.problems)
     assert source.problems[-1] == f"the header announces 30 frames, {len(frames)} were decoded"
-    # The last frame comes after the damage, and is whole.
+    # The last frame, after the damage, is intact.
     path.write_bytes(make(noisy, "mp4"))
     np.testing.assert_array_equal(frames[-1], read_all(path)[0][-1])
 

@@ -30,7 +30,7 @@ class PersistentHandler(QuietHandler):
 
 
 class FakeCamera:
-    """What `video` needs of cv2.VideoCapture."""
+    """The part of cv2.VideoCapture that `video` uses."""
 
     def __init__(self, frames, fps):
         self.frames = iter(frames)
@@ -52,7 +52,7 @@ class FakeCamera:
 
 
 def read_to_the_break(spec):
-    """A source's frames up to where it breaks off, the source, and the one line it says."""
+    """The frames up to the break, the source, and its one line of message."""
     frames = []
     with video.open_source(spec) as source:
         with pytest.raises(BrokenOffError) as caught:
@@ -70,7 +70,7 @@ def equal(some, others):
 
 @pytest.fixture(scope="module")
 def bodies():
-    """The same pictures in several formats: the header announces a length, or nothing."""
+    """The same images in several formats, whose headers announce a length or not."""
     rng = np.random.default_rng(0)
     noise = [rng.integers(0, 255, (64, 96, 3), np.uint8) for _ in range(COUNT)]
     formats = {"matroska": encoded, "mpegts": encoded, "h264": encoded, "avi": mjpeg}
@@ -146,7 +146,7 @@ def server():
 
 @pytest.mark.parametrize("file_format", ["matroska", "avi", "mpegts", "h264"])
 def test_connection_closed_before_the_announced_byte(server, bodies, file_format):
-    """At any byte: what came is what an unbroken stream begins with, frame by frame."""
+    """At any byte, the frames equal the first ones of the complete stream."""
     body = server.body = bodies[file_format]
     whole, _ = read_all(server.url())
     assert len(whole) == COUNT
@@ -163,7 +163,7 @@ def test_connection_closed_before_the_announced_byte(server, bodies, file_format
 
 @pytest.mark.parametrize("file_format", ["matroska", "avi"])
 def test_end_before_the_announced_second(server, bodies, file_format):
-    """The server never said how many bytes there are: to FFmpeg this is an end."""
+    """Without a Content-Length, FFmpeg reports this as a normal end."""
     server.body, server.chunked = bodies[file_format], True
     whole, _ = read_all(server.url())
     server.cuts = [len(server.body) // 3]
@@ -181,7 +181,7 @@ def test_nearly_the_announced_length_is_a_normal_end(server, bodies):
 
 @pytest.mark.parametrize("file_format", ["matroska", "avi"])
 def test_whole_stream_without_an_announced_length(server, bodies, file_format):
-    """FFmpeg takes the closed connection for an error, but nothing is missing."""
+    """FFmpeg reports the closed connection as an error, but no frame is missing."""
     server.body, server.lengths = bodies[file_format], False
     frames, source = read_all(server.url())
     assert (len(frames), source.problems) == (COUNT, [])
@@ -198,7 +198,7 @@ def test_silent_servers_time_out(server, bodies, monkeypatch):
 
 
 def test_rtsp(bodies):
-    """The end of a live stream is a break, though FFmpeg reports a normal end."""
+    """The end of a live stream counts as a break, but FFmpeg reports a normal end."""
     with rtsp_camera.running(bodies["h264"]) as url:
         frames, source, message = read_to_the_break(url)
     assert COUNT - 5 < len(frames) <= COUNT

@@ -24,7 +24,7 @@ def variables():
 
 @pytest.fixture
 def refused(variables, tmp_path):
-    """Loads a file, which has to be refused; returns the message. No variable has changed."""
+    """Loads a file, which must be refused without changing variables; returns the message."""
 
     def load(path):
         with pytest.raises(UserError) as error:

@@ -10,7 +10,7 @@ from jitnet_tf.labels import LabelMaker, class_groups
 
 
 def write_mask(root, index, picture):
-    """Writes an annotation as DAVIS has it; returns the folder of the sequence's frames."""
+    """Writes an annotation in DAVIS's format; returns the folder of the sequence's frames."""
     folder = root / "Annotations" / "480p" / "x"
     folder.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(folder / f"{index:05d}.png"), picture)

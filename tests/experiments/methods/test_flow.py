@@ -45,7 +45,7 @@ def test_warp_by_one_displacement(seed, height, width, dx, dy):
 
 @given(SEEDS)
 def test_warp_pixel_by_pixel(seed):
-    """Any flow, against numpy; halves, which may round either way, left out."""
+    """Compares random flows with numpy, without halves, which may round either way."""
     random = np.random.default_rng(seed)
     values = random.integers(0, 9, (12, 17), np.uint8)
     moves = random.integers(-8, 9, (12, 17, 2)) + random.uniform(-0.4, 0.4, (12, 17, 2))
@@ -84,7 +84,7 @@ def test_dis_has_three_presets():
 
 
 class Teacher:
-    """Knows the labels of a scene; notes when it is asked."""
+    """Returns the labels of a scene; records the frames that it is asked for."""
 
     def __init__(self, labels):
         self.labels = labels
@@ -113,7 +113,7 @@ def test_the_true_flow_moves_labels_exactly():
     def true_flow(frame, other):
         now, then = number[id(frame)], number[id(other)]
         asked.append((now, then))
-        # Of the square, and of the wall around, which stands still.
+        # Flow of the square, and of the wall around it, which is still.
         moved = np.where(labels[now][..., np.newaxis] > 0, (2 * (then - now), then - now), 0)
         # Pixels that the square uncovers come from the wall.
         uncovered = (labels[now] == 0) & (labels[then] > 0)
@@ -146,7 +146,7 @@ def test_dis_moves_labels(preset, stride, least):
     scores = [iou(p, label) for p, label in zip(predictions, labels, strict=True)]
     assert min(scores) > least
     assert scores[::stride] == [1] * len(scores[::stride])
-    # Labels that stay would be worse.
+    # Unmoved labels would be worse.
     assert iou(labels[0], labels[stride - 1]) < min(scores)
 
 

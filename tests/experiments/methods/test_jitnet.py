@@ -107,7 +107,7 @@ def test_invalid_settings_are_refused():
 
 
 def state(seed=0):
-    """Two kernels and what is none."""
+    """A state of two kernels and other arrays."""
     generator = np.random.default_rng(seed)
     return {
         "weights/a/kernel": generator.normal(0, 3, (3, 3, 64, 32)).astype(np.float32),
@@ -142,7 +142,7 @@ def test_noise_depends_on_the_seed():
 
 
 def test_noise_of_a_variant(made):
-    """Once, on what the student starts from; without it nothing is touched."""
+    """Noise is added once, to the initial weights; without it nothing changes."""
     kept = {"state": state()}
     made.student.get_state = lambda: kept["state"]
     made.student.set_state = lambda state: kept.update(state=state)
@@ -156,7 +156,7 @@ def test_noise_of_a_variant(made):
 
 
 def test_noise_changes_the_state_of_a_real_student():
-    """It has kernels and they change; get_state and set_state know each other's arrays."""
+    """Its kernels change; set_state accepts the arrays of get_state."""
     config = RunConfig(init="random", student=StudentConfig(width=0.25))
     student = build_student(config, MAKER.groups, (64, 64))
     before = student.get_state()

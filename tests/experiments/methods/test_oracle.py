@@ -106,7 +106,7 @@ def test_learning_rate_never_rises_nor_ends(steps, peak):
 
 
 def test_training(opened, tmp_path):
-    """A student that notes what it is trained on, in which order."""
+    """Records the order of the frames that a student is trained on."""
     log = []
 
     class Student:

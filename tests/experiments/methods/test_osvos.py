@@ -21,7 +21,7 @@ def picture(seed=0):
 
 
 class Network:
-    """Notes what it is asked for; finds the upper half."""
+    """Records its calls; predicts the upper half."""
 
     def __init__(self, steps=3):
         self.steps = steps
@@ -48,7 +48,7 @@ DOG = MAKER.groups.names.index("dog")
 
 
 def teacher(frame, index):
-    """Says that a dog fills the left half, and a person the lower right quarter."""
+    """Detects a dog in the left half and a person in the lower right quarter."""
     height, width = frame.shape[:2]
     masks = np.ones((height, width // 2), bool), np.ones((height // 2, width // 2), bool)
     origins = np.int32([[0, 0], [height // 2, width // 2]])

@@ -76,7 +76,7 @@ def shared_network():
 
 @pytest.fixture
 def network(shared_network):
-    """From random weights, as if it were new."""
+    """A network with new random weights."""
     shared_network.start(keeps_weights=False)
     return shared_network
 
@@ -109,7 +109,7 @@ def test_names_shapes_and_parameters(model):
         shape = tuple(variable.shape)
         found[name] = (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape
     assert found == wanted
-    # VGG-16's convolutions, as is well known, and what is beside them.
+    # VGG-16's convolutions, and the layers beside them.
     assert model.count_params() == 14_714_688 + sum(
         np.prod(shape) for name, shape in wanted.items() if not name.startswith("stages")
     )
@@ -239,7 +239,7 @@ def test_an_update_as_published(state, weights, monkeypatch):
             velocity[name] = 0.9 * velocity[name] - rate * (gradient.numpy() + decay)
             moved = names[name].numpy() - before[name]
             scale = np.abs(velocity[name]).max()
-            # Next to an offset of 1, float32 rounds such a step by a few per cent.
+            # Next to an offset of 1, float32 rounds such a step by a few percent.
             np.testing.assert_allclose(moved / scale, velocity[name] / scale, atol=0.03)
     # Weights that the loss does not reach stay.
     for name in ("score_dsn.0.weight", "score_dsn.3.bias"):
@@ -340,7 +340,7 @@ def test_from_published_weights_momentum_starts_anew(weights):
 
 @pytest.mark.slow
 def test_a_new_network_is_the_same_with_the_same_seed(network):
-    """And warming up has left no trace."""
+    """Warming up changes nothing."""
     assert all(is_same(arrays(OSVOS(SIZE)), arrays(network)))
 
 

@@ -194,7 +194,7 @@ def test_flows_from_converted_weights(kind):
 
 
 def test_layers_with_converted_weights():
-    """One of each kind against PyTorch's definition."""
+    """Compares one layer of each kind with PyTorch's definition."""
     model, state = converted("small")
     inputs = [tf.constant(x[np.newaxis], tf.float32) for x in images()]
     layers = [model.get_layer(name) for name in ("predict_flow6", "deconv6", "upfeat6", "dc_conv4")]
@@ -230,7 +230,7 @@ def numpy_warp(image, flow):
 def test_warp_against_numpy(size, scale, seed):
     random = np.random.default_rng(seed)
     image = random.normal(size=(2, *size, 3)).astype(np.float32)
-    # By eighths, which are exact: otherwise rounding decides what is just inside the image.
+    # Multiples of 1/8 are exact: otherwise rounding decides which pixels are inside the image.
     flow = (random.integers(-20, 21, (2, *size, 2)) / 8).astype(np.float32)
     warped = Warp(scale)(image, flow).numpy()
     for i in range(2):

@@ -20,7 +20,7 @@ def normal(*shape, seed=0):
 
 
 def with_gradients(function, *inputs):
-    """The result, and the gradients of its sum weighted at random to each input."""
+    """The result, and the gradients of its randomly weighted sum by each input."""
     inputs = [tf.constant(x) for x in inputs]
     with tf.GradientTape() as tape:
         tape.watch(inputs)

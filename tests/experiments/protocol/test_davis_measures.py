@@ -72,7 +72,7 @@ def test_two_empty_masks_agree():
 
 
 def test_contour_of_a_square():
-    """Of pixels 2 and 3 each way: from 1, half a pixel before the first, to 3, the last."""
+    """A square of pixels 2 and 3: its contour is from 1, half a pixel before the first, to 3."""
     expected = [
         [0, 0, 0, 0, 0],
         [0, 1, 1, 1, 0],
@@ -97,7 +97,7 @@ def test_contour_at_the_border():
 
 @given(SEEDS)
 def test_contour_as_published(seed):
-    """Exclusive or with the pixel to the right, below, and between; border rows by themselves."""
+    """XOR with the pixels to the right, below and diagonal; border rows on their own."""
     mask = np.random.default_rng(seed).random((7, 9)) < 0.5
     right, below, between = (np.zeros_like(mask) for _ in range(3))
     right[:, :-1] = mask[:, 1:]
@@ -158,7 +158,7 @@ def test_precision_and_recall_differ():
 
 @pytest.mark.parametrize("other", [np.zeros(SIZE, bool), square(40, 60), np.ones(SIZE, bool)])
 def test_no_contour_in_common(other):
-    """The last has no contour at all, though all of the square is in it."""
+    """The last mask is full and has no contour."""
     assert contour_accuracy(square(10, 10), other) == 0
     assert contour_accuracy(other, square(10, 10)) == 0
 
@@ -177,7 +177,7 @@ def test_the_tolerance_grows_with_the_frame():
 
 @given(SEEDS)
 def test_contour_accuracy_as_published(seed):
-    """Every contour's pixel searched for in the other's, by distance."""
+    """Searches each contour pixel in the other contour by distance."""
     annotation, prediction = blobs(seed)
     radius = np.ceil(0.008 * np.linalg.norm(annotation.shape))
 
@@ -240,7 +240,7 @@ def test_statistics_as_published(seed, count):
 
 
 def test_decay_of_a_long_sequence():
-    """Where the published code's uint8 wraps, the quarters stay quarters."""
+    """Quarters are right where the published code's uint8 overflows."""
     assert statistics(np.linspace(1, 0, 1001)).decay == pytest.approx(0.75)
 
 
@@ -267,7 +267,7 @@ def test_mean_of_sequences():
 
 
 def test_real_annotations(shared):
-    """Against themselves, and moved by a pixel, which is within tolerance, and by twenty."""
+    """Compares annotations with themselves, moved by one pixel (tolerated) and by twenty."""
     folder = shared("davis/Annotations/480p")
     mask = cv2.imread(str(folder / "dog" / "00030.png"), cv2.IMREAD_GRAYSCALE) > 0
     assert region_similarity(mask, mask) == contour_accuracy(mask, mask) == 1

@@ -74,7 +74,7 @@ def test_accuracy_of_a_frame(counts, expected):
 
 @pytest.mark.slow
 def test_a_live_teacher_is_timed_in_the_run(still, tmp_path, monkeypatch):
-    """Its answers are those recorded, its time is its own; the recording says half a second."""
+    """Its detections equal the recorded ones; its time is measured, not the recorded 0.5 s."""
     asked, closed = [], []
 
     class Live(Teacher):
@@ -188,7 +188,7 @@ def test_flow_follows_motion(moving, tmp_path):
 
 
 def test_flow_of_known_motion_is_perfect(moving, tmp_path, monkeypatch):
-    """Everything but the estimator, exactly."""
+    """Tests everything but the estimator, exactly."""
     frames = square_scene(COUNT)[0]
 
     def number(picture):
@@ -211,7 +211,7 @@ def test_flow_of_known_motion_is_perfect(moving, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_start_is_scored_on_its_own(moving, tmp_path, monkeypatch):
-    """As a run over those frames alone would score it."""
+    """Scores equal those of a run over these frames alone."""
     monkeypatch.setattr(evaluation, "START_FRAMES", 3)
     result, _ = evaluated(moving, "jitnet_0.8", tmp_path / "whole")
     start, _ = evaluated(moving, "jitnet_0.8", tmp_path / "start", frames=3)

@@ -153,7 +153,7 @@ def test_results_of_another_recording_are_refused(tmp_path, recorded, name):
         jobs.still_to_do([(stream(), "flow_slow")], tmp_path, {})
 
 
-# Runs with threads of this process as workers; test_table2 has real ones
+# Runs with threads as workers; test_table2 has real processes
 
 
 class Threads(concurrent.futures.ThreadPoolExecutor):
@@ -167,7 +167,7 @@ class Threads(concurrent.futures.ThreadPoolExecutor):
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """Runs pairs of one stream and methods of any names; `evaluate` is a test's own."""
+    """Runs one stream with methods of any names; `evaluate` is given by the test."""
     monkeypatch.setattr(jobs, "_worker", {})
     monkeypatch.setattr(jobs.methods, "named", lambda name: METHODS["never_adapted"])
     monkeypatch.setattr(jobs, "POLL_SECONDS", 0.01)
@@ -231,7 +231,7 @@ def test_a_bug_keeps_its_traceback(run, tmp_path):
 
 
 def test_a_killed_worker_ends_one_pool(run, tmp_path, monkeypatch):
-    """Its neighbors' pairs fail a little later; the others run in one new pool."""
+    """Pairs that run at the same time fail too; the others run in one new pool."""
     pools = []
 
     class Counted(Threads):

@@ -17,7 +17,7 @@ def stream(tmp_path_factory):
 
 
 class Right(Segmenter):
-    """Is always right; notes its warm-up."""
+    """A segmenter that is always right; records its warm-up."""
 
     def __init__(self, context):
         self.context = context

@@ -105,7 +105,7 @@ def test_a_mask_that_blinks():
     there, gone = mask(slice(2, 5)), mask()
     steady, blinking = [there] * 10, [there, gone] * 5
     measured = measure(blinking, references=steady)
-    # 2→3: vanishes; 5→6: appears; 8→9: vanishes: no pixel of the class is so in both.
+    # 2→3 and 8→9: vanishes; 5→6: appears: no pixel has the class in both frames.
     assert flicker(measured.prediction, [1]) == 1
     assert flicker(measured.reference, [1]) == 0
     background = 9 * 16
@@ -146,7 +146,7 @@ def test_mean_over_the_evaluated_classes():
 
 
 def test_a_mask_that_moves_with_its_scene_does_not_flicker():
-    """By the true flow: two pixels to the right a frame."""
+    """Uses the true flow: two pixels to the right a frame."""
     predictions = [mask(slice(2, 8), slice(2 * i, 2 * i + 4)) for i in range(7)]
     numbers = np.arange(7, dtype=np.uint8)
     frames = [np.full((*SIZE, 3), number) for number in numbers]
@@ -164,7 +164,7 @@ def test_a_mask_that_moves_with_its_scene_does_not_flicker():
 
 
 def test_pixels_of_unknown_flow_do_not_count():
-    """Where the ways forth and back differ something covers or uncovers the scene."""
+    """Pixels whose forward and backward flow differ are occluded."""
     flows = iter([constant(0, 0), constant(0, 0)])
     hidden = constant(0, 0)
     hidden[:, :8] = (5, 0)

@@ -17,7 +17,7 @@ NAMES = ("flow_fast", "max_updates=4")
 
 
 class Example:
-    """A command of its own, as small as one can be."""
+    """A minimal command."""
 
     __name__ = "example"
 
@@ -43,7 +43,7 @@ def material(tmp_path_factory):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """The calls of `jobs.run`, which does nothing and returns .done."""
+    """Records the calls of `jobs.run`, which does nothing and returns .done."""
 
     class Asked(list):
         done = True

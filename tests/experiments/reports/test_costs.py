@@ -18,7 +18,7 @@ def test_the_papers_saturated_rows():
 
 
 def test_the_papers_costs():
-    """Table 1."""
+    """Checks the values of Table 1."""
     assert Costs(300, 7, 30) == costs.PAPER_MS
     assert Costs(1390, 15.2, 42) == costs.PAPER_GFLOP
 

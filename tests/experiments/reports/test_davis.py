@@ -24,11 +24,11 @@ def report_of(*results):
 
 
 def test_tables():
-    untaught = {"teacher_fraction": 0, "updates": 0}
+    no_training = {"teacher_fraction": 0, "updates": 0}
     updates = {"annotation_updates": 9}
     text = report_of(
         result("a", "jitnet_0.9", J=(0.5, 0.75, 0.1), summary={"updates": 4}),
-        result("a", "first_annotation", summary=untaught, settings=updates),
+        result("a", "first_annotation", summary=no_training, settings=updates),
         result("b", "jitnet_0.9", J=(0.7, 0.25, -0.3), F=(0.75, 1, -0.0002)),
         result("b", "teacher", summary={"teacher_fraction": 1, "updates": 0}),
     )

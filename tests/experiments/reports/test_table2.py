@@ -12,7 +12,7 @@ def report_of(*results):
 
 
 def cells(text, title):
-    """Row → column → cell, of the table of that title."""
+    """Row → column → cell of the table with this title."""
     return markdown_table(text, title).cells
 
 
@@ -99,7 +99,7 @@ def test_speedups(report):
 
 
 def test_the_oracle_has_no_speedup():
-    """Its training and its labels are not in the run."""
+    """Its training and its labels are not part of the run."""
     text = report_of(made_result("a", "oracle"))
     assert list(cells(text, "Speedup")["Offline oracle"].values()) == ["–"] * 6
 
@@ -164,7 +164,7 @@ def test_origin(report):
 
 
 def test_results_of_older_versions_still_print():
-    """There every attempt's forward pass was "infer": of ten frames and three updates."""
+    """They count the forward pass of every attempt as "infer"."""
     old = {"seconds": {"infer": 1.3, "score": 0.5, "update": 0.6}}
     text = report_of(made_result("a", summary=old))
     row = list(cells(text, "Milliseconds")["JITNet 0.8"].values())

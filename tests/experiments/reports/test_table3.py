@@ -34,7 +34,7 @@ def report_of(*results):
 
 
 def rows_of(text, title):
-    """The table of that title as rows of cells, its head first."""
+    """Rows of the table with this title, its head first."""
     table = markdown_table(text, title)
     return [table.head, *table.rows]
 
@@ -67,7 +67,7 @@ def test_accuracy(report):
         ["b (dog)", "60.0 (0.75×, 3.3 %)", "70.0 (0.25×, 3.3 %)", "80.0 (8.0×, 5.0 %)"],
         ["c (dog)", "30.0 (0.25×, 3.3 %)", "–", "80.0 (8.0×, 5.0 %)"],
     ]
-    # The paper's seven rows, as its text has them.
+    # The paper's seven rows.
     assert [row[0] for row in rows[6:]] == [f"*the paper: {name}*" for name in table3.PAPER]
     assert rows[6][1:] == ["59.9", "60.0", "77.4 (14.5×, 4.6 %)"]
 
@@ -135,7 +135,7 @@ def test_results_that_differ_are_refused(changes, named):
     with pytest.raises(UserError) as info:
         report_of(*results)
     assert f"results of osvos_a were made with {named}" in str(info.value)
-    # Of another method it may be another.
+    # Other methods may differ.
     results[1]["method"] = "jitnet_0.8"
     assert "JITNet 0.8" in report_of(*results)
 

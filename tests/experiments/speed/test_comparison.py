@@ -59,7 +59,7 @@ def test_rows_name_peers_that_compute_something_else():
 
 
 class Told:
-    """A PeerProcess with given answers."""
+    """A fake PeerProcess with given results."""
 
     precision = FLOAT32
 

@@ -28,7 +28,7 @@ def test_a_convolution_and_a_product():
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("depthwise", [False, True])
 def test_gradients_cost_what_the_convolution_costs(depthwise, stride):
-    """The one by the input and the one by the kernel, each."""
+    """Both the gradient of the input and the gradient of the kernel."""
 
     def forward(x, kernel):
         if depthwise:
@@ -46,7 +46,7 @@ def test_gradients_cost_what_the_convolution_costs(depthwise, stride):
     outputs = 2 * (8 // stride) * (16 // stride) * (6 if depthwise else 1)
     assert once == 2 * outputs * 9 * (1 if depthwise else 6)
     count = flops.of_graph(graph_of(both, *specs))
-    # The forward pass is there for nothing but its shape, and is not run; the graph has it.
+    # The forward pass is needed for its shape only, and is not run; the graph has it.
     assert count == flops.Count(3 * once, {})
 
 

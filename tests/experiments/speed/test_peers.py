@@ -47,7 +47,7 @@ def seeded_network(size, **changes):
 
 @pytest.fixture
 def here(monkeypatch):
-    """Has conversions done in this process, which has TensorFlow already."""
+    """Runs conversions in this process, which has imported TensorFlow."""
     monkeypatch.setattr(peers, "call_in_process", lambda function, *arguments: function(*arguments))
 
 
