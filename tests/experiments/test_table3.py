@@ -92,16 +92,16 @@ def arguments(material, **changes):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"videos": "nowhere"}, "stream square: there is no file or folder nowhere/square.mp4"),
-        ({"only": "oracle"}, "'oracle' is neither a method (osvos_a, osvos_b, jitnet_0.8)"),
-        ({"osvos_weights": "nowhere.npz"}, "'nowhere.npz' does not exist"),
+        ({"videos": "nowhere"}, "nowhere/square.mp4"),
+        ({"only": "oracle"}, "'oracle'"),
+        ({"osvos_weights": "nowhere.npz"}, "'nowhere.npz'"),
         ({"osvos_seconds": 0}, "--osvos_seconds=0.0"),
         ({"osvos_scale": 1.5}, "--osvos_scale=1.5"),
         ({"osvos_steps": 0}, "osvos_steps"),
         ({"osvos_step": 3}, "osvos_step"),
         ({"jobs": 0}, "jobs"),
         ({"seed": -1}, "seed"),
-        ({"print": "nowhere"}, "there are no results in 'nowhere'"),
+        ({"print": "nowhere"}, "'nowhere'"),
     ],
 )
 def test_invalid_flags_are_refused(material, tmp_path, monkeypatch, capsys, change, named):
@@ -173,4 +173,4 @@ def test_other_settings_are_refused(finished, material, tmp_path, monkeypatch, c
     message = refusal(
         table3, tmp_path, capsys, *arguments(material, results=finished), "--osvos_steps=3"
     )
-    assert "osvos_a/result.json was made with another osvos_steps" in message
+    assert "another osvos_steps" in message

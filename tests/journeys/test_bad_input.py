@@ -67,7 +67,7 @@ def distill_arguments(material, **changes):
         ({"video": "nowhere.mp4"}, "nowhere.mp4"),
         ({"video": "97"}, "camera 97"),
         ({"video": "rtsp://me:secret@127.0.0.1:9/x"}, "rtsp://127.0.0.1:9/x"),
-        ({"teacher": "nowhere"}, "'nowhere' is not a folder"),
+        ({"teacher": "nowhere"}, "'nowhere'"),
         ({"teacher": "recorded:nowhere"}, "'nowhere'"),
         ({"teacher": "zoo:mask_rcnn"}, "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"),
         ({"reference": "nowhere"}, "'nowhere'"),

@@ -125,7 +125,7 @@ class TestVideo:
     def test_existing_video(self, paths):
         paths[0].parent.mkdir(parents=True)
         paths[0].write_text("precious")
-        with pytest.raises(UserError, match=r"video\.mp4 exists: give --overwrite"):
+        with pytest.raises(UserError, match=r"video\.mp4 .*--overwrite"):
             VideoWriter(paths[0], 25, paths[1])
         writer = VideoWriter(paths[0], 25, paths[1], overwrite=True)
         write(writer, range(3))
@@ -234,10 +234,10 @@ class TestResume:
             write(writer, range(start, start + 5))
             writer.cut()
         (paths[1] / "part-000000000.mp4").unlink()
-        with pytest.raises(UserError, match=r"first 10 frames .* not all in .*--overwrite"):
+        with pytest.raises(UserError, match=r"first 10 frames .*--overwrite"):
             VideoWriter(paths[0], 25, paths[1], resume_at=10)
         paths[0].write_text("another file")
-        with pytest.raises(UserError, match=r"first 10 frames .* not all in .*--overwrite"):
+        with pytest.raises(UserError, match=r"first 10 frames .*--overwrite"):
             VideoWriter(paths[0], 25, paths[1], resume_at=10)
 
     def test_new_video_removes_parts_of_other_runs(self, paths):
@@ -277,7 +277,7 @@ class TestMasks:
         return tmp_path
 
     def test_existing_masks(self, earlier):
-        with pytest.raises(UserError, match=r"holds masks: give --overwrite or another folder"):
+        with pytest.raises(UserError, match=r"--overwrite"):
             MaskWriter(earlier, ["background", "person"])
         assert len(os.listdir(earlier)) == 9
 
@@ -293,13 +293,13 @@ class TestMasks:
 class TestMistakes:
     @pytest.mark.parametrize("name", ["video.avi", "video", "video.mp4.mkv"])
     def test_not_mp4(self, tmp_path, name):
-        with pytest.raises(UserError, match=rf"{name} has to end in \.mp4"):
+        with pytest.raises(UserError, match=rf"{name} .*\.mp4"):
             VideoWriter(tmp_path / name, 25, tmp_path / "parts")
         assert os.listdir(tmp_path) == []
 
     def test_video_is_a_folder(self, tmp_path):
         (tmp_path / "video.mp4").mkdir()
-        with pytest.raises(UserError, match=r"video\.mp4 is a folder: give a file name"):
+        with pytest.raises(UserError, match=r"video\.mp4 .*folder"):
             VideoWriter(tmp_path / "video.mp4", 25, tmp_path / "parts")
 
     def test_parent_is_a_file(self, tmp_path):
@@ -314,17 +314,17 @@ class TestMistakes:
 
     @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder nobody may write to")
     def test_folder_that_cannot_be_created(self, tmp_path):
-        with pytest.raises(UserError, match=r"/proc/nowhere cannot be written"):
+        with pytest.raises(UserError, match=r"/proc/nowhere"):
             VideoWriter(UNWRITABLE / "video.mp4", 25, tmp_path / "parts")
-        with pytest.raises(UserError, match=r"/proc/nowhere cannot be written"):
+        with pytest.raises(UserError, match=r"/proc/nowhere"):
             MaskWriter(UNWRITABLE, [])
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
     def test_no_permission(self, tmp_path):
         tmp_path.chmod(0o500)
-        with pytest.raises(UserError, match=r"Permission denied.*check the path"):
+        with pytest.raises(UserError, match=r"Permission denied"):
             VideoWriter(tmp_path / "video.mp4", 25, tmp_path / "parts")
-        with pytest.raises(UserError, match=r"Permission denied.*check the path"):
+        with pytest.raises(UserError, match=r"Permission denied"):
             MaskWriter(tmp_path, [])
 
     def test_full_disk(self, paths, tmp_path):
@@ -355,6 +355,6 @@ class TestMistakes:
             check=True,
         )
         video, masks = done.stdout.splitlines()
-        assert re.search(r"video\.mp4 cannot be written \(.*free space", video)
-        assert re.search(r"masks cannot be written \(.*free space", masks)
+        assert re.search(r"video\.mp4 .*free space", video)
+        assert re.search(r"masks .*free space", masks)
         assert os.listdir(paths[1]) == ["part-000000000.mp4.tmp"]

@@ -383,8 +383,8 @@ def test_files_that_hold_no_labels_are_refused(photos, tmp_path, content):
     [
         ("--teacher=recorded:street.rec", "--teacher=recorded:street.rec"),
         ("--teacher=lvs:hockey", "--teacher=lvs:hockey"),
-        ("--teacher=missing", "'missing' is not a folder"),
-        ("--images=missing", "'missing' is not a folder"),
+        ("--teacher=missing", "'missing'"),
+        ("--images=missing", "'missing'"),
     ],
 )
 def test_invalid_flags_are_refused(material, tmp_path, monkeypatch, capsys, changed, named):

@@ -103,7 +103,7 @@ def test_a_teacher_that_cannot_be_opened_is_an_error(tmp_path):
     (tmp_path / "empty").mkdir()
     for spec, message in (
         ("recorded:nowhere", "recording 'nowhere'"),
-        ("nowhere", "'nowhere' is not a folder"),
+        ("nowhere", "'nowhere'"),
         ("zoo:nothing", "'nothing'"),
         (str(tmp_path / "empty"), "saved_model.pb"),  # an error of the child
     ):

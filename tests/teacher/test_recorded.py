@@ -265,7 +265,7 @@ def test_a_recording_with_another_header_is_not_resumed(recording, name, value):
     before = recording.read_bytes()
     with pytest.raises(UserError) as error:
         Recorder(recording, {**HEADER, name: value})
-    assert f"already exists with {name} '{HEADER[name]}', not '{value}'" in str(error.value)
+    assert f"{name} '{HEADER[name]}', not '{value}'" in str(error.value)
     assert str(recording) in str(error.value)
     assert recording.read_bytes() == before
 
@@ -276,9 +276,9 @@ def test_digest_of_the_teacher(tmp_path):
     path = record(tmp_path / "known", 2, known)
     assert len(Recording(record(path, 3, known))) == 3
     for header in ({**known, "teacher_sha256": "bb"}, HEADER):
-        with pytest.raises(UserError, match="already exists with teacher_sha256 'aa', not"):
+        with pytest.raises(UserError, match="teacher_sha256 'aa', not"):
             Recorder(path, header)
-    with pytest.raises(UserError, match="already exists with teacher_sha256 None, not 'aa'"):
+    with pytest.raises(UserError, match="teacher_sha256 None, not 'aa'"):
         Recorder(record(tmp_path / "unknown", 2), known)
 
 
@@ -298,7 +298,7 @@ def test_missing_frame(recording):
     change(recording, "DELETE FROM frames WHERE number = 2")
     with pytest.raises(UserError, match="is damaged at frame 2"):
         Recording(recording)(frame(2), 2)
-    with pytest.raises(UserError, match="is damaged, frames are missing"):
+    with pytest.raises(UserError, match="frames are missing"):
         Recorder(recording, HEADER)
 
 
@@ -339,11 +339,9 @@ def test_folder_that_cannot_be_made(tmp_path):
 
 def test_other_size(recording):
     replay = Recording(recording)
-    with pytest.raises(
-        UserError, match="made of 60×80 frames, these are 50×80: give --frame_size=60x"
-    ):
+    with pytest.raises(UserError, match=r"60×80 .* 50×80.* --frame_size=60x"):
         replay(frame(0, (50, 80)), 0)
-    with pytest.raises(UserError, match="60×80 frames, these are 80×60"):
+    with pytest.raises(UserError, match=r"60×80 .* 80×60"):
         replay.check_size((80, 60))
     replay.check_size(SIZE)
 

