@@ -165,8 +165,6 @@ def test_printing_needs_only_the_file(measured, capsys, monkeypatch):
         ([], "--json=FILE"),
         (["--json=a", "--print=b"], "--json=FILE"),
         (["--json=taken"], "--json=taken exists"),
-        (["--json=taken/x"], "--json=taken/x"),
-        (["--print=absent"], "--print=absent"),
         (["--print=taken"], "experiments.benchmark --json"),
         (["--json=x", "--peers=abacus"], "--peers: 'abacus'"),
         (["--json=x", "--frame_size=big"], "'big'"),

@@ -266,4 +266,4 @@ def test_damaged_material_is_refused(refused, copied, damage, named):
 def test_results_of_other_settings_are_refused(refused, material, tmp_path):
     write_result(tmp_path / "results", made_result("whole", "first_annotation"))
     message = refused(*arguments(material, annotation_updates=7))
-    assert "was made with another annotation_updates" in message
+    assert "another annotation_updates" in message

@@ -164,14 +164,11 @@ def refused(tmp_path, monkeypatch, capsys):
     [
         ([], "--output=FILE.json"),
         (["--output=a.json", "--print=b.json"], "--output=FILE.json"),
-        (["--output=/proc/none/a.json"], "--output=/proc/none/a.json"),
         (["--output=a.json", "--frame_size=big"], "'big'"),
         (["--output=a.json", "--rounds=0"], "rounds"),
         (["--output=a.json", "--num_classes=1"], "num_classes"),
         (["--output=a.json", "--mask_rcnn=nowhere"], "'nowhere'"),
         (["--output=a.json", "--mask_rcnn=."], "saved_model.pb"),
-        (["--print=nowhere.json"], "--print=nowhere.json"),
-        (["--print=."], "--print=."),
     ],
 )
 def test_invalid_flags_are_refused(refused, arguments, named):
@@ -200,19 +197,15 @@ def test_mask_rcnn_of_another_frame_size_is_refused(refused, tmp_path):
 
 
 WRONG = {
-    "no JSON": "# Table",
-    "a list": "[1, 2]",
     "another kind": json.dumps({"format": "summary"}),
-    "another file": json.dumps({"frames": 3}),
     "no models": json.dumps(example(models={})),
     "a model without costs": json.dumps(example(models={"small": {}})),
-    "not even text": "\ud800",
 }
 
 
 @pytest.mark.parametrize("kind", WRONG)
 def test_files_of_another_kind_are_refused(refused, tmp_path, kind):
-    (tmp_path / "a.json").write_bytes(WRONG[kind].encode("utf-8", "surrogatepass"))
+    (tmp_path / "a.json").write_text(WRONG[kind])
     message = refused("--print=a.json")
-    assert "experiments.table1 --output" in message or kind == "not even text"
+    assert "experiments.table1 --output" in message
     assert "--print=a.json" in message

@@ -67,7 +67,6 @@ def arguments(material, **changes):
         ({"only": "oracle,medium"}, "nor a stream (short, long)"),
         ({"only": "width=0.0"}, "--width"),
         ({"init": "nowhere"}, "'nowhere'"),
-        ({"jobs": 0}, "jobs"),
         ({"oracle_steps": 0}, "oracle_steps"),
         ({"fixed_stride": 0}, "fixed_stride"),
         ({"seed": -1}, "seed"),
@@ -75,7 +74,6 @@ def arguments(material, **changes):
         ({"flow": "pwcnet"}, "--pwcnet_dense"),
         ({"teacher": "nowhere"}, "'nowhere'"),
         ({"print": "nowhere"}, "'nowhere'"),
-        ({"stream": "x"}, "'stream'"),
     ],
 )
 def test_invalid_flags_are_refused(refused, material, change, named):
@@ -90,7 +88,7 @@ def test_a_list_with_an_invalid_last_row_is_refused(refused, material, tmp_path)
     # With --only the row is not checked; here the settings are refused.
     write_result(tmp_path / "done", made_result("short", "flow_slow", settings={"flow": "pwcnet"}))
     given = arguments(material, **places, results="done", only="short,flow_slow")
-    assert "was made with another flow" in refused(*given)
+    assert "another flow" in refused(*given)
 
 
 def test_damaged_results_and_results_of_other_settings_are_refused(refused, material, tmp_path):

@@ -99,7 +99,6 @@ def arguments(material, **changes):
         ({"osvos_scale": 1.5}, "--osvos_scale=1.5"),
         ({"osvos_steps": 0}, "osvos_steps"),
         ({"osvos_step": 3}, "osvos_step"),
-        ({"jobs": 0}, "jobs"),
         ({"seed": -1}, "seed"),
         ({"print": "nowhere"}, "'nowhere'"),
     ],

@@ -45,10 +45,10 @@ def test_frame_log_follows_the_state_machine(sample_run):
     """Teacher frames follow from the end of the training before and from the strides."""
     rows = read_frames(sample_run)
     assert [row["frame"] for row in rows] == list(range(FRAMES))
-    trained = [row for row in rows if row["teacher"]]
-    assert trained
+    teacher_rows = [row for row in rows if row["teacher"]]
+    assert teacher_rows
     stride, expected = 8, 0
-    for row in trained:
+    for row in teacher_rows:
         assert row["teacher_frame"] == expected
         assert 1 <= row["staleness"] <= 5
         # Labels arrive, then there is one update a frame.
@@ -66,12 +66,12 @@ def test_frame_log_follows_the_state_machine(sample_run):
 
 def test_summary_agrees_with_the_frame_log(sample_run):
     rows, summary = read_frames(sample_run), read_summary(sample_run)
-    trained = [row for row in rows if row["teacher"]]
-    staleness = [row["staleness"] for row in trained]
+    teacher_rows = [row for row in rows if row["teacher"]]
+    staleness = [row["staleness"] for row in teacher_rows]
     assert summary["complete"]
     assert summary["teacher_mode"] == "async"
-    assert summary["teacher_frames"] == len(trained)
-    assert summary["updates"] == sum(row["updates"] for row in trained)
+    assert summary["teacher_frames"] == len(teacher_rows)
+    assert summary["updates"] == sum(row["updates"] for row in teacher_rows)
     assert summary["staleness"] == {"mean": np.mean(staleness), "max": max(staleness)}
     assert summary["teacher_time"] == "recorded"
     assert summary["mean_iou"] == summary["mean_iou_student_only"]
@@ -80,13 +80,13 @@ def test_summary_agrees_with_the_frame_log(sample_run):
 def test_tensorboard_events_read_back(sample_run):
     events = event_accumulator.EventAccumulator(str(sample_run), {"tensors": 0, "images": 0})
     events.Reload()
-    trained = [row for row in read_frames(sample_run) if row["teacher"]]
+    teacher_rows = [row for row in read_frames(sample_run) if row["teacher"]]
     for tag, name in (("schedule/staleness", "staleness"), ("schedule/updates", "updates")):
         logged = events.Tensors(tag)
-        assert [event.step for event in logged] == [row["frame"] for row in trained]
+        assert [event.step for event in logged] == [row["frame"] for row in teacher_rows]
         values = [float(tf.make_ndarray(event.tensor_proto)) for event in logged]
-        assert values == [row[name] for row in trained]
-    assert len(events.Tensors("frame, student, teacher")) == len(trained)
+        assert values == [row[name] for row in teacher_rows]
+    assert len(events.Tensors("frame, student, teacher")) == len(teacher_rows)
     assert {"ms/infer", "ms/trial", "ms/update", "ms/teacher"} < set(events.Tags()["tensors"])
 
 
@@ -137,11 +137,11 @@ def test_stopped_by_ctrl_c_and_resumed(tmp_path, capfd):
     assert run_command(distill, "--resume", f"--logdir={logdir}") == 0
     rows, summary = read_frames(logdir), read_summary(logdir)
     assert [row["frame"] for row in rows] == list(range(LONG))
-    trained = [row for row in rows if row["teacher"]]
-    assert len(trained) > stopped["teacher_frames"]
-    assert summary["teacher_frames"] == len(trained)
-    assert summary["updates"] == sum(row["updates"] for row in trained)
-    assert summary["staleness"]["max"] == max(row["staleness"] for row in trained)
+    teacher_rows = [row for row in rows if row["teacher"]]
+    assert len(teacher_rows) > stopped["teacher_frames"]
+    assert summary["teacher_frames"] == len(teacher_rows)
+    assert summary["updates"] == sum(row["updates"] for row in teacher_rows)
+    assert summary["staleness"]["max"] == max(row["staleness"] for row in teacher_rows)
     assert summary["teacher_time"] == "measured"
     assert summary["teacher_seconds_per_frame"] > 0
     assert all("iou" in row for row in rows)

@@ -91,12 +91,21 @@ def test_tflite(
     assert ("probabilities" in outputs) == (quantize != "float16")
 
 
-def test_existing_output_is_left_alone(trained_run, tmp_path, capsys):
-    (tmp_path / "mine.tflite").write_text("precious")
-    arguments = (f"--run={trained_run}", "--format=tflite", f"--output={tmp_path}/mine.tflite")
-    assert run_command(export, *arguments) == 2
-    assert "--overwrite" in capsys.readouterr().err
-    assert (tmp_path / "mine.tflite").read_text() == "precious"
+@pytest.mark.parametrize(
+    ("output", "kept", "flags", "named"),
+    [
+        ("mine.tflite", "mine.tflite", [], "--overwrite"),
+        ("model", "model/saved_model.pb", ["--overwrite"], "is a folder"),
+        ("config", "config.json", ["--overwrite"], "config.json"),  # the report's name
+    ],
+)
+def test_tflite_replaces_no_other_file(trained_run, tmp_path, capsys, output, kept, flags, named):
+    (tmp_path / kept).parent.mkdir(exist_ok=True)
+    (tmp_path / kept).write_text("precious")
+    arguments = ("--format=tflite", f"--output={tmp_path / output}", *flags)
+    assert run_command(export, f"--run={trained_run}", *arguments) == 2
+    assert named in capsys.readouterr().err
+    assert (tmp_path / kept).read_text() == "precious"
 
 
 def test_only_a_saved_model_is_replaced_by_one(trained_run, tmp_path, capsys, monkeypatch):
@@ -109,23 +118,6 @@ def test_only_a_saved_model_is_replaced_by_one(trained_run, tmp_path, capsys, mo
         assert "is no SavedModel" in capsys.readouterr().err
     assert (tmp_path / "models" / "ours" / "weights").read_text() == "precious"
     assert (trained_run / "config.json").exists()
-
-
-def test_tflite_replaces_no_folder(trained_run, tmp_path, capsys):
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "saved_model.pb").write_text("precious")
-    arguments = ("--format=tflite", f"--output={tmp_path / 'model'}", "--overwrite")
-    assert run_command(export, f"--run={trained_run}", *arguments) == 2
-    assert "is a folder" in capsys.readouterr().err
-    assert (tmp_path / "model" / "saved_model.pb").read_text() == "precious"
-
-
-def test_the_report_replaces_no_other_file(trained_run, capsys):
-    before = (trained_run / "config.json").read_text()
-    arguments = ("--format=tflite", f"--output={trained_run / 'config'}", "--overwrite")
-    assert run_command(export, f"--run={trained_run}", *arguments) == 2
-    assert "config.json" in capsys.readouterr().err
-    assert (trained_run / "config.json").read_text() == before
 
 
 def old_saved_model(folder):

@@ -1,7 +1,5 @@
 """JITNet: the paper's sizes, layers against numpy."""
 
-import functools
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,24 +12,9 @@ from jitnet_tf.student import layers
 from jitnet_tf.student.architectures import half_resolution
 from jitnet_tf.student.jitnet import build_jitnet
 from jitnet_tf.student.layers import FrameNormalization, InputNormalization, ResizeLike
-from jitnet_tf.student.mobilenetv2 import build_mobilenetv2
 from tests.materials import resizing
-
-
-@functools.cache
-def network(num_classes=5, **options):
-    """A network, by default of the smallest width; built once for all tests."""
-    keras.utils.set_random_seed(0)
-    model = build_jitnet(num_classes, **{"width": 0.25, **options})
-    random = np.random.default_rng(0)
-    for variable in model.trainable_variables:  # as after training: offsets are not 0
-        variable.assign(variable.numpy() + random.normal(0, 0.05, variable.shape))
-    return model
-
-
-def frames(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
-
+from tests.student.networks import frames, mobilenetv2
+from tests.student.networks import jitnet as network
 
 # Sizes
 
@@ -150,20 +133,7 @@ def test_moving_normalization_at_inference_uses_moving_statistics():
     np.testing.assert_array_equal(model(picture, training=True), model(picture, training=False))
 
 
-def test_unknown_normalization_is_refused():
-    with pytest.raises(ValueError, match="'batch', not one of"):
-        build_jitnet(5, normalization="batch")
-
-
 # Shapes
-
-
-@pytest.mark.parametrize("size", [(61, 83), (33, 47), (64, 96), (31, 1), (1, 1), (7, 150)])
-def test_logits_have_exactly_the_frames_size(size):
-    model, picture = network(), frames(1, *size)
-    logits = model(picture)
-    assert logits.shape == (1, *size, 5)
-    assert np.isfinite(logits).all()
 
 
 def test_sizes_of_the_layers():
@@ -179,24 +149,6 @@ def test_sizes_of_the_layers():
     for name, stride in names.items():
         assert tuple(model.get_layer(name).output.shape[1:3]) == strides[stride], name
     assert model.output.shape[1:] == (61, 83, 5)
-
-
-def test_a_known_size_changes_only_shapes():
-    free, known = network(), network(frame_size=(61, 83))
-    known.set_weights(free.get_weights())
-    picture = frames(1, 61, 83)
-    np.testing.assert_allclose(known(picture), free(picture), atol=1e-5)
-    traced = tf.function(free, input_signature=[tf.TensorSpec((1, None, None, 3), tf.uint8)])
-    np.testing.assert_allclose(traced(picture), free(picture), atol=1e-4)
-
-
-def test_frames_of_a_batch_are_independent():
-    model, batch = network(), frames(3, 61, 83)
-    batch[1] //= 4  # a dark one among them
-    together = model(batch).numpy()
-    alone = np.concatenate([model(batch[i : i + 1]) for i in range(3)])
-    np.testing.assert_allclose(together, alone, atol=2e-3 * np.abs(alone).max())
-    assert (together.argmax(-1) == alone.argmax(-1)).mean() > 0.999
 
 
 # The network as a whole
@@ -280,23 +232,8 @@ def test_half_resolution_logits_resized_are_the_logits():
 
 
 def test_networks_without_half_resolution():
-    assert half_resolution(build_mobilenetv2(5, frame_size=(64, 64))) is None
+    assert half_resolution(mobilenetv2(frame_size=(64, 64))) is None
     assert half_resolution(network(input_scale=0.5)) is None
-
-
-@pytest.mark.parametrize("build", [network, lambda **options: build_mobilenetv2(5, **options)])
-@pytest.mark.parametrize("size", [(None, None), (61, 83)])
-def test_scaled_input(build, size):
-    """Logits have the frames' own size; weights are unchanged; half size is the mean of 2 × 2."""
-    model = build(input_scale=0.5, frame_size=size)
-    picture = frames(1, 61, 83)
-    assert model(picture).shape == (1, 61, 83, 5)
-    shapes = [w.shape for w in build().weights]
-    assert [w.shape for w in model.weights] == shapes
-    scaling = model.get_layer("input_scaling")
-    even = frames(1, 64, 96).astype(np.float32)
-    means = even.reshape(1, 32, 2, 48, 2, 3).mean((2, 4))
-    np.testing.assert_allclose(scaling(even), means, rtol=1e-5)
 
 
 def test_scaled_input_for_xla_is_equal():

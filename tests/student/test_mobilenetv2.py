@@ -12,19 +12,11 @@ from jitnet_tf.student.jitnet import build_jitnet
 from jitnet_tf.student.layers import EPSILON
 from jitnet_tf.student.mobilenetv2 import build_mobilenetv2
 from jitnet_tf.student.student import Student
+from tests.student.networks import frames
+from tests.student.networks import mobilenetv2 as network
 
 # Odd at every stride: there Keras' padding is symmetric.
 ODD = (65, 97)
-
-
-@functools.cache
-def network(**options):
-    keras.utils.set_random_seed(0)
-    return build_mobilenetv2(5, **options)
-
-
-def frames(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
 
 
 def with_weights(model):
@@ -96,35 +88,11 @@ def test_interface_equals_jitnets():
     assert tuple(ours.output.shape) == tuple(jitnet.output.shape) == (None, None, None, 5)
 
 
-@pytest.mark.parametrize("size", [(61, 83), (64, 96), (7, 150), (1, 1)])
-def test_logits_have_exactly_the_frames_size(size):
-    logits = network()(frames(1, *size))
-    assert logits.shape == (1, *size, 5)
-    assert logits.dtype == tf.float32
-    assert np.isfinite(logits).all()
-
-
-def test_a_known_size_changes_only_shapes():
-    known = build_mobilenetv2(5, frame_size=(61, 83))
-    known.set_weights(network().get_weights())
-    assert tuple(known.output.shape[1:]) == (61, 83, 5)
-    picture = frames(1, 61, 83)
-    np.testing.assert_allclose(known(picture), network()(picture), atol=1e-3)
-
-
 def test_xla_computes_the_same_function():
     gathering = build_mobilenetv2(5, frame_size=(61, 83), xla=True)
     gathering.set_weights(network().get_weights())
     picture = frames(1, 61, 83)
     np.testing.assert_allclose(gathering(picture), network()(picture), atol=1e-3)
-
-
-def test_frames_of_a_batch_are_independent():
-    batch = frames(2, 61, 83)
-    batch[1] //= 4
-    together = network()(batch).numpy()
-    alone = np.concatenate([network()(batch[i : i + 1]) for i in range(2)])
-    np.testing.assert_allclose(together, alone, atol=5e-3 * np.abs(alone).max())
 
 
 def test_every_layer_has_a_gradient():
@@ -140,11 +108,6 @@ def test_every_layer_has_a_gradient():
         assert np.isfinite(gradient).all()
         if "kernel" in variable.name:
             assert np.abs(gradient).max() > 0, variable.name
-
-
-def test_unknown_normalization_is_refused():
-    with pytest.raises(ValueError, match="'batch', not one of"):
-        build_mobilenetv2(5, normalization="batch")
 
 
 def learned(model, size, steps):

@@ -186,19 +186,10 @@ def test_free_batch_size(tmp_path):
     ("options", "message"),
     [
         ({"dtype": tf.float32}, r"takes \[float32 \(1, None, None, 3\)\]"),
-        (
-            {"dtype": tf.string, "shape": (None,)},
-            r"takes \[string \(None,\)\]",
-        ),
+        ({"dtype": tf.string, "shape": (None,)}, r"takes \[string \(None,\)\]"),
         ({"shape": (None, None, 3)}, r"takes \[uint8 \(None, None, 3\)\]"),
-        (
-            {"shape": (2, None, None, 3)},
-            r"takes \[uint8 \(2, None, None, 3\)\]",
-        ),
-        (
-            {"shape": (1, None, None, 1)},
-            r"takes \[uint8 \(1, None, None, 1\)\]",
-        ),
+        ({"shape": (2, None, None, 3)}, r"takes \[uint8 \(2, None, None, 3\)\]"),
+        ({"shape": (1, None, None, 1)}, r"takes \[uint8 \(1, None, None, 1\)\]"),
         ({"signature": "detect"}, r"no signature 'serving_default' \(it has: detect\)"),
     ],
 )

@@ -113,12 +113,14 @@ def test_an_interruption_ends_the_command(material, tmp_path, asked, capsys):
         ({"videos": "nowhere"}, "'nowhere/a.mp4'"),
         ({"recordings": "nowhere"}, "'nowhere/a.recording'"),
         ({"results": "/proc/results"}, "--results=/proc/results"),
+        ({"jobs": 0}, "jobs"),
+        ({"stream": "x"}, "'stream'"),
     ],
 )
 def test_invalid_flags_are_refused(material, tmp_path, monkeypatch, asked, capsys, change, named):
     monkeypatch.chdir(tmp_path)
     values = {"streams": f"{material}/list.csv", "results": "results", **change}
-    arguments = [f"--{name}={value}" for name, value in values.items() if value]
+    arguments = [f"--{name}={value}" for name, value in values.items() if value is not None]
     assert named in refusal(Example(), tmp_path, capsys, *arguments)
     assert asked == []
 
