@@ -1,4 +1,6 @@
-"""Runs the project's commands in this process as a shell does."""
+"""The project's commands, run in this process, and their output."""
+
+import json
 
 from absl import flags
 
@@ -12,17 +14,17 @@ def refusal(module, folder, capsys, *arguments):
 
     That is one line of errors, exit status 2, no output, and no change of the folder's files.
     """
-    before = _files(folder)
+    before = _times(folder)
     assert run_command(module, *arguments) == 2
     captured = capsys.readouterr()
     [message] = captured.err.splitlines()
     assert message.startswith("error: ")
     assert captured.out == ""
-    assert _files(folder) == before
+    assert _times(folder) == before
     return message
 
 
-def _files(folder):
+def _times(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
@@ -44,3 +46,17 @@ def record_street(street, output, *arguments):
     inputs = (f"--video={street}/street.mp4", f"--teacher={street}/teacher")
     assert run_command(record, *inputs, f"--output={output}", *arguments) == 0
     return Recording(output)
+
+
+def read_frames(logdir):
+    """Returns the rows of a run's frame log."""
+    return [json.loads(line) for line in (logdir / "frames.jsonl").read_text().splitlines()]
+
+
+def read_summary(logdir):
+    return json.loads((logdir / "summary.json").read_text())
+
+
+def read_files(folder):
+    """Returns {path: content} of all files in a folder and its subfolders."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -373,7 +373,7 @@ def test_results_of_another_noise_are_refused(small, listed, answers, tmp_path, 
 
 @pytest.mark.slow
 def test_box_dilation_on_a_real_stream(monkeypatch, tmp_path, capsys):
-    """Two evaluations by the product's own students, in worker processes; then none."""
+    """Runs two evaluations in worker processes with real students, then none."""
     dilations = {"0.0": "box_dilation=0.0", "0.15": "defaults"}
     study = Study("Dilation", dilations, "0.15", "random")
     monkeypatch.setattr(ablations, "STUDIES", {"box_dilation": study})

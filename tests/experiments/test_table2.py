@@ -20,7 +20,7 @@ from tests.builders import (
     write_result,
     write_stream_list,
 )
-from tests.commands import refusal, run_command
+from tests.commands import read_files, refusal, run_command
 from tests.materials import write_square_stream
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -39,11 +39,6 @@ def material(tmp_path_factory):
     write_stream_list(folder, found)
     write_stream_list(folder, found[1:], "long.csv")
     return folder
-
-
-def files(folder):
-    """Returns {path: content} of all files."""
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -104,11 +99,11 @@ def test_damaged_results_and_results_of_other_settings_are_refused(refused, mate
 def test_printing_needs_only_results(tmp_path, capsys):
     write_result(tmp_path, made_result("a", "jitnet_0.8", iou=0.75))
     write_result(tmp_path, made_result("a", "width=1.0", iou=0.5))
-    before = files(tmp_path)
+    before = read_files(tmp_path)
     assert run_command(table2, f"--print={tmp_path}") == 0
     rows = markdown_table(capsys.readouterr().out, "all frames").cells
     assert rows["a (person)"] == {"JITNet 0.8": "75.0 (20.0)", "width=1.0": "50.0 (20.0)"}
-    assert files(tmp_path) == before
+    assert read_files(tmp_path) == before
 
 
 def test_only_missing_results_are_made(material, tmp_path, monkeypatch, capsys):
@@ -238,8 +233,8 @@ def test_killed_and_interrupted_commands_can_be_repeated(material, tmp_path, mon
 
     # The next time it runs nothing.
     monkeypatch.setattr(jobs, "run", lambda *_: pytest.fail("it ran again"))
-    before = files(results)
+    before = read_files(results)
     given = [f"--streams={material}/long.csv", f"--results={results}", ONLY]
     assert run_command(table2, *given) == 0
     assert capsys.readouterr().out == output
-    assert files(results) == before
+    assert read_files(results) == before

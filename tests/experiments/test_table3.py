@@ -18,7 +18,7 @@ from tests.builders import (
     write_result,
     write_stream_list,
 )
-from tests.commands import refusal, run_command
+from tests.commands import read_files, refusal, run_command
 from tests.materials import write_square_stream
 
 FRAMES = 33  # two intervals
@@ -32,11 +32,6 @@ def material(tmp_path_factory):
     stream = write_square_stream(folder, "square", FRAMES)
     write_stream_list(folder, [stream])
     return folder
-
-
-def files(folder):
-    """Returns {path: content} of all files."""
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 # Streams
@@ -114,11 +109,11 @@ def test_invalid_flags_are_refused(material, tmp_path, monkeypatch, capsys, chan
 
 def test_printing_needs_only_results(tmp_path, capsys):
     write_result(tmp_path, made_result("a", "osvos_b", 0.75, initialised="random, seed 0"))
-    before = files(tmp_path)
+    before = read_files(tmp_path)
     assert run_command(table3, f"--print={tmp_path}") == 0
     first, *_ = markdown_table(capsys.readouterr().out, "IoU in %").rows
     assert first == ["overall", "–", "75.0 (2.5×, 20.0 %)", "–"]
-    assert files(tmp_path) == before
+    assert read_files(tmp_path) == before
 
 
 # A real run
@@ -158,11 +153,11 @@ def test_a_run(finished):
 @pytest.mark.slow
 def test_a_complete_set_of_results_runs_nothing(finished, material, monkeypatch, capsys):
     monkeypatch.setattr(jobs, "run", lambda *_: pytest.fail("it ran again"))
-    before = files(finished)
+    before = read_files(finished)
     assert run_command(table3, *arguments(material, results=finished), *OSVOS) == 0
     output = capsys.readouterr().out
     assert f"{finished}/table3.md" in output.splitlines()[-1]
-    assert files(finished) == before
+    assert read_files(finished) == before
     assert pathlib.Path(finished, "table3.md").read_text().strip() in output
 
 

@@ -17,19 +17,11 @@ from jitnet_tf import distill
 from jitnet_tf.base import checkpoint
 from jitnet_tf.config import RunConfig
 from teacher import record
-from tests.commands import run_command
+from tests.commands import read_frames, read_summary, run_command
 from tests.materials import frames, write_teacher, write_video
 
 FRAMES = 40
 LONG = 200
-
-
-def read_frames(logdir):
-    return [json.loads(line) for line in (logdir / "frames.jsonl").read_text().splitlines()]
-
-
-def read_summary(logdir):
-    return json.loads((logdir / "summary.json").read_text())
 
 
 @pytest.fixture(scope="module")

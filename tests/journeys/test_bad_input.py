@@ -16,7 +16,7 @@ from jitnet_tf.base import checkpoint
 from teacher import record, zoo
 from teacher.detections import from_box_masks
 from teacher.recorded import Recorder
-from tests.commands import refusal, run_command
+from tests.commands import read_files, refusal, run_command
 from tests.materials import SIZE, frames, write_video
 
 
@@ -144,10 +144,6 @@ def test_distill_refuses_files(refused, material, make, change, named):
     assert named in refused(distill, *distill_arguments(material, **change))
 
 
-def files(folder):
-    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
 @pytest.mark.parametrize("flag", ["--output=mine.mp4", "--masks=pictures", "--logdir=pictures"])
 def test_inputs_are_not_overwritten(refused, tmp_path, flag):
     """Not even with --overwrite."""
@@ -156,11 +152,11 @@ def test_inputs_are_not_overwritten(refused, tmp_path, flag):
     for i, picture in enumerate(frames(3)):
         cv2.imwrite(str(tmp_path / "pictures" / f"{i:06d}.png"), picture)
     write_recording(tmp_path / "x.recording", tmp_path / "mine.mp4")
-    before = files(tmp_path)
+    before = read_files(tmp_path)
     name = "mine.mp4" if "mp4" in flag else "pictures"
     arguments = ["--teacher=recorded:x.recording", "--logdir=run", flag, "--overwrite"]
     assert "--video" in refused(distill, f"--video={name}", *arguments)
-    assert files(tmp_path) == before
+    assert read_files(tmp_path) == before
 
 
 @pytest.mark.parametrize(
@@ -177,9 +173,9 @@ def test_inputs_are_not_overwritten(refused, tmp_path, flag):
 def test_foreign_files_are_not_changed(refused, material, tmp_path, name, flag, named):
     (tmp_path / "theirs").mkdir()
     (tmp_path / name).write_text("[1, 2]")
-    before = files(tmp_path)
+    before = read_files(tmp_path)
     assert named in refused(distill, *distill_arguments(material), flag, "--overwrite")
-    assert files(tmp_path) == before
+    assert read_files(tmp_path) == before
 
 
 @pytest.mark.slow

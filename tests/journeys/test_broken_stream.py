@@ -1,7 +1,5 @@
 """Runs on a stream that breaks off: complete log, one line of message, resumable."""
 
-import json
-
 import av
 import cv2
 import pytest
@@ -11,15 +9,16 @@ from jitnet_tf.base import checkpoint
 from teacher import record
 from teacher.recorded import Recording
 from tests import misbehaving_server
-from tests.commands import run_command
+from tests.commands import read_frames, read_summary, run_command
 from tests.materials import frames, write_teacher, write_video
 
 FRAMES = 60
 CHEAP = ("--max_updates=1", "--width=0.25", "--init=random")
 
 
-def read_frames(logdir):
-    rows = [json.loads(line) for line in (logdir / "frames.jsonl").read_text().splitlines()]
+def timeless_frames(logdir):
+    """Returns the rows of the frame log without times."""
+    rows = read_frames(logdir)
     return [{key: value for key, value in row.items() if key != "ms"} for row in rows]
 
 
@@ -56,7 +55,7 @@ def test_a_run_on_a_url_that_breaks_off_is_incomplete(server, street, tmp_path, 
     arguments = (f"--video={server.url()}", f"--logdir={logdir}", *options)
     assert run_command(distill, *arguments) == 2
     message = last_line(capsys)
-    summary = json.loads((logdir / "summary.json").read_text())
+    summary = read_summary(logdir)
     count = summary["frames"]
     assert 10 < count < 50
     problem = f"the stream broke off after {count} frames (Input/output error"
@@ -64,17 +63,17 @@ def test_a_run_on_a_url_that_breaks_off_is_incomplete(server, street, tmp_path, 
     assert f"--resume --logdir={logdir}" in message
     assert not summary["complete"]
     assert summary["problems"][-1].startswith(problem)
-    assert read_frames(logdir) == read_frames(whole)[:count]
+    assert timeless_frames(logdir) == timeless_frames(whole)[:count]
     assert frames_of_overlay(logdir) == checkpoint.load(logdir)[1]["frames"] == count
 
     server.cuts = [len(server.body) // 4]  # it breaks off again, soon
     assert run_command(distill, "--resume", f"--logdir={logdir}") == 2
     assert "(Input/output error after" in last_line(capsys)
-    assert len(read_frames(logdir)) == count
+    assert len(timeless_frames(logdir)) == count
 
     assert run_command(distill, "--resume", f"--logdir={logdir}") == 0
-    assert json.loads((logdir / "summary.json").read_text())["complete"]
-    assert read_frames(logdir) == read_frames(whole)
+    assert read_summary(logdir)["complete"]
+    assert timeless_frames(logdir) == timeless_frames(whole)
     assert frames_of_overlay(logdir) == FRAMES
 
 
@@ -103,13 +102,13 @@ def test_a_run_on_an_unplugged_camera_is_incomplete(tmp_path, monkeypatch, capsy
     arguments = ("--video=3", f"--teacher={tmp_path}/teacher", *CHEAP)
     assert run_command(distill, *arguments, f"--logdir={logdir}") == 2
     assert "3: the stream broke off after 20 frames (the camera stopped" in last_line(capsys)
-    assert not json.loads((logdir / "summary.json").read_text())["complete"]
-    assert frames_of_overlay(logdir) == len(read_frames(logdir)) == 20
+    assert not read_summary(logdir)["complete"]
+    assert frames_of_overlay(logdir) == len(timeless_frames(logdir)) == 20
 
     # Plugged in again: the run resumes with the current frames.
     assert run_command(distill, "--resume", f"--logdir={logdir}", "--max_frames=35") == 0
-    assert json.loads((logdir / "summary.json").read_text())["complete"]
-    assert [row["frame"] for row in read_frames(logdir)] == list(range(35))
+    assert read_summary(logdir)["complete"]
+    assert [row["frame"] for row in timeless_frames(logdir)] == list(range(35))
 
 
 def test_a_recording_is_resumed(server, tmp_path, capsys):

@@ -23,15 +23,11 @@ from jitnet_tf import distill, labels, video
 from jitnet_tf.base import checkpoint
 from jitnet_tf.distillation import metrics
 from teacher.recorded import Recording
-from tests.commands import run_command
+from tests.commands import read_frames, read_summary, run_command
 from tests.materials import frames, write_teacher, write_video
 
 FRAMES = 30
 CHECKPOINT_EVERY = 8
-
-
-def read_frames(logdir):
-    return [json.loads(line) for line in (logdir / "frames.jsonl").read_text().splitlines()]
 
 
 def without_times(rows):
@@ -64,7 +60,7 @@ def sample_run(tmp_path_factory):
 def test_summary_agrees_with_the_frame_log(sample_run):
     rows, summary = (
         read_frames(sample_run),
-        json.loads((sample_run / "summary.json").read_text()),
+        read_summary(sample_run),
     )
     assert [row["frame"] for row in rows] == list(range(FRAMES))
     assert summary["complete"]
@@ -105,7 +101,7 @@ def test_scores_equal_those_of_the_written_masks(sample_run):
         assert row["iou"] == pytest.approx(metrics.mean_iou(counts), abs=1e-6)
         everything = everything + counts
         student_only = student_only + counts * (not row["teacher"])
-    summary = json.loads((sample_run / "summary.json").read_text())
+    summary = read_summary(sample_run)
     occurring = [i for i in range(1, len(groups.names)) if everything[i].sum()]
     expected = {
         groups.names[i]: everything[i, i]
@@ -180,7 +176,7 @@ def test_tensorboard_events_read_back(sample_run):
 
 
 def test_tensorboard_serves_a_run(sample_run):
-    """Starts the dashboard on the run and asks it for curves, pictures and HParams over HTTP."""
+    """Starts the dashboard on the run and requests curves, images and HParams over HTTP."""
     server = subprocess.Popen(
         [sys.executable, "-m", "tensorboard.main", f"--logdir={sample_run.parent}", "--port=0",
          "--load_fast=false", "--reload_interval=1"],
@@ -249,7 +245,7 @@ def test_killed_and_resumed_equals_uninterrupted(sample_run, tmp_path):
     assert without_times(read_frames(logdir)) == without_times(read_frames(sample_run))
     assert same_weights(logdir, sample_run)
     for name in ("frames", "teacher_frames", "updates", "mean_iou", "per_class_iou"):
-        summaries = [json.loads((d / "summary.json").read_text()) for d in (logdir, sample_run)]
+        summaries = [read_summary(d) for d in (logdir, sample_run)]
         assert summaries[0][name] == summaries[1][name]
     masks = sorted(os.listdir(sample_run / "masks"))
     assert sorted(os.listdir(logdir / "masks")) == masks
@@ -279,7 +275,7 @@ def test_interrupted_run_ends_in_order(sample_run, tmp_path):
     assert process.returncode == 130
     assert "Traceback" not in err
     assert f"--resume --logdir={logdir}" in out
-    summary = json.loads((logdir / "summary.json").read_text())
+    summary = read_summary(logdir)
     assert not summary["complete"]
     assert 10 <= summary["frames"] < FRAMES
     with av.open(str(logdir / "overlay.mp4")) as container:
@@ -307,7 +303,7 @@ def test_credentials_are_not_written(tmp_path, capfd):
         status = run_command(distill, f"--video=http://me:s3cret@{address}?token=t0ken", *arguments)
         server.shutdown()
     assert status == 0
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["frames"] == 9
+    assert read_summary(tmp_path / "run")["frames"] == 9
     captured = capfd.readouterr()
     written = b"".join(p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file())
     for secret in ("s3cret", "t0ken"):

@@ -1,6 +1,5 @@
 """The examples of docs/extending.md, added to a copy of the packages."""
 
-import json
 import pathlib
 import re
 import shutil
@@ -9,6 +8,8 @@ import sys
 
 import numpy as np
 import pytest
+
+from tests.commands import read_frames
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -52,7 +53,7 @@ def run(copy, *arguments):
 @pytest.mark.slow
 def test_the_examples_run(copy):
     whole = run(copy, "--logdir=runs/whole", "--checkpoint_every=16") / "whole"
-    rows = [json.loads(line) for line in (whole / "frames.jsonl").read_text().splitlines()]
+    rows = read_frames(whole)
     assert len(rows) == 40
     assert sum(row["updates"] for row in rows) > 8
     areas = np.loadtxt(whole / "areas.csv", delimiter=",", dtype=int)
@@ -77,7 +78,7 @@ def test_the_examples_resume(copy):
     summary.write_text(summary.read_text().replace('"complete": true', '"complete": false'))
     parts = run(copy, "--logdir=runs/parts", "--resume", "--max_frames=40") / "parts"
     assert (parts / "areas.csv").read_text() == (whole / "areas.csv").read_text()
-    again = [json.loads(line) for line in (parts / "frames.jsonl").read_text().splitlines()]
+    again = read_frames(parts)
     for row in (*rows, *again):
         del row["ms"]
     assert again == rows

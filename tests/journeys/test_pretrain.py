@@ -16,7 +16,7 @@ from jitnet_tf.base import checkpoint
 from jitnet_tf.pretraining.session import Pretraining
 from jitnet_tf.pretraining.splits import TEACHER_LABELS
 from jitnet_tf.runs import directory
-from tests.commands import run_command
+from tests.commands import read_summary, run_command
 from tests.materials import (
     frames,
     write_images,
@@ -81,7 +81,7 @@ def losses(logdir):
 
 
 def test_files_of_a_complete_pretraining(pretrained):
-    summary = json.loads((pretrained / "summary.json").read_text())
+    summary = read_summary(pretrained)
     assert (summary["complete"], summary["steps"], summary["problems"]) == (True, STEPS, [])
     assert summary["seconds"] > 0
     assert set(summary["validation"]["class_iou"]) == {"person", "auto"}
@@ -99,7 +99,7 @@ def test_files_of_a_complete_pretraining(pretrained):
 
 
 def test_the_report_gives_steps_and_scores(pretrained):
-    text = pretrain.report(json.loads((pretrained / "summary.json").read_text()))
+    text = pretrain.report(read_summary(pretrained))
     assert f"{STEPS} steps" in text
     assert "mean IoU on held-out images" in text
     assert "person" in text
@@ -150,12 +150,12 @@ def test_interrupted_and_resumed_gives_the_same_weights(
     assert checkpoint.load(logdir)[1]["step"] == 6
     assert run_command(pretrain, "--resume", f"--logdir={logdir}") == 0
     assert_same_training(pretrained, logdir)
-    assert not json.loads((logdir / "summary.json").read_text())["problems"]
+    assert not read_summary(logdir)["problems"]
 
 
 @pytest.mark.slow
 def test_killed_and_resumed_gives_the_same_weights(annotated, pretrained, tmp_path, monkeypatch):
-    """From the last checkpoint, with the curves cut back to it."""
+    """Resumes at the last checkpoint; the curves are cut back to it."""
     logdir = tmp_path / "run"
 
     def kill():
@@ -233,7 +233,7 @@ def test_a_teacher_labels_images_once(annotated, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_labels_in_a_folder(tmp_path, monkeypatch, capsys):
-    """For training, held out and for validation; interrupted and resumed."""
+    """Labels for training, held out and for validation; interrupted and resumed."""
     _, pictures, labels = write_label_folder(tmp_path / "some", 12)
     _, others, judged = write_label_folder(tmp_path / "others", 5)
     (labels / "classes.json").unlink()
@@ -248,7 +248,7 @@ def test_labels_in_a_folder(tmp_path, monkeypatch, capsys):
     assert run_command(pretrain, *command(arguments, logdir)) == 130
     assert run_command(pretrain, "--resume", f"--logdir={logdir}") == 0
     assert "street" in capsys.readouterr().out  # a class that COCO lacks
-    summary = json.loads((logdir / "summary.json").read_text())
+    summary = read_summary(logdir)
     assert list(summary["validation"]["datasets"]) == [str(judged), str(labels)]
     assert set(summary["validation"]["class_iou"]) == {"person", "auto"}
     flagfile = (logdir / directory.FLAGFILE).read_text().splitlines()

@@ -1,13 +1,11 @@
 """Recording a teacher and replaying it in a run."""
 
-import json
-
 import pytest
 
 from jitnet_tf import distill
 from jitnet_tf.base import checkpoint, interrupt
 from teacher import record
-from tests.commands import record_street, run_command
+from tests.commands import read_frames, read_summary, record_street, run_command
 from tests.materials import frames, write_street, write_video
 
 CHEAP = ("--width=0.25", "--init=random", "--max_updates=2")
@@ -36,7 +34,7 @@ def test_replay_equals_the_live_teacher(street, tmp_path):
             *CHEAP,
         )
         assert status == 0
-        rows = [json.loads(line) for line in (logdir / "frames.jsonl").read_text().splitlines()]
+        rows = read_frames(logdir)
         weights = {name: a.tobytes() for name, a in checkpoint.load(logdir)[0].items()}
         outcomes.append(([{**row, "ms": None} for row in rows], weights))
     assert outcomes[0] == outcomes[1]
@@ -52,15 +50,15 @@ def test_recording_ends_before_the_video(street, tmp_path, capsys):
     command = (f"--video={street}/street.mp4", f"--teacher=recorded:{recording}", *CHEAP)
     assert run_command(distill, *command, f"--logdir={logdir}") == 2
     assert "ends after 10 frames" in capsys.readouterr().err
-    summary = json.loads((logdir / "summary.json").read_text())
+    summary = read_summary(logdir)
     assert (summary["complete"], summary["frames"]) == (False, 16)
-    assert len((logdir / "frames.jsonl").read_text().splitlines()) == 16
+    assert len(read_frames(logdir)) == 16
     assert (logdir / "overlay.mp4").exists()
 
     # With a complete recording the run can be resumed.
     record_street(street, recording)
     assert run_command(distill, "--resume", f"--logdir={logdir}") == 0
-    summary = json.loads((logdir / "summary.json").read_text())
+    summary = read_summary(logdir)
     assert (summary["complete"], summary["frames"]) == (True, 20)
 
 
@@ -79,11 +77,10 @@ def test_reference_ends_before_the_video(street, tmp_path, capsys):
         assert status == (2 if name == "resumed" else 0)
     assert "ends after 10 frames" in capsys.readouterr().err
     logdir = tmp_path / "resumed"
-    assert json.loads((logdir / "summary.json").read_text())["frames"] == 10
+    assert read_summary(logdir)["frames"] == 10
     assert run_command(distill, "--resume", f"--logdir={logdir}") == 0
-    names = ("resumed", "straight")
-    logs = [(tmp_path / name / "frames.jsonl").read_text().splitlines() for name in names]
-    one, other = ([{**json.loads(row), "ms": 0} for row in log] for log in logs)
+    logs = [read_frames(tmp_path / name) for name in ("resumed", "straight")]
+    one, other = ([{**row, "ms": 0} for row in rows] for rows in logs)
     assert one == other
     assert len(one) == 20
 
@@ -96,7 +93,7 @@ def test_stopped_before_the_first_frame(street, tmp_path, monkeypatch):
     assert run_command(distill, *inputs, f"--logdir={tmp_path}/run") == 130
     monkeypatch.undo()
     assert run_command(distill, "--resume", f"--logdir={tmp_path}/run") == 0
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["frames"] == 20
+    assert read_summary(tmp_path / "run")["frames"] == 20
 
 
 def stopped(request):
@@ -148,6 +145,6 @@ def test_real_teacher_on_real_traffic(shared, tmp_path):
     logdir = tmp_path / "run"
     outputs = (f"--logdir={logdir}", "--max_frames=2", "--output=none", *CHEAP)
     assert run_command(distill, *inputs, f"--reference={recording}", *outputs) == 0
-    summary = json.loads((logdir / "summary.json").read_text())
+    summary = read_summary(logdir)
     assert "auto" in summary["per_class_iou"]
     assert summary["teacher_time"] == "measured"

@@ -64,7 +64,7 @@ def test_any_image_gives_a_crop_that_depends_on_the_generator_only(augment, size
 
 @given(augmentations(), SIZES, SEEDS)
 def test_scale_and_aspect_are_within_the_bounds(augment, size, seed):
-    """To a pixel, unless the image is too small to fill the crop."""
+    """Bounds hold to a pixel, unless the image is too small to fill the crop."""
     rng = np.random.default_rng(seed)
     window = augment.window(rng, size)
     assert all(0 <= part.start < part.stop <= side for part, side in zip(window, size, strict=True))
@@ -84,7 +84,7 @@ def test_scale_and_aspect_are_within_the_bounds(augment, size, seed):
 
 @given(SIZES, SEEDS)
 def test_a_small_image_is_cropped_to_its_shorter_side(size, seed):
-    """To a square, or with `stretch` to a rectangle that reaches two opposite edges."""
+    """Gives a square, or with `stretch` a rectangle that reaches two opposite edges."""
     for stretch in (1, 1.5):
         augment = augmentation(100, min_scale=0.01, max_scale=0.02, stretch=stretch)
         window = augment.window(np.random.default_rng(seed), size)

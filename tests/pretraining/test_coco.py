@@ -151,7 +151,7 @@ def test_the_box_of_a_crowd_is_not_weighted(material):
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_higher_class_wins_where_objects_overlap(material, order):
-    """In any order, as online."""
+    """The order of the annotations has no effect."""
     person, car = rectangle(10, 10, 30, 30), {**rectangle(20, 20, 30, 30), "category_id": 1}
     change(material[0], only(*[person, car][::order]))
     _, labels, _ = CocoDataset(*material, LVS).read(0)
@@ -188,7 +188,7 @@ def test_an_image_without_annotations_is_background(material):
 
 
 def test_categories_are_matched_by_name(material):
-    """Whatever their ids are: COCO's of other categories, or words."""
+    """The ids have no effect: COCO's of other categories, or words."""
 
     def rename(data):
         words = {7: 18, 1: 17, 3: "c", 2: 1}  # a person with the dog's id, a lamp with the person's

@@ -102,7 +102,7 @@ def test_a_changed_byte_changes_no_ids_unnoticed(tmp_path_factory, kind, place, 
 
 @pytest.mark.parametrize("kind", [GRAY, PALETTE])
 def test_truncated_files_are_refused_at_any_length(tmp_path, kind):
-    """Up to the end mark, after which there are only four bytes of its checksum."""
+    """Lengths up to the end mark, which only its four bytes of checksum follow."""
     data = png(IDS, kind=kind)
     for length in range(0, len(data) - 4, 7):
         (tmp_path / "a.png").write_bytes(data[:length])

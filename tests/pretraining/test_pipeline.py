@@ -80,7 +80,7 @@ def test_orders_differ_between_rounds_seeds_and_datasets():
 
 
 def test_rates_hold_far_into_a_training():
-    """At numbers of samples that single precision cannot represent."""
+    """Tests sample numbers that single precision cannot represent."""
     start = 10**9 + 7
     samples = first(1000, 0, [118_287, 6_000], 0.1, start)
     assert sum(which for which, _, _ in samples) in (99, 100, 101)
@@ -165,7 +165,7 @@ def test_the_first_image_replaces_a_damaged_last_one(datasets):
 
 
 def test_too_many_damaged_images_end_the_iteration(datasets):
-    """With the error for the user in `failure`."""
+    """The error for the user is in `failure`."""
     _, dataset = datasets
     for number in (3, 8, 12):
         dataset.path(number).write_bytes(b"")

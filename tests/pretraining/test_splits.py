@@ -92,7 +92,7 @@ def test_each_image_is_in_one_split_with_its_labels(tmp_path_factory, part):
 
 
 @pytest.mark.parametrize(("part", "counts"), [(0, (0, 20)), (1, (20, 0))])
-def test_parts_0_and_1_are_none_and_all(tmp_path, part, counts):
+def test_parts_0_and_1_hold_out_nothing_and_everything(tmp_path, part, counts):
     training = [CocoDataset(*write_images(tmp_path, 20), LVS)]
     held = splits.hold_out(training, part)
     assert (sum(map(len, held)), len(training[0])) == counts
@@ -151,8 +151,8 @@ def test_comparing_in_parts_gives_the_same_splits(tmp_path, monkeypatch):
     assert not scenes[0] & scenes[1]
 
 
-def test_images_that_cannot_be_compared_are_like_none(tmp_path):
-    """Damaged ones, which are reported when they are read, and very small ones."""
+def test_images_that_cannot_be_compared_are_kept(tmp_path):
+    """Damaged images, which are reported when they are read, and very small ones."""
     names = [*held_names(2), *kept_names(4)]
     pictures = {name: picture(scene) for scene, name in enumerate(names)}
     pictures["tiny.png"] = picture(9, (2, 3))

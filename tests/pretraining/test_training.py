@@ -55,7 +55,7 @@ def test_the_learning_rate_is_constant_without_cooldown():
 
 
 def test_more_steps_change_no_learning_rate_before_it_falls():
-    """So a training can be made longer until then."""
+    """A training can be prolonged until then."""
     few, many = config(steps=100, cooldown=0.2), config(steps=1000, cooldown=0.2)
     for step in range(80):
         assert training.learning_rate(step, few) == training.learning_rate(step, many)

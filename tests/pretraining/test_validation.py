@@ -143,7 +143,7 @@ def test_scores_without_labeled_classes():
 
 
 def test_the_segmenter_takes_the_greatest_logit_at_any_size():
-    """With one trace, and with the normalization of a run, not of the training."""
+    """There is one trace, with the normalization of a run, not of the training."""
 
     def model(frames, training):
         assert not training

@@ -30,7 +30,7 @@ def square(y, x, side=10, size=SIZE):
 
 
 def blobs(seed, size=(40, 53)):
-    """Two alike masks of round shapes that may touch the border."""
+    """Two similar masks of round shapes that may touch the border."""
     random = np.random.default_rng(seed)
     masks = []
     for shift in (0, random.integers(-4, 5)):

@@ -157,7 +157,7 @@ def test_results_of_another_recording_are_refused(tmp_path, recorded, name):
 
 
 class Threads(concurrent.futures.ThreadPoolExecutor):
-    """A pool that has what `jobs` gives to one of processes."""
+    """A pool of threads with the interface of the process pool that `jobs` uses."""
 
     def __init__(self, count, context, prepare, arguments):
         _, stop, steps = arguments
