@@ -72,7 +72,7 @@ def test_the_examples_run(copy):
 @pytest.mark.slow
 def test_the_examples_resume(copy):
     whole = run(copy, "--logdir=runs/uninterrupted") / "uninterrupted"
-    rows = [json.loads(line) for line in (whole / "frames.jsonl").read_text().splitlines()]
+    rows = read_frames(whole)
     run(copy, "--logdir=runs/parts", "--max_frames=20")
     summary = copy / "runs" / "parts" / "summary.json"
     summary.write_text(summary.read_text().replace('"complete": true', '"complete": false'))
