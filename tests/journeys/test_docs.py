@@ -260,8 +260,9 @@ def library_example(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_library_example_of_a_loop_distills(library_example):
-    lines = library_example(0)
+@pytest.mark.parametrize("i", [0, 1])
+def test_library_examples_of_loops_distill(library_example, i):
+    lines = library_example(i)
     assert len(lines) == 20
     assert re.fullmatch(r"0 True [1-8] \(272, 640\)", lines[0])
     assert re.fullmatch(r"1 False 0 \(272, 640\)", lines[1])
@@ -269,7 +270,7 @@ def test_library_example_of_a_loop_distills(library_example):
 
 @pytest.mark.slow
 def test_library_example_of_a_run_gives_every_frame_and_a_summary(library_example):
-    lines = library_example(1)
+    lines = library_example(2)
     frames_shown = [line for line in lines if re.fullmatch(r"\d+ \d+", line)]
     assert len(frames_shown) == 20
     assert re.fullmatch(r"\d+ updates", lines[-1])
