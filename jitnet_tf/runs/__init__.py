@@ -1,0 +1,1 @@
+"""Runs: opening, resuming, summarizing, and exporting their students."""
