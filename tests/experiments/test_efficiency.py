@@ -99,7 +99,7 @@ def test_labels_name_the_settings_of_their_methods(monkeypatch):
         ),
     ]
     assert [min(by_threshold), max(by_threshold)] == ["0.5", "0.95"]
-    assert f"{RunConfig('', '', '').accuracy_threshold}" in by_threshold
+    assert f"{RunConfig().accuracy_threshold}" in by_threshold
     assert all(methods.named(method) for method in efficiency.METHODS)
 
 

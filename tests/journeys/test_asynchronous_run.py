@@ -141,7 +141,7 @@ def test_stopped_by_ctrl_c_and_resumed(tmp_path, capfd):
 
 def test_runs_without_the_mode_in_their_configuration_resume(tmp_path):
     """Older configurations have no mode: it is "sync"."""
-    values = json.loads(RunConfig("v", "t", "l").to_json())
+    values = json.loads(RunConfig().to_json())
     del values["teacher_mode"], values["max_staleness"]
     config = RunConfig.from_json(json.dumps(values))
     assert (config.teacher_mode, config.max_staleness) == ("sync", 64)
