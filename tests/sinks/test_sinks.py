@@ -189,9 +189,10 @@ def test_tensorboard_of_a_resumed_run_has_the_configuration_once(config, tmp_pat
     assert len(events(tmp_path).Tensors("configuration")) == 1
 
 
-def test_statistics_may_be_any_object_with_the_figures(config):
+def test_statistics_may_be_any_object_with_the_figures(config, tmp_path):
     """Sinks read only these attributes."""
     figures = types.SimpleNamespace(teacher_fraction=0.5, updates=3)
     sink = OverlayVideo.open(config, StreamInfo(NAMES, SIZE, 25.0, figures))
     sink.add(result(0, 0))
     sink.finish(False)
+    assert (tmp_path / "overlay.mp4").stat().st_size > 0
