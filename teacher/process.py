@@ -125,6 +125,8 @@ class ProcessTeacher(Teacher):
 
     def close(self):
         """Ends the process without waiting for answers."""
+        if self.local:
+            self.local.close()
         self._lifeline.close()
         self._pool.shutdown(cancel_futures=True)
 

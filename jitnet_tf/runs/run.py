@@ -145,10 +145,11 @@ class Run:
             teacher = local = open_teacher(config.teacher)
         stack.callback(teacher.close)
         self._reference = Recording(config.reference) if config.reference else None
-        recordings = [r for r in (local, self._reference) if isinstance(r, Recording)]
-        for recording in recordings:
-            stack.callback(recording.close)
-            recording.check_score_threshold(config.score_threshold)
+        if self._reference:
+            stack.callback(self._reference.close)
+        for recording in (local, self._reference):
+            if isinstance(recording, Recording):
+                recording.check_score_threshold(config.score_threshold)
         return teacher
 
     def _make_distiller(self, config, teacher, resumed):
@@ -318,7 +319,6 @@ class Run:
             self._thumbnail = thumbnail(self._latest).tolist()
         progress = {
             "frames": self.distiller.index,
-            "stride": self.distiller.schedule.stride,
             "frame_size": self.source.size,
             "thumbnail": self._thumbnail,
             **initial_weights.describe(self._label_maker.groups, self.config.student),
