@@ -154,9 +154,9 @@ def run(exported, runtime_name, rounds, mask_rcnn):
         )
     frame = exported.inputs["frame"]
     if mask_rcnn:
-        from teacher.saved_model import SavedModelTeacher
+        from teacher.saved_model import open_saved_model
 
-        teacher = SavedModelTeacher(mask_rcnn)
+        teacher = open_saved_model(mask_rcnn)
         teacher(frame, 0)  # fails early if frames do not fit
     rows = []
     for precision in hlo.PRECISIONS:

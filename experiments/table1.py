@@ -125,7 +125,7 @@ def measure(frame_size, num_classes, rounds, mask_rcnn):
     from jitnet_tf.runs.versions import versions
     from teacher import saved_model_folder
     from teacher.record import describe_live
-    from teacher.saved_model import SavedModelTeacher
+    from teacher.saved_model import open_saved_model
 
     random = np.random.default_rng(0)
     frame = random.integers(0, 256, (*frame_size, 3), dtype=np.uint8)
@@ -134,7 +134,7 @@ def measure(frame_size, num_classes, rounds, mask_rcnn):
     costs, steps = {}, {}
     if mask_rcnn:
         folder = saved_model_folder(mask_rcnn)
-        teacher = SavedModelTeacher(folder)
+        teacher = open_saved_model(folder)
         teacher(frame, 0)  # fails early if frames do not fit
     for name, student in students(num_classes, frame_size).items():
         counts = {

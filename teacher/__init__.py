@@ -47,9 +47,9 @@ def open_teacher(spec: str) -> Teacher:
         from teacher.lvs import Predictions
 
         return Predictions(rest)
-    from teacher.saved_model import SavedModelTeacher
+    from teacher.saved_model import open_saved_model
 
-    return SavedModelTeacher(saved_model_folder(spec))
+    return open_saved_model(saved_model_folder(spec))
 
 
 def saved_model_folder(spec):

@@ -1,102 +1,16 @@
-"""A live teacher: a SavedModel with the signature of the Object Detection API's Mask R-CNN."""
+"""Live teachers: SavedModels, each run by the adapter that its signature fits."""
 
-import pathlib
-
-import tensorflow as tf
-
-from jitnet_tf.base.errors import UserError
-from teacher import detections
-from teacher.base import Teacher
-
-SIGNATURE = "serving_default"
-OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "detection_masks")
+from teacher.mask_rcnn import MaskRcnn
+from teacher.signature import Signature
 
 
-class SavedModelTeacher(Teacher):
-    """Runs a SavedModel as exported by the TF1 and TF2 Object Detection API (and both zoos).
-
-    Signature `serving_default`: one uint8 input [1, H, W, 3] RGB, of any name; outputs
-    detection_boxes [1, N, 4] (ymin, xmin, ymax, xmax, normalized), detection_scores [1, N],
-    detection_classes [1, N] (COCO ids 1…90) and detection_masks [1, N, h, w], cropped to the boxes;
-    num_detections [1] where present. Other outputs are ignored.
+def open_saved_model(directory):
+    """Opens a SavedModel as a Teacher.
 
     Args:
       directory: the SavedModel's folder, or one that contains it as `saved_model/`.
 
     Raises:
-      UserError: not a SavedModel, or without this signature.
+      UserError: not a SavedModel, or with a signature that no adapter fits.
     """
-
-    def __init__(self, directory):
-        path = pathlib.Path(directory)
-        if (path / "saved_model").is_dir():
-            path = path / "saved_model"
-        if not any((path / f"saved_model.{kind}").is_file() for kind in ("pb", "pbtxt")):
-            raise UserError(
-                f"teacher {str(directory)!r} is not a SavedModel: it holds no saved_model.pb; "
-                "give the folder that does"
-            )
-        try:
-            self._model = tf.saved_model.load(str(path))
-        except Exception as error:  # TensorFlow raises many kinds, for one mistake of the user
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-            raise UserError(
-                f"teacher {str(directory)!r} cannot be loaded as a SavedModel: {reason}"
-            ) from error
-        self._function = self._model.signatures.get(SIGNATURE)
-        self._input, self._fixed_size = self._check(str(directory))
-
-    def _check(self, directory):
-        """Returns the input's name and its fixed (H, W), with None for a free side."""
-        if self._function is None:
-            known = ", ".join(self._model.signatures) or "none"
-            raise UserError(
-                f"teacher {directory!r} has no signature {SIGNATURE!r} (it has: {known}); "
-                "export a detector for serving with the Object Detection API"
-            )
-        missing = [name for name in OUTPUTS if name not in self._function.structured_outputs]
-        if missing:
-            raise UserError(
-                f"teacher {directory!r} lacks the outputs {', '.join(missing)}; "
-                "it takes a Mask R-CNN of the Object Detection API"
-            )
-        masks = self._function.structured_outputs["detection_masks"].shape
-        if masks.rank not in (None, 4):
-            raise UserError(
-                f"teacher {directory!r}: detection_masks has shape {masks}, not [1, N, h, w]"
-            )
-        inputs = self._function.structured_input_signature[1]
-        frame = next(iter(inputs.values()), None)
-        fits = len(inputs) == 1 and frame.shape.is_compatible_with((1, None, None, 3))
-        if not fits or frame.dtype != tf.uint8:
-            found = ", ".join(f"{spec.dtype.name} {spec.shape}" for spec in inputs.values())
-            raise UserError(
-                f"teacher {directory!r} takes [{found}], not one uint8 image [1, H, W, 3]; "
-                "export it with input type image_tensor"
-            )
-        sides = tuple(frame.shape[1:3]) if frame.shape.rank == 4 else (None, None)
-        return next(iter(inputs)), sides
-
-    def __call__(self, frame, index):
-        """Returns the objects on a frame, uint8 RGB [H, W, 3]; the index is ignored."""
-        for have, want in zip(frame.shape[:2], self._fixed_size, strict=True):
-            if want is not None and have != want:
-                h, w = self._fixed_size
-                raise UserError(
-                    f"the teacher only takes frames of {h}×{w} pixels, these are "
-                    f"{frame.shape[0]}×{frame.shape[1]}; give --frame_size={h}x{w}, "
-                    "or for images a teacher that takes any size"
-                )
-        outputs = self._function(**{self._input: tf.constant(frame[None])})
-        boxes, scores, classes, masks = (outputs[name].numpy()[0] for name in OUTPUTS)
-        count = len(scores)
-        if "num_detections" in outputs:  # the rows after it are padding
-            count = int(outputs["num_detections"].numpy().ravel()[0])
-        return detections.from_box_masks(
-            boxes[:count],
-            classes[:count],
-            scores[:count],
-            masks[:count],
-            frame.shape[:2],
-            detections.MIN_SCORE,
-        )
+    return MaskRcnn(Signature(directory))

@@ -4,9 +4,9 @@ import pytest
 
 from teacher import Detections, Teacher, open_teacher
 from teacher.lvs import Predictions
+from teacher.mask_rcnn import MaskRcnn
 from teacher.process import ProcessTeacher
 from teacher.recorded import Recording
-from teacher.saved_model import SavedModelTeacher
 from tests.materials import square_scene, write_square_stream
 
 
@@ -23,7 +23,7 @@ def test_a_teacher_needs_only_its_call():
 
 @pytest.mark.parametrize(
     ("kind", "precomputed"),
-    [(SavedModelTeacher, False), (Recording, True), (Predictions, True), (ProcessTeacher, False)],
+    [(MaskRcnn, False), (Recording, True), (Predictions, True), (ProcessTeacher, False)],
 )
 def test_every_teacher_derives_from_the_protocol(kind, precomputed):
     assert Teacher in kind.__mro__

@@ -17,7 +17,7 @@ from jitnet_tf.base.errors import UserError
 from teacher.encoding import encode
 from teacher.process import LOWEST_PRIORITY, ProcessTeacher
 from teacher.recorded import Recording
-from teacher.saved_model import SavedModelTeacher
+from teacher.saved_model import open_saved_model
 from tests.materials import SIZE, square_scene, write_square_stream
 
 COUNT = 6
@@ -166,7 +166,7 @@ def test_close_does_not_wait_for_a_running_model(tmp_path, capfd):
         assert (teacher.local, teacher.precomputed) == (None, False)
         assert (teacher.seconds(0), teacher.mean_seconds) == (None, None)
         frame = np.zeros((*SIZE, 3), np.uint8)
-        here = encode(SavedModelTeacher(path)(frame, 0))
+        here = encode(open_saved_model(path)(frame, 0))
         assert encode(teacher(frame, 0)) == here
         pid = only_child()
         answer = teacher.ask(frame + 255, 1)

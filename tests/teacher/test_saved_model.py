@@ -11,7 +11,7 @@ from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
 from teacher import MIN_SCORE, open_teacher
 from teacher.detections import paste
-from teacher.saved_model import SavedModelTeacher
+from teacher.saved_model import open_saved_model
 
 SIZE = (48, 64)
 # Four objects, then two rows of padding that look better than any of them.
@@ -122,7 +122,7 @@ def models(tmp_path_factory):
 
 @pytest.mark.parametrize("style", ["TF1", "TF2"])
 def test_detections(models, style):
-    seen = SavedModelTeacher(models[style])(frame(), 0)
+    seen = open_saved_model(models[style])(frame(), 0)
     # Padding and scores below MIN_SCORE are left out; the best score comes first.
     assert MIN_SCORE == 0.05
     np.testing.assert_array_equal(seen.classes, [90, 1, 3])
@@ -136,7 +136,7 @@ def test_detections(models, style):
 
 
 def test_masks_follow_the_frames_size(models):
-    teacher = SavedModelTeacher(models["TF2"])
+    teacher = open_saved_model(models["TF2"])
     assert teacher(frame((33, 101)), 0).masks[1].shape == (16, 50)  # half of each, to even
     assert teacher(frame(), 1).masks[1].shape == (24, 32)
 
@@ -145,7 +145,7 @@ def test_the_model_gets_the_frame_unchanged(tmp_path):
     picture = np.zeros((40, 60, 3), np.uint8)
     picture[0, 0] = (88, 204, 0)  # class, and score × 255
     picture[-1, -1] = (51, 102, 153)  # left, bottom and right edge × 255
-    seen = SavedModelTeacher(save_color_reader(tmp_path))(picture, 0)
+    seen = open_saved_model(save_color_reader(tmp_path))(picture, 0)
     np.testing.assert_array_equal(seen.classes, [88])
     np.testing.assert_allclose(seen.scores, [0.8], rtol=1e-6)
     np.testing.assert_allclose(seen.boxes, [[0, 0.2, 0.4, 0.6]], rtol=1e-6)
@@ -155,31 +155,31 @@ def test_the_model_gets_the_frame_unchanged(tmp_path):
 
 def test_all_rows_count_without_num_detections(tmp_path):
     outputs = {name: value for name, value in OUTPUTS.items() if name != "num_detections"}
-    seen = SavedModelTeacher(save(tmp_path, outputs=outputs))(frame(), 0)
+    seen = open_saved_model(save(tmp_path, outputs=outputs))(frame(), 0)
     np.testing.assert_array_equal(seen.classes, [1, 1, 90, 1, 3])
 
 
 def test_no_detections(tmp_path):
     outputs = {**OUTPUTS, "num_detections": np.float32(0)}
-    assert len(SavedModelTeacher(save(tmp_path, outputs=outputs))(frame(), 0)) == 0
+    assert len(open_saved_model(save(tmp_path, outputs=outputs))(frame(), 0)) == 0
 
 
 def test_folders_as_unpacked_from_the_zoo(tmp_path):
     save(tmp_path / "saved_model")
-    assert len(SavedModelTeacher(tmp_path)(frame(), 0)) == 3
+    assert len(open_saved_model(tmp_path)(frame(), 0)) == 3
     assert len(open_teacher(str(tmp_path))(frame(), 0)) == 3
 
 
 @pytest.mark.parametrize("shape", [(1, *SIZE, 3), (None, *SIZE, 3)])
 def test_fixed_size(tmp_path, shape):
-    teacher = SavedModelTeacher(save(tmp_path, shape=shape))
+    teacher = open_saved_model(save(tmp_path, shape=shape))
     assert len(teacher(frame(), 0)) == 3
     with pytest.raises(UserError, match=r"48×65.*--frame_size=48x64"):
         teacher(frame((48, 65)), 0)
 
 
 def test_free_batch_size(tmp_path):
-    assert len(SavedModelTeacher(save(tmp_path, shape=(None,) * 3 + (3,)))(frame(), 0)) == 3
+    assert len(open_saved_model(save(tmp_path, shape=(None,) * 3 + (3,)))(frame(), 0)) == 3
 
 
 @pytest.mark.parametrize(
@@ -195,14 +195,14 @@ def test_free_batch_size(tmp_path):
 )
 def test_unusable_signatures_are_refused(tmp_path, options, message):
     with pytest.raises(UserError, match=message) as error:
-        SavedModelTeacher(save(tmp_path, **options))
+        open_saved_model(save(tmp_path, **options))
     assert str(tmp_path) in str(error.value)
 
 
 def test_models_without_signatures_are_refused(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path))
     with pytest.raises(UserError, match=r"no signature 'serving_default' \(it has: none\)"):
-        SavedModelTeacher(tmp_path)
+        open_saved_model(tmp_path)
 
 
 def test_two_inputs_are_refused(tmp_path):
@@ -215,7 +215,7 @@ def test_two_inputs_are_refused(tmp_path):
 
     tf.saved_model.save(tf.Module(), str(tmp_path), {"serving_default": serve})
     with pytest.raises(UserError, match="not one uint8 image"):
-        SavedModelTeacher(tmp_path)
+        open_saved_model(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_two_inputs_are_refused(tmp_path):
 def test_missing_outputs_are_named(tmp_path, missing):
     outputs = {name: value for name, value in OUTPUTS.items() if name not in missing}
     with pytest.raises(UserError) as error:
-        SavedModelTeacher(save(tmp_path, outputs=outputs))
+        open_saved_model(save(tmp_path, outputs=outputs))
     assert f"{', '.join(missing)};" in str(error.value)
     assert str(tmp_path) in str(error.value)
 
@@ -237,20 +237,20 @@ def test_missing_outputs_are_named(tmp_path, missing):
 def test_masks_of_the_wrong_rank_are_refused(tmp_path):
     outputs = {**OUTPUTS, "detection_masks": MASKS[0]}
     with pytest.raises(UserError, match=r"detection_masks has shape \(1, 33, 33\)"):
-        SavedModelTeacher(save(tmp_path, outputs=outputs))
+        open_saved_model(save(tmp_path, outputs=outputs))
 
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "frozen_inference_graph.pb").write_bytes(b"graph")
     with pytest.raises(UserError, match=r"saved_model\.pb"):
-        SavedModelTeacher(tmp_path)
+        open_saved_model(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a graph at all", bytes(1000)])
 def test_invalid_saved_models_are_refused(tmp_path, content):
     (tmp_path / "saved_model.pb").write_bytes(content)
     with pytest.raises(UserError) as error:
-        SavedModelTeacher(tmp_path)
+        open_saved_model(tmp_path)
     assert str(tmp_path) in str(error.value)
 
 
@@ -263,7 +263,7 @@ def test_incomplete_copies_are_refused(tmp_path, models, part):
         content = path.read_bytes()
         target.write_bytes(content[: len(content) // 2] if target.match(part) else content)
     with pytest.raises(UserError, match="cannot be loaded as a SavedModel") as error:
-        SavedModelTeacher(tmp_path)
+        open_saved_model(tmp_path)
     assert "\n" not in str(error.value)
 
 

@@ -1,0 +1,79 @@
+"""The adapter of SavedModels with the signature of the Object Detection API's Mask R-CNN."""
+
+import tensorflow as tf
+
+from jitnet_tf.base.errors import UserError
+from teacher import detections
+from teacher.base import Teacher
+
+OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "detection_masks")
+
+
+class MaskRcnn(Teacher):
+    """Runs a SavedModel as exported by the TF1 and TF2 Object Detection API (and both zoos).
+
+    One uint8 input [1, H, W, 3] RGB, of any name; outputs
+    detection_boxes [1, N, 4] (ymin, xmin, ymax, xmax, normalized), detection_scores [1, N],
+    detection_classes [1, N] (COCO ids 1…90) and detection_masks [1, N, h, w], cropped to the boxes;
+    num_detections [1] where present. Other outputs are ignored.
+
+    Args:
+      signature: a `signature.Signature`.
+
+    Raises:
+      UserError: it is not such a signature.
+    """
+
+    def __init__(self, signature):
+        self._signature = signature
+        self._fixed_size = self._check()
+
+    def _check(self):
+        """Returns the input's fixed (H, W), with None for a free side."""
+        directory = self._signature.directory
+        outputs = self._signature.outputs
+        missing = [name for name in OUTPUTS if name not in outputs]
+        if missing:
+            raise UserError(
+                f"teacher {directory!r} lacks the outputs {', '.join(missing)}; "
+                "it takes a Mask R-CNN of the Object Detection API"
+            )
+        masks = outputs["detection_masks"].shape
+        if masks.rank not in (None, 4):
+            raise UserError(
+                f"teacher {directory!r}: detection_masks has shape {masks}, not [1, N, h, w]"
+            )
+        inputs = self._signature.inputs
+        frame = next(iter(inputs.values()), None)
+        fits = len(inputs) == 1 and frame.shape.is_compatible_with((1, None, None, 3))
+        if not fits or frame.dtype != tf.uint8:
+            found = ", ".join(f"{spec.dtype.name} {spec.shape}" for spec in inputs.values())
+            raise UserError(
+                f"teacher {directory!r} takes [{found}], not one uint8 image [1, H, W, 3]; "
+                "export it with input type image_tensor"
+            )
+        return tuple(frame.shape[1:3]) if frame.shape.rank == 4 else (None, None)
+
+    def __call__(self, frame, index):
+        """Returns the objects on a frame, uint8 RGB [H, W, 3]; the index is ignored."""
+        for have, want in zip(frame.shape[:2], self._fixed_size, strict=True):
+            if want is not None and have != want:
+                h, w = self._fixed_size
+                raise UserError(
+                    f"the teacher only takes frames of {h}×{w} pixels, these are "
+                    f"{frame.shape[0]}×{frame.shape[1]}; give --frame_size={h}x{w}, "
+                    "or for images a teacher that takes any size"
+                )
+        outputs = self._signature(tf.constant(frame[None]))
+        boxes, scores, classes, masks = (outputs[name].numpy()[0] for name in OUTPUTS)
+        count = len(scores)
+        if "num_detections" in outputs:  # the rows after it are padding
+            count = int(outputs["num_detections"].numpy().ravel()[0])
+        return detections.from_box_masks(
+            boxes[:count],
+            classes[:count],
+            scores[:count],
+            masks[:count],
+            frame.shape[:2],
+            detections.MIN_SCORE,
+        )
