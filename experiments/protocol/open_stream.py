@@ -22,7 +22,7 @@ class OpenStream:
 
     Attributes:
       source: the video's Source.
-      frames: iterator of its frames, uint8 RGB [H, W, 3].
+      frames: iterator of its `video.Frame`s.
       score: frames → ScoredStream of their FrameResults.
       statistics: the Statistics to add these to.
     """
@@ -89,7 +89,7 @@ def open_stream(
         )
         yield OpenStream(
             source,
-            itertools.islice(warmed_up(iter(source), segmenter, teacher), frames),
+            itertools.islice(warmed_up(source.frames(), segmenter, teacher), frames),
             lambda frames: ScoredStream(iter(frames), segmenter, label_maker, recording),
             Statistics.of(
                 teacher,

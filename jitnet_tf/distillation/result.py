@@ -60,6 +60,7 @@ class FrameResult:
       teacher: the teacher frame on which training ended with this frame, if one did. With a
         synchronous teacher it is this very frame, with an asynchronous one an earlier frame.
       reference: the prediction's score, if there is a reference.
+      time: the frame's, in seconds from the stream's start; None if unknown.
     """
 
     index: int
@@ -70,6 +71,7 @@ class FrameResult:
     latency: float | None = None
     teacher: TeacherFrame | None = None
     reference: Score | None = None
+    time: float | None = None
 
     @property
     def updates(self):

@@ -16,7 +16,7 @@ def warmed_up(frames, segmenter, *teachers):
     What does not fit fails here, and one-time costs stay out of the timings.
 
     Args:
-      frames: iterator of uint8 RGB [H, W, 3].
+      frames: iterator of `video.Frame`s.
       segmenter: a Segmenter; its state stays as it is.
       teachers: callables (frame, index) → Detections.
 
@@ -30,8 +30,8 @@ def warmed_up(frames, segmenter, *teachers):
     if first is None:
         return frames
     for teacher in teachers:
-        teacher(first, segmenter.index)
-    segmenter.warm_up(first)
+        teacher(first.pixels, segmenter.index)
+    segmenter.warm_up(first.pixels)
     return itertools.chain([first], frames)
 
 
@@ -41,11 +41,13 @@ class Taken:
 
     Attributes:
       frame: uint8 RGB [H, W, 3].
+      time: seconds from the stream's start; None if unknown.
       labels: the reference's, uint8 [H, W]; None without one.
       watch: the Stopwatch of the stages around the segmenter.
     """
 
     frame: np.ndarray
+    time: float | None
     labels: np.ndarray | None
     watch: Stopwatch
 
@@ -54,7 +56,7 @@ class ScoredStream:
     """Feeds frames to a segmenter, one at a time; runs and experiments all use it.
 
     Args:
-      frames: iterator of uint8 RGB [H, W, 3].
+      frames: iterator of `video.Frame`s.
       segmenter: a Segmenter.
       label_maker: a LabelMaker, for the reference's labels.
       reference: a Recording of the teacher on every frame, or None. It never reaches the segmenter.
@@ -78,12 +80,13 @@ class ScoredStream:
             return None
         if self._reference:
             with watch("reference"):
-                detections = self._reference(frame, self._segmenter.index)
-                labels = self._label_maker.labels(detections, frame.shape[:2])
-        return Taken(frame, labels, watch)
+                detections = self._reference(frame.pixels, self._segmenter.index)
+                labels = self._label_maker.labels(detections, frame.pixels.shape[:2])
+        return Taken(frame.pixels, frame.time, labels, watch)
 
     def score(self, result, taken):
-        """Adds the score and the stages of a taken frame to its result, and returns it."""
+        """Adds time, score and stages of a taken frame to its result, and returns it."""
+        result.time = taken.time
         if self._reference:
             with taken.watch("reference"):
                 classes = len(self._label_maker.groups.names)

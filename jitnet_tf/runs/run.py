@@ -186,7 +186,7 @@ class Run:
         if self.distiller.index == self.config.max_frames:
             return iter(())
         teachers = filter(None, (teacher, self._reference))
-        return warmed_up(iter(self.source), self.distiller, *teachers)
+        return warmed_up(self.source.frames(), self.distiller, *teachers)
 
     def _claim_directory(self, progress):
         """Starts the run directory anew, or cuts it back to a checkpoint."""

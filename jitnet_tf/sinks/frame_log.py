@@ -12,8 +12,9 @@ FRAME_LOG = "frames.jsonl"
 class FrameLog(Sink):
     """Appends to frames.jsonl in a run directory. Everything but "ms" is reproducible.
 
-    Every row has "frame", its "teacher" (whether training on a teacher frame ended with it),
-    "stride", "updates" and "ms" by stage.
+    Every row has "frame", its "time" in seconds from the stream's start (null if unknown), its
+    "teacher" (whether training on a teacher frame ended with it), "stride", "updates" and "ms" by
+    stage.
     """
 
     name = "frame_log"
@@ -32,6 +33,7 @@ class FrameLog(Sink):
         teacher = result.teacher
         row = {
             "frame": result.index,
+            "time": None if result.time is None else round(result.time, 6),
             "teacher": teacher is not None,
             "stride": result.stride,
             "updates": result.updates,

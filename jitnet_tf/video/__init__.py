@@ -3,6 +3,7 @@
 from jitnet_tf.video.decoders import BrokenOffError
 from jitnet_tf.video.source import (
     SIDES,
+    Frame,
     FrameSource,
     open_source,
     parse_size,
@@ -13,6 +14,7 @@ from jitnet_tf.video.source import (
 __all__ = [
     "SIDES",
     "BrokenOffError",
+    "Frame",
     "FrameSource",
     "open_source",
     "parse_size",

@@ -19,8 +19,6 @@ from av.video.reformatter import VideoReformatter
 
 from jitnet_tf.base.errors import UserError
 
-# One decoded frame: its (H, W), and its conversion to RGB, which skipped frames do not need.
-DecodedFrame = tuple[tuple[int, int], Callable[[], np.ndarray]]
 # Called with a sentence for each problem: what was skipped, or does not fit.
 Note = Callable[[str], None]
 
@@ -37,6 +35,21 @@ class BrokenOffError(UserError):
 
     Frames delivered so far are valid; reopening the source may yield more.
     """
+
+
+@dataclass(frozen=True)
+class DecodedFrame:
+    """A frame as its decoder gives it.
+
+    Attributes:
+      size: (H, W) in pixels.
+      convert: returns it as uint8 RGB [H, W, 3]; skipped frames do not need it.
+      time: seconds by the source's own clock; None where it states none.
+    """
+
+    size: tuple[int, int]
+    convert: Callable[[], np.ndarray]
+    time: float | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +154,8 @@ def _video_frames(container, stream, packets, note: Note) -> Iterator[DecodedFra
                     note(f"frame {count} is damaged: kept as decoded")
                 size = (frame.height, frame.width)
                 upright = size[::-1] if frame.rotation % 180 else size
-                yield upright, partial(_video_rgb, reformatter, frame)
+                convert = partial(_video_rgb, reformatter, frame)
+                yield DecodedFrame(upright, convert, frame.time)
                 count += 1
         if broken:
             note(f"{broken} undecodable packets after the last frame skipped")
@@ -279,7 +293,7 @@ def _image_frames(files: Sequence[Path], note: Note) -> Iterator[DecodedFrame]:
         if bgr is None:
             note(f"{file.name} cannot be decoded: skipped")
             continue
-        yield bgr.shape[:2], partial(cv2.cvtColor, bgr, cv2.COLOR_BGR2RGB)
+        yield DecodedFrame(bgr.shape[:2], partial(cv2.cvtColor, bgr, cv2.COLOR_BGR2RGB))
 
 
 def open_camera(index: str) -> Decoder:
@@ -305,6 +319,6 @@ def _camera_frames(camera: cv2.VideoCapture, note: Note) -> Iterator[DecodedFram
             delivered, bgr = camera.read()
             if not delivered:
                 raise BrokenOffError("the camera stopped delivering frames")
-            yield bgr.shape[:2], partial(cv2.cvtColor, bgr, cv2.COLOR_BGR2RGB)
+            yield DecodedFrame(bgr.shape[:2], partial(cv2.cvtColor, bgr, cv2.COLOR_BGR2RGB))
     finally:
         camera.release()

@@ -7,7 +7,8 @@ are decoded; the header's number is a hint. Undecodable parts are skipped and li
 
 import importlib.metadata
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -92,8 +93,23 @@ def without_credentials(url: str) -> str:
     return f"{scheme}://{rest}" + (f"?{masked}" if masked else "")
 
 
+@dataclass(frozen=True)
+class Frame:
+    """A frame of a source.
+
+    Attributes:
+      pixels: uint8 RGB [H, W, 3], contiguous.
+      time: seconds from the stream's start; None if unknown.
+    """
+
+    pixels: np.ndarray
+    time: float | None = None
+
+
 class FrameSource:
     """An iterator over the frames of a source, uint8 RGB [H, W, 3]; made by `open_source`.
+
+    `frames` gives them with their times.
 
     Attributes:
       spec: the source, without credentials.
@@ -128,7 +144,7 @@ class FrameSource:
             raise UserError(
                 f"no frame of {spec} can be decoded{reason}: check that it plays elsewhere"
             )
-        self.size = frame_size or self._first[0]
+        self.size = frame_size or self._first.size
 
     @property
     def problems(self) -> list[str]:
@@ -150,15 +166,26 @@ class FrameSource:
         return self
 
     def __next__(self) -> np.ndarray:
-        convert = self._next_decoded()
-        if convert is None:
+        frame = self.read()
+        if frame is None:
             raise StopIteration
-        frame = convert()
-        if frame.shape[:2] != self.size:
-            shrinks = self.size[0] <= frame.shape[0] and self.size[1] <= frame.shape[1]
+        return frame.pixels
+
+    def frames(self) -> Iterator[Frame]:
+        """Returns an iterator over the same frames, each with its time."""
+        return iter(self.read, None)
+
+    def read(self) -> Frame | None:
+        """Returns the next frame; None at the end."""
+        decoded = self._next_decoded()
+        if decoded is None:
+            return None
+        pixels = decoded.convert()
+        if pixels.shape[:2] != self.size:
+            shrinks = self.size[0] <= pixels.shape[0] and self.size[1] <= pixels.shape[1]
             interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-            frame = cv2.resize(frame, self.size[::-1], interpolation=interpolation)
-        return np.ascontiguousarray(frame)
+            pixels = cv2.resize(pixels, self.size[::-1], interpolation=interpolation)
+        return Frame(np.ascontiguousarray(pixels), decoded.time)
 
     def close(self) -> None:
         """Releases the file or device; a closed source has no more frames."""
@@ -171,7 +198,7 @@ class FrameSource:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def _next_decoded(self) -> Callable[[], np.ndarray] | None:
+    def _next_decoded(self) -> DecodedFrame | None:
         try:
             decoded, self._first = self._first or next(self._frames, None), None
         except BrokenOffError as error:
@@ -182,7 +209,7 @@ class FrameSource:
             ) from None
         if decoded is None:
             return None
-        size, convert = decoded
+        size = decoded.size
         if size != self.size and not self._native_size_changes:
             self.close()
             raise UserError(
@@ -191,7 +218,7 @@ class FrameSource:
                 f"give --frame_size=HxW to bring all frames to one size"
             )
         self.decoded += 1
-        return convert
+        return decoded
 
     def _note(self, problem: str) -> None:
         if len(self._problems) < _MAX_PROBLEMS:

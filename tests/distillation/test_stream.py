@@ -36,6 +36,11 @@ class Segmenter:
         return result
 
 
+def timed(frames):
+    """Iterates over the frames, ten a second."""
+    return (video.Frame(frame, index / 10) for index, frame in enumerate(frames))
+
+
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory):
     return write_square_stream(tmp_path_factory.mktemp("stream"), "square", COUNT)
@@ -45,7 +50,7 @@ def test_every_frame_is_scored(stream):
     segmenter = Segmenter()
     labels = square_scene(COUNT)[1]
     with video.open_source(stream.video) as source, Recording(stream.recording) as reference:
-        results = list(ScoredStream(source, segmenter, MAKER, reference))
+        results = list(ScoredStream(source.frames(), segmenter, MAKER, reference))
     assert [result.index for result in results] == list(range(COUNT))
     for result, label in zip(results, labels, strict=True):
         np.testing.assert_array_equal(result.reference.labels, label)
@@ -59,10 +64,11 @@ def test_every_frame_is_scored(stream):
 def test_without_a_reference_there_is_no_score():
     frames, _ = square_scene(COUNT)
     segmenter = Segmenter()
-    results = list(ScoredStream(iter(frames), segmenter, MAKER))
+    results = list(ScoredStream(timed(frames), segmenter, MAKER))
     assert len(results) == COUNT
     for result, frame, seen in zip(results, frames, segmenter.frames, strict=True):
         assert result.frame is frame is seen
+        assert result.time == result.index / 10
         assert result.reference is None
         assert set(result.seconds) == {"infer", "decode"}
 
@@ -77,7 +83,7 @@ def test_a_reference_that_ends_early_stops_before_the_segmenter(stream):
     frames, _ = square_scene(COUNT + 1)
     segmenter = Segmenter()
     with Recording(stream.recording) as reference:
-        results = iter(ScoredStream(iter(frames), segmenter, MAKER, reference))
+        results = iter(ScoredStream(timed(frames), segmenter, MAKER, reference))
         for _ in range(COUNT):
             next(results)
         with pytest.raises(UserError, match="ends after 6 frames"):
@@ -89,7 +95,7 @@ def test_a_segmenter_that_fails_passes_through(stream):
     frames, _ = square_scene(COUNT)
     segmenter = Segmenter(fails_at=1)
     with Recording(stream.recording) as reference:
-        results = iter(ScoredStream(iter(frames), segmenter, MAKER, reference))
+        results = iter(ScoredStream(timed(frames), segmenter, MAKER, reference))
         assert next(results).index == 0
         with pytest.raises(UserError, match="it failed"):
             next(results)
@@ -110,8 +116,8 @@ class Warmed(Segmenter):
 def test_warming_up_takes_no_frame_away():
     frames, _ = square_scene(COUNT)
     segmenter, asked = Warmed(7), []
-    shown = warmed_up(iter(frames), segmenter, lambda frame, index: asked.append((frame, index)))
-    assert [frame is first for frame, first in zip(shown, frames, strict=True)] == [True] * COUNT
+    shown = warmed_up(timed(frames), segmenter, lambda frame, index: asked.append((frame, index)))
+    assert [f.pixels is first for f, first in zip(shown, frames, strict=True)] == [True] * COUNT
     assert len(segmenter.warmed) == len(asked) == 1
     assert segmenter.warmed[0] is asked[0][0] is frames[0]
     assert asked[0][1] == 7

@@ -34,6 +34,7 @@ def result(index, teacher_index=None, staleness=0, reference=False, **seconds):
     """A result with training on a teacher frame and a score against a reference."""
     frame = np.full((*SIZE, 3), 5 * index, np.uint8)
     made = FrameResult(index, frame, class_map(1), 8, {"infer": 0.01, **seconds})
+    made.time = index / 3
     if teacher_index is not None:
         counts = metrics.confusion(class_map(2), class_map(1), len(NAMES))
         image = np.full((*SIZE, 3), 200, np.uint8)
@@ -103,12 +104,20 @@ def test_frame_log(config, tmp_path):
     trained = {"updates": 2, "accuracy_before": 0.25, "accuracy_after": 1.0, "losses": [0.5, 0.125]}
     base = {"stride": 8, "ms": {"infer": 10.0}}
     assert rows == [
-        {"frame": 0, "teacher": True, **base, **trained},
+        {"frame": 0, "time": 0.0, "teacher": True, **base, **trained},
         {
-            **{"frame": 1, "teacher": False, "updates": 0, "iou": 1.0, **base},
+            **{"frame": 1, "time": 0.333333, "teacher": False, "updates": 0, "iou": 1.0, **base},
             "ms": {"infer": 10.0, "decode": 1.23},
         },
-        {"frame": 2, "teacher": True, "teacher_frame": 1, "staleness": 1, **base, **trained},
+        {
+            "frame": 2,
+            "time": 0.666667,
+            "teacher": True,
+            "teacher_frame": 1,
+            "staleness": 1,
+            **base,
+            **trained,
+        },
     ]
 
 

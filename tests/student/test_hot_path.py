@@ -20,6 +20,7 @@ from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.student import fused_head
 from jitnet_tf.student.jitnet import build_jitnet
 from jitnet_tf.student.student import Student
+from jitnet_tf.video import Frame
 from teacher.detections import Detections
 
 SIZE = (160, 192)
@@ -275,7 +276,7 @@ def test_memory_of_a_scored_frame_is_two_maps_and_a_score(student):
     pictures = itertools.cycle([frame(i) for i in range(3)])
     segmenter = distiller(student)
     segmenter.step(next(pictures))
-    scored = ScoredStream(pictures, segmenter, MAKER, lambda frame, index: NOTHING)
+    scored = ScoredStream(map(Frame, pictures), segmenter, MAKER, lambda frame, index: NOTHING)
     results = iter(scored)
     most = allocated(lambda: next(results))
     # Counting takes an integer of eight bytes a pixel, twice where numpy does not reuse the
