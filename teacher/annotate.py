@@ -212,6 +212,8 @@ def main():
         print(f"skipped {problem}")
     if unread:
         print(f"{len(unread)} images skipped: they cannot be read")
+    for problem in teacher.problems:
+        print(problem)
     print(f"{FLAGS.output}: written")
 
 

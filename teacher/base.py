@@ -1,5 +1,6 @@
 """The protocol of teachers."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,10 +18,12 @@ class Teacher(Protocol):
       precomputed: whether the detections were made before and are only read, so that the time of a
         call is not the model's.
       mean_seconds: the model's mean seconds a frame, of a precomputed teacher; None if unknown.
+      problems: what the user has to know of the detections so far, a sentence each, each once.
     """
 
     precomputed: bool = False
     mean_seconds: float | None = None
+    problems: Sequence[str] = ()
 
     def __call__(self, frame: np.ndarray, index: int) -> Detections:
         """Returns the objects on a frame.

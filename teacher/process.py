@@ -46,23 +46,28 @@ def _prepare(lifeline):
 def _open(spec):
     if not spec.startswith(PRECOMPUTED):
         command_line.import_tensorflow()
-    _child["teacher"] = open_teacher(spec)
+    with _errors_of_one_line("cannot be opened"):
+        _child["teacher"] = open_teacher(spec)
+    return None, list(_child["teacher"].problems)
 
 
 def _answer(frame, index):
     start = time.perf_counter()
-    detections = _child["teacher"](frame, index)
-    return detections, time.perf_counter() - start
+    with _errors_of_one_line(f"fails on frame {index}"):
+        detections = _child["teacher"](frame, index)
+    seconds = time.perf_counter() - start
+    return (detections, seconds), list(_child["teacher"].problems)
 
 
-def _copy_outcome(asked, answer):
-    """Copies the outcome of one Future to another."""
-    if asked.cancelled():
-        answer.cancel()
-    elif error := asked.exception():
-        answer.set_exception(_died() if isinstance(error, BrokenProcessPool) else error)
-    else:
-        answer.set_result(asked.result())
+@contextlib.contextmanager
+def _errors_of_one_line(what):
+    """Turns errors that are none of the user's into such: not all of them can be pickled."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error)) from None
+    except Exception as error:
+        raise UserError(f"the teacher {what}: {type(error).__name__}: {error}") from None
 
 
 def _died():
@@ -81,6 +86,7 @@ class ProcessTeacher(Teacher):
     Attributes:
       local: the same teacher in this process if it is precomputed, such as a Recording, to read
         and to check it; else None.
+      problems: those of the teacher in the other process; see `Teacher`.
 
     Raises:
       UserError: as `open_teacher`. `__call__` and the result of `ask` raise the teacher's errors,
@@ -145,5 +151,15 @@ class ProcessTeacher(Teacher):
         except BrokenProcessPool:
             answer.set_exception(_died())
         else:
-            asked.add_done_callback(lambda asked: _copy_outcome(asked, answer))
+            asked.add_done_callback(lambda asked: self._pass_on(asked, answer))
         return answer
+
+    def _pass_on(self, asked, answer):
+        """Passes the outcome of one Future on to another, and keeps the teacher's problems."""
+        if asked.cancelled():
+            answer.cancel()
+        elif error := asked.exception():
+            answer.set_exception(_died() if isinstance(error, BrokenProcessPool) else error)
+        else:
+            result, self.problems = asked.result()
+            answer.set_result(result)

@@ -128,7 +128,7 @@ def main():
         count = record(
             source, teacher, {**described, "video": name, "height": height, "width": width}
         )
-    for problem in source.problems:
+    for problem in (*source.problems, *teacher.problems):
         print(problem)
     print(f"{FLAGS.output}: {count} frames recorded")
 

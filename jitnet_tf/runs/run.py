@@ -111,13 +111,14 @@ class Run:
         check_sink_names(sinks)
         saved = directory.find_checkpoint(config, resume, overwrite)
         arrays, progress = saved or ({}, {"frames": 0})
+        self._notes = list(progress.get("problems", []))
         groups = class_groups(config.class_groups)
         check_classes(config, groups, progress)
         self._label_maker = LabelMaker(
             groups, config.score_threshold, config.box_weight, config.box_dilation
         )
         with _disk_errors_as_user_errors(), contextlib.ExitStack() as stack:
-            teacher = self._open_inputs(config, stack)
+            self._teacher = teacher = self._open_inputs(config, stack)
             seek_to_checkpoint(self.source, progress)
             check_sinks(config, resumed=resume, overwrite=overwrite)
             self._make_distiller(config, teacher, bool(saved))
@@ -227,6 +228,26 @@ class Run:
     def __exit__(self, *_):
         self._stack.close()
 
+    @property
+    def problems(self):
+        """Everything that the user has to know of the run so far, a sentence each, each once.
+
+        Those of source, teacher, reference and sinks, and what `note` was told.
+        """
+        return list(dict.fromkeys([*self.source.problems, *self._problems_to_save()]))
+
+    def note(self, problem):
+        """Adds a sentence to `problems`, which a resumed run keeps."""
+        self._notes.append(problem)
+
+    def _problems_to_save(self):
+        """Returns the problems that are not found again when a resumed run reads its video."""
+        parts = [self._teacher, self._reference, *self._sinks]
+        found = [problem for part in parts if part for problem in part.problems]
+        if self.source.live:
+            found = [*self.source.problems, *found]
+        return list(dict.fromkeys([*self._notes, *found]))
+
     def execute(self):
         """Processes the frames to the end or Ctrl-C, showing progress; returns the summary."""
         total = min(
@@ -300,7 +321,7 @@ class Run:
         summary = {
             "complete": complete,
             **self.statistics.summary(),
-            "problems": list(self.source.problems),
+            "problems": self.problems,
         }
         directory.write_summary(self.config.logdir, summary)
         if self._failure:
@@ -323,6 +344,7 @@ class Run:
             "thumbnail": self._thumbnail,
             **initial_weights.describe(self._label_maker.groups, self.config.student),
             "statistics": self.statistics.get_state(),
+            "problems": self._problems_to_save(),
             "file_sizes": checkpoint.growing_files(self.config.logdir),
         }
         checkpoint.save(self.config.logdir, arrays, progress)

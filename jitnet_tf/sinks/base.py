@@ -1,6 +1,7 @@
 """The seam for a run's results."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,9 +40,11 @@ class Sink(Protocol):
 
     Attributes:
       name: prefix of its arrays in a checkpoint; sinks of one run have different names.
+      problems: what the user has to know of its output so far, a sentence each, each once.
     """
 
     name: str
+    problems: Sequence[str] = ()
 
     @classmethod
     def open(cls, config: Any, stream: StreamInfo) -> "Sink | None":

@@ -165,6 +165,34 @@ def test_a_run_left_before_its_end_is_not_complete_and_takes_further_sinks(confi
     assert "set_state" not in counter.calls
 
 
+class Complaining(Counter):
+    """Finds each frame odd, and the whole stream too."""
+
+    problems = ()
+
+    def add(self, result):
+        self.problems = (*self.problems, "the stream is odd", f"frame {result.index} is odd")
+
+
+def test_problems_of_all_parts_are_kept_across_a_resume_each_once(config):
+    """A source's are found again, when a resumed run reads the video; the others are saved."""
+
+    def run(frames, **options):
+        with Run(config, sinks=[Complaining()], **options) as opened:
+            opened.source._note("half of the frames are missing")
+            opened._teacher.problems = ["labels are coarse"]
+            opened.note("the run is short")
+            for _ in range(frames):
+                opened.advance()
+            return opened.finish(complete=False)["problems"]
+
+    found = ["half of the frames are missing", "the run is short", "labels are coarse"]
+    found += ["the stream is odd", "frame 0 is odd", "frame 1 is odd"]
+    assert run(2) == found
+    assert checkpoint.load(config.logdir)[1]["problems"] == found[1:]
+    assert run(1, resume=True) == [*found, "frame 2 is odd"]
+
+
 def test_a_diverged_run_keeps_its_last_checkpoint(config, monkeypatch):
     with Run(config) as opened:
         for _ in range(5):

@@ -18,6 +18,7 @@ def test_a_teacher_needs_only_its_call():
     teacher = Blank()
     assert teacher(None, 3) == 3
     assert (teacher.precomputed, teacher.mean_seconds, teacher.seconds(3)) == (False, None, None)
+    assert list(teacher.problems) == []
     teacher.close()
 
 

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from jitnet_tf.base.errors import UserError
+from teacher import Teacher, process
 from teacher.encoding import encode
 from teacher.process import LOWEST_PRIORITY, ProcessTeacher
 from teacher.recorded import Recording
@@ -129,6 +130,44 @@ def test_a_child_that_dies_during_inference_is_an_error(teacher):
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(UserError, match="has died"):
         answer.result()
+
+
+class StrangeError(Exception):
+    """Cannot be pickled: it takes two arguments, and keeps a function."""
+
+    def __init__(self, text, function):
+        super().__init__(text)
+        self.function = function
+
+
+class Noting(Teacher):
+    """Notes each frame, and fails on frame 3."""
+
+    def __init__(self):
+        self.problems = []
+
+    def __call__(self, frame, index):
+        if index == 3:
+            raise StrangeError("out of luck", lambda: None)
+        self.problems.append(f"frame {index} is odd")
+        return index
+
+
+def replace_teacher():
+    """Replaces the teacher of the child, in which it runs."""
+    process._child["teacher"] = Noting()
+    return None, []
+
+
+def test_problems_and_strange_errors_come_from_the_child(teacher):
+    frame = np.zeros((*SIZE, 3), np.uint8)
+    teacher._submit(replace_teacher).result()
+    assert list(teacher.problems) == []
+    assert [teacher(frame, index) for index in (0, 2)] == [0, 2]
+    assert list(teacher.problems) == ["frame 0 is odd", "frame 2 is odd"]
+    with pytest.raises(UserError, match=r"frame 3.*out of luck"):
+        teacher(frame, 3)
+    assert teacher(frame, 4) == 4  # it still answers
 
 
 def test_the_process_ends_with_close(recording):
