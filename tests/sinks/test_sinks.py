@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.util import tensor_util
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig
@@ -158,6 +159,11 @@ def events(folder):
     return accumulator.Reload()
 
 
+def points(found, tag):
+    """The (step, value) of a scalar."""
+    return [(v.step, float(tensor_util.make_ndarray(v.tensor_proto))) for v in found.Tensors(tag)]
+
+
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_tensorboard(config, tmp_path, mode):
     info = stream(teacher_mode=mode)
@@ -172,22 +178,34 @@ def test_tensorboard(config, tmp_path, mode):
     sink.close()
     found = events(tmp_path)
 
-    def points(tag):
-        values = found.Tensors(tag)
-        return [
-            (v.step, float(np.frombuffer(v.tensor_proto.tensor_content, "f4")[0])) for v in values
-        ]
-
-    assert points("accuracy/before update") == [(4, 0.25)]
-    assert points("schedule/updates") == [(4, 2)]
-    assert points("ms/teacher") == [(4, 500)]
+    assert points(found, "accuracy/before update") == [(4, 0.25)]
+    assert points(found, "schedule/updates") == [(4, 2)]
+    assert points(found, "ms/teacher") == [(4, 500)]
     # A point a teacher frame, or an average over the 20 frames of a window in which it occurred.
-    assert points("ms/update") == ([(4, 40)] if mode == "sync" else [(19, 80)])
-    assert points("ms/infer") == [(19, 10)]
+    assert points(found, "ms/update") == ([(4, 40)] if mode == "sync" else [(19, 80)])
+    assert points(found, "ms/infer") == [(19, 10)]
     assert ("schedule/staleness" in found.Tags()["tensors"]) == (mode == "async")
     assert "configuration" in found.Tags()["tensors"]
     assert "frame, student, teacher" in found.Tags()["tensors"]
-    assert points("final/frames") == [(21, 21)]
+    assert points(found, "final/frames") == [(21, 21)]
+
+
+def test_tensorboard_of_a_resumed_run_goes_on_as_if_uninterrupted(config, tmp_path):
+    """Averages over its 20 frames, and the distance of pictures."""
+    first = TensorBoard.open(config, stream())
+    for i in range(7):
+        first.add(result(i, i if i == 4 else None, infer=0.01 * i))
+    state = first.get_state()
+    first.close()
+    second = TensorBoard.open(config, stream(resume_at=7))
+    second.set_state(state)
+    for i in range(7, 20):
+        second.add(result(i, i if i == 12 else None, infer=0.01 * i))
+    second.close()
+    found = events(tmp_path)
+    [(step, mean)] = points(found, "ms/infer")
+    assert (step, mean) == (19, pytest.approx(95))
+    assert [v.step for v in found.Tensors("frame, student, teacher")] == [4]
 
 
 def test_tensorboard_of_a_resumed_run_has_the_configuration_once(config, tmp_path):
