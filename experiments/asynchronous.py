@@ -25,6 +25,7 @@ from experiments.protocol import provenance, streams
 from experiments.reports import markdown, measurement
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.paths import define_path
 from jitnet_tf.config import ASYNC, SYNC, RunConfig
 from teacher import process
 
@@ -75,9 +76,9 @@ class Pace:
 
 def define_flags():
     """Defines the flags of the comparison of teacher modes."""
-    flags.DEFINE_string("streams", None, "Stream list, a CSV file; see experiments.streams.")
-    flags.DEFINE_string("videos", None, "Folder of the list's videos. Default: the list's.")
-    flags.DEFINE_string("recordings", None, "Folder of its recordings. Default: the list's.")
+    define_path("streams", None, "Stream list, a CSV file; see experiments.streams.")
+    define_path("videos", None, "Folder of the list's videos. Default: the list's.")
+    define_path("recordings", None, "Folder of its recordings. Default: the list's.")
     flags.DEFINE_list("only", [], "Names of streams to run. Default: all.")
     methods.define_flags(METHODS)
     measurement.define_flags()

@@ -26,6 +26,7 @@ from experiments.reports import command, davis
 from experiments.reports.results import Results
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.paths import define_path
 from teacher.recorded import Recording
 
 FLAGS = flags.FLAGS
@@ -88,7 +89,7 @@ def check(stream):
 def define_flags():
     """Defines the flags of the evaluation on DAVIS."""
     command.define_flags(str(LIST))
-    flags.DEFINE_string(
+    define_path(
         "davis", None, "DAVIS's root folder, with JPEGImages and Annotations: instead of --videos."
     )
     methods.define_flags(METHODS)

@@ -18,6 +18,7 @@ from experiments.reports import figures
 from experiments.reports.results import Results
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.paths import define_path
 
 FLAGS = flags.FLAGS
 COLUMNS = 4
@@ -118,9 +119,7 @@ def define_flags():
         "methods", ["jitnet_0.8", "oracle"], "Methods to draw; updates are those of the first."
     )
     flags.DEFINE_integer("bin_seconds", 30, "Length of an interval in seconds.", lower_bound=1)
-    flags.DEFINE_string(
-        "logdir", None, "Folder to write the curves to for TensorBoard. Default: none."
-    )
+    define_path("logdir", None, "Folder to write the curves to for TensorBoard. Default: none.")
 
 
 def main():

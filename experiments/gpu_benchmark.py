@@ -30,6 +30,7 @@ from experiments.speed import turns
 from experiments.speed.gpu import hlo, runtimes
 from jitnet_tf.base import command_line, files
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.paths import define_path
 
 FLAGS = flags.FLAGS
 
@@ -45,8 +46,8 @@ MOST_LOSS_DIFFERENCE = 0.05
 
 def define_flags():
     """Defines the flags of the benchmark on a GPU."""
-    flags.DEFINE_string("export", None, "Folder to write modules and inputs to.")
-    flags.DEFINE_string("run", None, "Folder written by --export, to time its modules.")
+    define_path("export", None, "Folder to write modules and inputs to.")
+    define_path("run", None, "Folder written by --export, to time its modules.")
     measurement.define_flags("json")
     flags.DEFINE_string("frame_size", "720x1280", "With --export: HxW of the frames.")
     flags.DEFINE_integer("seed", 0, "With --export: seed of inputs and weights.", lower_bound=0)
@@ -57,9 +58,7 @@ def define_flags():
         ["auto", *runtimes.RUNTIMES],
         "With --run: the runtime; auto: TensorFlow if it sees a GPU, else JAX.",
     )
-    flags.DEFINE_string(
-        "mask_rcnn", None, "With --run: SavedModel folder to time as well, by TensorFlow."
-    )
+    define_path("mask_rcnn", None, "With --run: SavedModel folder to time as well, by TensorFlow.")
 
 
 def export(folder, frame_size, seed):

@@ -19,6 +19,7 @@ from absl import flags
 from jitnet_tf import video
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.paths import define_path
 from teacher import coco
 
 FLAGS = flags.FLAGS
@@ -34,7 +35,7 @@ MASK_LOGIT = 2.0
 
 def define_flags():
     """Defines the flags of the export of a random Mask R-CNN."""
-    flags.DEFINE_string("output", None, "Folder to write the SavedModel to.", required=True)
+    define_path("output", None, "Folder to write the SavedModel to.", required=True)
     flags.DEFINE_string(
         "frame_size",
         "720x1280",

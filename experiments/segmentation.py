@@ -26,6 +26,7 @@ from experiments.protocol import provenance
 from experiments.reports import markdown, measurement
 from jitnet_tf.base import checkpoint, command_line, options
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.paths import define_path
 from jitnet_tf.config import PRETRAINED, PretrainConfig, StudentConfig
 from jitnet_tf.distillation import metrics
 from jitnet_tf.flags import options_of
@@ -48,7 +49,7 @@ ignored, do not count."""
 
 def define_flags():
     """Defines --init, the flags of the labeled images as in pretraining, --output and --print."""
-    flags.DEFINE_string(
+    define_path(
         "init",
         None,
         "The student's weights: 'pretrained', the folder of a run or pretraining, or a checkpoint "

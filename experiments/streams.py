@@ -17,17 +17,18 @@ from tqdm import tqdm
 from experiments.protocol import streams
 from jitnet_tf.base import command_line, files
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.paths import define_path
 
 FLAGS = flags.FLAGS
 
 
 def define_flags():
     """Defines the flags of the list of streams."""
-    flags.DEFINE_string(
+    define_path(
         "videos", None, "Folder of videos, or of folders of frames or of chunks.", required=True
     )
-    flags.DEFINE_string("recordings", None, "Folder of NAME.recording files. Default: --videos.")
-    flags.DEFINE_string("output", None, "The list to write.", required=True)
+    define_path("recordings", None, "Folder of NAME.recording files. Default: --videos.")
+    define_path("output", None, "The list to write.", required=True)
     flags.DEFINE_integer(
         "max_frames", streams.PAPER_FRAMES, "Number of frames of each to evaluate.", lower_bound=1
     )

@@ -22,6 +22,7 @@ from experiments.reports import markdown, measurement
 from experiments.speed import turns
 from jitnet_tf import video
 from jitnet_tf.base import command_line
+from jitnet_tf.base.paths import define_path
 
 FLAGS = flags.FLAGS
 
@@ -70,7 +71,7 @@ multiplication and an addition as two operations; normalization and resizing cou
 def define_flags():
     """Defines the flags of table 1."""
     measurement.define_flags()
-    flags.DEFINE_string(
+    define_path(
         "mask_rcnn", None, "SavedModel folder of Mask R-CNN, or zoo:NAME. Default: left out."
     )
     flags.DEFINE_string("frame_size", "720x1280", "HxW of the frames.")

@@ -216,12 +216,20 @@ class RunConfig(Config):
         INPUT,
         is_path=True,
     )
-    logdir: str = option("", "Run directory. Default: runs/NAME of the video.", INPUT)
+    logdir: str = option(
+        "", "Run directory. Default: runs/NAME of the video.", INPUT, is_output=True
+    )
     output: str | None = option(
-        None, "Overlay video, .mp4; 'none' for none. Default: LOGDIR/overlay.mp4.", INPUT
+        None,
+        "Overlay video, .mp4; 'none' for none. Default: LOGDIR/overlay.mp4.",
+        INPUT,
+        is_output=True,
     )
     masks: str | None = option(
-        None, "Folder for class masks, a PNG of class ids a frame. Default: none.", INPUT
+        None,
+        "Folder for class masks, a PNG of class ids a frame. Default: none.",
+        INPUT,
+        is_output=True,
     )
     frame_size: tuple[int, int] | None = option(
         None, "HxW in pixels to resize frames to. Default: native size.", INPUT
@@ -382,7 +390,7 @@ class PretrainConfig(Config):
     validation_images: str | None = option(
         None, "Folder of their images.", VALIDATION_SET, is_path=True
     )
-    logdir: str = option("", "Folder for everything that is written.", RUN)
+    logdir: str = option("", "Folder for everything that is written.", RUN, is_output=True)
     checkpoint_every: int = option(500, "Steps between checkpoints.", RUN, at_least=1)
     validate_every: int = option(5000, "Steps between validations.", RUN, at_least=1)
     crop: int = option(

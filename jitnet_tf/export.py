@@ -19,6 +19,7 @@ from absl import flags
 from jitnet_tf import video
 from jitnet_tf.base import command_line, files
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.paths import define_path
 from jitnet_tf.runs import directory
 
 FLAGS = flags.FLAGS
@@ -26,9 +27,9 @@ FLAGS = flags.FLAGS
 
 def define_flags():
     """Defines the flags of an export."""
-    flags.DEFINE_string("run", None, "Run directory of jitnet_tf.distill.", required=True)
+    define_path("run", None, "Run directory of jitnet_tf.distill.", required=True)
     flags.DEFINE_enum("format", "saved_model", ["saved_model", "tflite"], "What to write.")
-    flags.DEFINE_string("output", None, "Folder (saved_model) or file (tflite).", required=True)
+    define_path("output", None, "Folder (saved_model) or file (tflite).", required=True)
     flags.DEFINE_enum(
         "quantize",
         "none",
@@ -36,7 +37,7 @@ def define_flags():
         "TFLite only: float16 weights, or int8 arithmetic calibrated on the run's video.",
     )
     flags.DEFINE_bool("probabilities", True, "Give class probabilities besides class ids.")
-    flags.DEFINE_string("video", None, "Frames to calibrate and compare on. Default: the run's.")
+    define_path("video", None, "Frames to calibrate and compare on. Default: the run's.")
     flags.DEFINE_integer(
         "frames", 16, "How many of them, spread evenly.", lower_bound=1, upper_bound=256
     )

@@ -63,10 +63,12 @@ def value_of(kind, name):
 def absolute(spec):
     """Returns a path, or a teacher's prefix and path, made absolute if it exists.
 
-    A resumed run then finds its files from any folder.
+    A resumed run then finds its files from any folder. A printf pattern exists if its folder does.
     """
     prefix, path = split_spec(spec)
-    return prefix + os.path.abspath(path) if os.path.exists(path) else spec
+    folder = os.path.dirname(path) or "."
+    exists = os.path.exists(path) or (not prefix and "%" in path and os.path.isdir(folder))
+    return prefix + os.path.abspath(path) if exists else spec
 
 
 def values(kind):

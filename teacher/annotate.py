@@ -18,6 +18,7 @@ from tqdm import tqdm
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.files import write_text
+from jitnet_tf.base.paths import define_path
 from teacher import PRECOMPUTED, coco, open_teacher
 from teacher.images import UNREAD, UnreadableError, list_images, read_image
 from teacher.record import describe_live
@@ -28,9 +29,9 @@ PARTIAL = ".partial"  # suffix of the unfinished file: a line of JSON for each i
 
 def define_flags():
     """Defines the flags of an annotation: images, teacher, output."""
-    flags.DEFINE_string("images", None, "Folder of images, with subfolders.", required=True)
-    flags.DEFINE_string("teacher", None, "SavedModel folder, or zoo:NAME.", required=True)
-    flags.DEFINE_string("output", None, "The annotation file to write, .json.", required=True)
+    define_path("images", None, "Folder of images, with subfolders.", required=True)
+    define_path("teacher", None, "SavedModel folder, or zoo:NAME.", required=True)
+    define_path("output", None, "The annotation file to write, .json.", required=True)
 
 
 def annotations(detections, frame_size):

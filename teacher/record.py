@@ -17,6 +17,7 @@ from tqdm import tqdm
 from jitnet_tf import video
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.paths import define_path
 from teacher import MIN_SCORE, PRECOMPUTED, open_teacher, saved_model_folder
 from teacher.lvs import Predictions
 from teacher.recorded import Recorder, Recording
@@ -26,16 +27,14 @@ FLAGS = flags.FLAGS
 
 def define_flags():
     """Defines the flags of a recording: video, teacher, output."""
-    flags.DEFINE_string(
-        "video", None, "Video file, folder of frames or of videos, or URL.", required=True
-    )
-    flags.DEFINE_string(
+    define_path("video", None, "Video file, folder of frames or of videos, or URL.", required=True)
+    define_path(
         "teacher",
         None,
         "SavedModel folder, zoo:NAME, recorded:FILE, or lvs:FOLDER (a stream of LVS).",
         required=True,
     )
-    flags.DEFINE_string("output", None, "The recording to write.", required=True)
+    define_path("output", None, "The recording to write.", required=True)
     flags.DEFINE_string("frame_size", None, "HxW to resize frames to. Default: the native size.")
     flags.DEFINE_integer("max_frames", None, "Stop after this many frames.", lower_bound=1)
 

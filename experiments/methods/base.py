@@ -36,6 +36,7 @@ class TeacherSettings(Settings):
         None,
         "SavedModel folder or zoo:NAME of a teacher to run live on teacher frames, which measures "
         "its time. Default: the recordings, with the times in them.",
+        is_path=True,
     )
 
     def check(self):
@@ -56,7 +57,9 @@ class SeedSettings(Settings):
 class StudentSettings(SeedSettings):
     """Settings of a method with the product's student."""
 
-    init: str = setting(PRETRAINED, "Initial weights of the students; see jitnet_tf.distill.")
+    init: str = setting(
+        PRETRAINED, "Initial weights of the students; see jitnet_tf.distill.", is_path=True
+    )
 
     def check(self):
         """UserError also if the initial weights cannot be read."""

@@ -103,14 +103,18 @@ class FlowSettings(TeacherSettings):
 class DenseFlowSettings(FlowSettings):
     """Settings of flow slow; see `pwcnet.load_weights`."""
 
-    pwcnet_dense: str | None = setting(None, "Converted weights of PWC-Net, for flow slow.")
+    pwcnet_dense: str | None = setting(
+        None, "Converted weights of PWC-Net, for flow slow.", is_path=True
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class SmallFlowSettings(FlowSettings):
     """Settings of flow fast; see `pwcnet.load_weights`."""
 
-    pwcnet_small: str | None = setting(None, "Converted weights of small PWC-Net, for flow fast.")
+    pwcnet_small: str | None = setting(
+        None, "Converted weights of small PWC-Net, for flow fast.", is_path=True
+    )
 
 
 class Flow(Method):

@@ -98,7 +98,9 @@ class OneShotSegmentation(Segmenter):
 class OSVOSSettings(SeedSettings, TeacherSettings):
     """Settings of OSVOS."""
 
-    osvos_weights: str | None = setting(None, "Converted weights of OSVOS. Default: random ones.")
+    osvos_weights: str | None = setting(
+        None, "Converted weights of OSVOS. Default: random ones.", is_path=True
+    )
     osvos_steps: int = setting(
         500, "Greatest number of OSVOS's steps on a teacher frame.", at_least=1
     )

@@ -115,8 +115,8 @@ def _parse(row, where, videos, recordings):
         row["name"],
         row["category"] or "-",
         classes,
-        os.path.join(videos, row["video"]),
-        os.path.join(recordings, row["recording"]),
+        os.path.join(videos, os.path.expanduser(row["video"])),
+        os.path.join(recordings, os.path.expanduser(row["recording"])),
         int(max_frames) if max_frames else None,
     )
 

@@ -12,24 +12,25 @@ from experiments.reports import figures
 from experiments.reports.results import Results
 from jitnet_tf.base import command_line, files
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.paths import define_path
 
 FLAGS = flags.FLAGS
 
 
 def define_flags(stream_list=None):
     """Defines the flags of all these commands; stream_list: the default of --streams."""
-    flags.DEFINE_string("streams", stream_list, "Stream list, a CSV file; see experiments.streams.")
-    flags.DEFINE_string("videos", None, "Folder of the videos. Default: as in the list.")
-    flags.DEFINE_string("recordings", None, "Folder of the recordings. Default: as in the list.")
-    flags.DEFINE_string("results", None, "Folder for the results.")
+    define_path("streams", stream_list, "Stream list, a CSV file; see experiments.streams.")
+    define_path("videos", None, "Folder of the videos. Default: as in the list.")
+    define_path("recordings", None, "Folder of the recordings. Default: as in the list.")
+    define_path("results", None, "Folder for the results.")
     flags.DEFINE_list("only", [], "Names of methods and streams to evaluate. Default: all.")
     flags.DEFINE_integer("jobs", 1, "Number of evaluations to run at the same time.", lower_bound=1)
-    flags.DEFINE_string("print", None, "Folder of results to print, without evaluating.")
+    define_path("print", None, "Folder of results to print, without evaluating.")
 
 
 def define_plot_flag(name):
     """Defines --plot; name: of the plot's file by default, without suffix."""
-    flags.DEFINE_string("plot", None, f"PNG file of the plot. Default: RESULTS/{name}.png.")
+    define_path("plot", None, f"PNG file of the plot. Default: RESULTS/{name}.png.")
 
 
 def show_tables(report, listed, name):

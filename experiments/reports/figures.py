@@ -14,6 +14,7 @@ from experiments.protocol.streams import GROUPS
 from jitnet_tf import video
 from jitnet_tf.base import files
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.paths import define_path
 from jitnet_tf.labels import LabelMaker
 from jitnet_tf.sinks.overlay import blend
 from teacher.recorded import Recording
@@ -25,10 +26,8 @@ RULES = {"worst": 0.0, "median": 0.5, "best": 1.0}
 
 def define_flags(output_help):
     """Defines the flags of all figures."""
-    flags.DEFINE_string(
-        "results", None, "Folder of the results of experiments.table2.", required=True
-    )
-    flags.DEFINE_string("output", None, output_help, required=True)
+    define_path("results", None, "Folder of the results of experiments.table2.", required=True)
+    define_path("output", None, output_help, required=True)
     flags.DEFINE_list("streams", [], "Streams to show. Default: all with such results.")
 
 

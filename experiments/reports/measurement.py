@@ -9,14 +9,15 @@ from absl import flags
 
 from jitnet_tf.base import files
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.paths import define_path
 
 FLAGS = flags.FLAGS
 
 
 def define_flags(flag="output"):
     """Defines --`flag`, the file to measure to, and --print."""
-    flags.DEFINE_string(flag, None, "JSON file to write the measurement to.")
-    flags.DEFINE_string("print", None, "JSON file to print the tables of, without measuring.")
+    define_path(flag, None, "JSON file to write the measurement to.")
+    define_path("print", None, "JSON file to print the tables of, without measuring.")
 
 
 def measure_or_print(measure, render, file_format, command, flag="output"):

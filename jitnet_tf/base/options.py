@@ -7,6 +7,7 @@ import typing
 from absl import flags
 
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.paths import define_path
 
 FIXED, FREE = "fixed", "free"  # --resume refuses another value, or takes it
 
@@ -21,6 +22,7 @@ class Option:
       choices: allowed values; empty: any.
       at_least, above, at_most, below: bounds of a number.
       is_path: a file, folder or teacher, which is made absolute so that a resumed run finds it.
+      is_output: a file or folder that is written.
       words: values of a path option that are no paths.
       resume: FIXED or FREE.
       aliases: names in configurations that older versions wrote.
@@ -38,6 +40,7 @@ class Option:
     at_most: float | None = None
     below: float | None = None
     is_path: bool = False
+    is_output: bool = False
     words: tuple[str, ...] = ()
     resume: str = FIXED
     aliases: tuple[str, ...] = ()
@@ -113,6 +116,8 @@ def define_flag(name, default, of_type, about):
         flags.DEFINE_list(name, default, text)
     elif kinds:
         define[kinds[0]](name, default, text)
+    elif about.is_path or about.is_output:
+        define_path(name, default or None, text)
     else:
         flags.DEFINE_string(name, default or None, text)
     flags.FLAGS[name].heading = about.group
