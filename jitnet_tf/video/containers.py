@@ -18,6 +18,7 @@ from av.video.reformatter import VideoReformatter
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.video import urls
 from jitnet_tf.video.decoders import DecodedFrame, Decoder, Note
+from jitnet_tf.video.geometry import Geometry, Turn
 
 
 def open_video(address: str, spec: str, is_url: bool) -> Decoder:
@@ -33,7 +34,7 @@ def open_video(address: str, spec: str, is_url: bool) -> Decoder:
     """
     container, stream = _open_container(address, spec, is_url)
     packets = urls.url_packets if is_url else _file_packets
-    frames = partial(_video_frames, container, stream, packets)
+    frames = partial(_video_frames, container, stream, packets, set())
     return Decoder(frames, *_header(container, stream))
 
 
@@ -78,9 +79,12 @@ def _is_video(stream) -> bool:
     return not (is_text or stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def _video_frames(container, stream, packets, note: Note) -> Iterator[DecodedFrame]:
+def _video_frames(
+    container, stream, packets, noted: set[str], note: Note
+) -> Iterator[DecodedFrame]:
     # One for all frames: setting it up takes longer than converting a frame.
     reformatter = VideoReformatter()
+    geometry = Geometry(stream, note, noted)
     count, broken = 0, 0
     try:
         for packet in packets(container, stream, note):
@@ -95,10 +99,9 @@ def _video_frames(container, stream, packets, note: Note) -> Iterator[DecodedFra
                     broken = 0
                 if frame.is_corrupt:
                     note(f"frame {count} is damaged: kept as decoded")
-                size = (frame.height, frame.width)
-                upright = size[::-1] if frame.rotation % 180 else size
-                convert = partial(_video_rgb, reformatter, frame)
-                yield DecodedFrame(upright, convert, frame.time)
+                size, turn = geometry.of(frame)
+                convert = partial(_video_rgb, reformatter, frame, turn)
+                yield DecodedFrame(size, convert, frame.time)
                 count += 1
         if broken:
             note(f"{broken} undecodable packets after the last frame skipped")
@@ -119,10 +122,11 @@ def _file_packets(container, stream, note: Note) -> Iterator[av.Packet]:
     note(f"the stream broke off ({reason})")
 
 
-def _video_rgb(reformatter: VideoReformatter, frame: av.VideoFrame) -> np.ndarray:
+def _video_rgb(
+    reformatter: VideoReformatter, frame: av.VideoFrame, turn: Turn | None
+) -> np.ndarray:
     rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-    # Videos of phones are often stored rotated. The angle is counter-clockwise, as numpy's.
-    return np.rot90(rgb, round(frame.rotation / 90)) if frame.rotation else rgb
+    return turn(rgb) if turn else rgb
 
 
 def open_chunks(files: Sequence[Path]) -> Decoder:
@@ -146,6 +150,7 @@ def _open_chunk(file: Path):
 
 
 def _chunk_frames(files: Sequence[Path], fps: float | None, note: Note) -> Iterator[DecodedFrame]:
+    noted: set[str] = set()
     for file in files:
         container, stream = _open_chunk(file)
         rate, _ = _header(container, stream)
@@ -153,7 +158,8 @@ def _chunk_frames(files: Sequence[Path], fps: float | None, note: Note) -> Itera
             note(f"{file.name} has {rate:g} frames a second, the first chunk has {fps:g}")
         is_empty = True
         note_of_chunk = partial(_note_of_chunk, note, file.name)
-        with closing(_video_frames(container, stream, _file_packets, note_of_chunk)) as frames:
+        decoded = _video_frames(container, stream, _file_packets, noted, note_of_chunk)
+        with closing(decoded) as frames:
             for frame in frames:
                 is_empty = False
                 yield frame

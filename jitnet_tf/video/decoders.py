@@ -23,8 +23,9 @@ class DecodedFrame:
     """A frame as its decoder gives it.
 
     Attributes:
-      size: (H, W) in pixels.
-      convert: returns it as uint8 RGB [H, W, 3]; skipped frames do not need it.
+      size: (H, W) in which it is shown, in square pixels.
+      convert: returns it as uint8 RGB [H, W, 3], upright; of another width than `size` if its
+        pixels are not square. Skipped frames do not need it.
       time: seconds by the source's own clock; None where it states none.
     """
 

@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import struct
 
 import av
 import numpy as np
@@ -26,14 +27,28 @@ def index_of(frame):
     return round((frame[..., 0] > frame[..., 2]).mean() * 24) - 1
 
 
-def encoded(frames, file_format, codec="libx264", pix_fmt="yuv420p", gop=4, rate=30):
-    """The bytes of a video of uint8 RGB frames."""
+def encoded(
+    frames,
+    file_format,
+    codec="libx264",
+    pix_fmt="yuv420p",
+    gop=4,
+    rate=30,
+    pixel_ratio=None,
+    options=None,
+):
+    """The bytes of a video of uint8 RGB frames.
+
+    pixel_ratio: width / height of a pixel, a Fraction; options: of the codec.
+    """
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=file_format) as container:
-        stream = container.add_stream(codec, rate=rate)
+        stream = container.add_stream(codec, rate=rate, options=options or {})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pix_fmt
         stream.gop_size = gop
+        if pixel_ratio:
+            stream.codec_context.sample_aspect_ratio = pixel_ratio
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
@@ -42,6 +57,15 @@ def encoded(frames, file_format, codec="libx264", pix_fmt="yuv420p", gop=4, rate
 
 def mjpeg(frames, file_format, rate=30):
     return encoded(frames, file_format, "mjpeg", "yuvj420p", rate=rate)
+
+
+def with_matrix(mp4, a, b, c, d):
+    """The bytes of an MP4 whose pixel (x, y) is to be shown at (a x + c y, b x + d y)."""
+    data = bytearray(mp4)
+    place = data.index(b"tkhd") + 44  # in the header of the (only) track, version 0
+    entries = [round(entry * 65536) for entry in (a, b, 0, c, d)]
+    struct.pack_into(">5i", data, place, *entries)
+    return bytes(data)
 
 
 def read_all(spec, frame_size=None):

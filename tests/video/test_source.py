@@ -132,24 +132,6 @@ def test_name_with_a_colon_and_a_percent_sign(clip, monkeypatch):
     assert len(read_all("12:30 %d.mp4")[0]) == 20
 
 
-@pytest.mark.parametrize(("angle", "turned"), [(90, -1), (180, 2), (270, 1)])
-def test_rotated_video_is_turned_upright(clip, angle, turned):
-    plain, _ = read_all(clip)
-    cos, sin = round(np.cos(np.radians(angle))), round(np.sin(np.radians(angle)))
-    identity = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
-    matrix = np.array([cos, sin, 0, -sin, cos, 0, 0, 0, 1 << 14]) * (1 << 16)
-    data = clip.read_bytes()
-    track_header = data.index(b"tkhd")
-    place = data.index(identity, track_header)
-    clip.write_bytes(data[:place] + struct.pack(">9i", *matrix) + data[place + 36 :])
-    frames, source = read_all(clip)
-    assert source.size == ((64, 96) if angle == 180 else (96, 64))
-    np.testing.assert_array_equal(frames[3], np.rot90(plain[3], turned))
-    opencv = cv2.VideoCapture(str(clip))
-    opencv.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-    np.testing.assert_allclose(frames[0], opencv.read()[1][..., ::-1], atol=3)
-
-
 def test_implausible_frame_rate(tmp_path, clip):
     path = tmp_path / "fast.mjpeg"
     data = encoded([numbered_frame(0)] * 2, "avi", "mjpeg", "yuvj420p")
