@@ -14,6 +14,7 @@ Each figure is the median of --rounds runs, one after the other, each waited for
 arguments on the device already, and from numpy to numpy, with copies there and back.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -28,7 +29,7 @@ from experiments.protocol import provenance
 from experiments.reports import markdown, measurement
 from experiments.speed import turns
 from experiments.speed.gpu import hlo, runtimes
-from jitnet_tf.base import command_line, files
+from jitnet_tf.base import command_line, files, locks
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
 
@@ -219,11 +220,13 @@ def _export():
 
 def _measure():
     exported = hlo.read(FLAGS.run)
-    if FLAGS.json:
-        measurement.check_output(FLAGS.json, "json")
-    values = run(exported, FLAGS.runtime, FLAGS.rounds, FLAGS.mask_rcnn)
-    if FLAGS.json:
-        measurement.write(FLAGS.json, values, "json")
+    with contextlib.ExitStack() as stack:
+        if FLAGS.json:
+            stack.enter_context(locks.Lock(FLAGS.json, "json"))
+            measurement.check_output(FLAGS.json, "json")
+        values = run(exported, FLAGS.runtime, FLAGS.rounds, FLAGS.mask_rcnn)
+        if FLAGS.json:
+            measurement.write(FLAGS.json, values, "json")
     return values
 
 
@@ -238,7 +241,8 @@ def main():
         if FLAGS.run is None and FLAGS[name].value is not None:
             raise UserError(f"--{name} is for --run: leave it out")
     if FLAGS.export is not None:
-        _export()
+        with locks.Lock(FLAGS.export, "export"):
+            _export()
     elif FLAGS.run is not None:
         print(render(_measure()))
     else:

@@ -17,7 +17,7 @@ import tempfile
 from absl import flags
 
 from jitnet_tf import video
-from jitnet_tf.base import command_line
+from jitnet_tf.base import command_line, locks
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
 from teacher import coco
@@ -132,7 +132,11 @@ def save(garden, frame_size, path):
 
 def main():
     """Exports the network to --output."""
-    output = pathlib.Path(FLAGS.output)
+    with locks.Lock(FLAGS.output, "output"):
+        _export(pathlib.Path(FLAGS.output))
+
+
+def _export(output):
     frame_size = video.parse_size(FLAGS.frame_size)
     if os.path.lexists(output):
         raise UserError(f"--output={output} exists: give another name")

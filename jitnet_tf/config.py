@@ -217,7 +217,10 @@ class RunConfig(Config):
         is_path=True,
     )
     logdir: str = option(
-        "", "Run directory. Default: runs/NAME of the video.", INPUT, is_output=True
+        "",
+        "Run directory. Default: runs/NAME of the video, runs/FOLDER-NAME if it is in a folder.",
+        INPUT,
+        is_output=True,
     )
     output: str | None = option(
         None,

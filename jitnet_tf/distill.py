@@ -9,7 +9,6 @@ a checkpoint. Interrupted, `--resume --logdir=…` continues. Defaults are the p
 """
 
 import dataclasses
-import itertools
 import pathlib
 import sys
 
@@ -33,15 +32,6 @@ def define_flags():
     define_flags_of(RunConfig)
 
 
-def free_logdir(name):
-    """Returns runs/NAME, or runs/NAME-2, … if there is a run already."""
-    stem = pathlib.PurePath(video.without_credentials(name).rstrip("/")).stem or "stream"
-    for number in itertools.count(1):
-        logdir = pathlib.Path("runs") / (stem if number == 1 else f"{stem}-{number}")
-        if FLAGS.overwrite or not logdir.exists():
-            return str(logdir)
-
-
 def new_config():
     """Returns the RunConfig that the flags describe. UserError where they make no sense."""
     given = values(RunConfig)
@@ -54,7 +44,6 @@ def new_config():
         raise UserError(
             "--teacher is missing: give a SavedModel folder, recorded:FILE, lvs:FOLDER or zoo:NAME"
         )
-    given["logdir"] = given["logdir"] or free_logdir(given["video"])
     return RunConfig(**given)
 
 
@@ -83,6 +72,7 @@ def main():
 
     with Run(config, resume=FLAGS.resume, overwrite=FLAGS.overwrite) as run:
         summary = run.execute()
+    config = run.config
     print(table(summary))
     print(f"run directory   {config.logdir}")
     if config.overlay_path:

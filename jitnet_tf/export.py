@@ -17,7 +17,7 @@ import tempfile
 from absl import flags
 
 from jitnet_tf import video
-from jitnet_tf.base import command_line, files
+from jitnet_tf.base import command_line, files, locks
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
 from jitnet_tf.runs import directory
@@ -85,7 +85,13 @@ def put_in_place(new, output, aside):
 
 def main():
     """Exports the student of --run to --output, and writes the report."""
-    output = pathlib.Path(FLAGS.output)
+    with locks.Lock(FLAGS.output, "output") as lock:
+        _export(pathlib.Path(FLAGS.output))
+    if lock.problem:
+        print(f"note: {lock.problem}")
+
+
+def _export(output):
     if FLAGS.quantize != "none" and FLAGS.format != "tflite":
         raise UserError("--quantize is for --format=tflite: a SavedModel keeps its float32 weights")
     check_output(output, FLAGS.format == "saved_model", FLAGS.overwrite)

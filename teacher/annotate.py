@@ -15,7 +15,7 @@ from absl import flags
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from jitnet_tf.base import command_line
+from jitnet_tf.base import command_line, locks
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.files import write_text
 from jitnet_tf.base.paths import define_path
@@ -206,14 +206,15 @@ def main():
     # Checked before the import of TensorFlow, which takes seconds.
     check_not_precomputed(FLAGS.teacher)
     list_images(FLAGS.images)
-    command_line.import_tensorflow()
-    teacher = open_teacher(FLAGS.teacher)
-    unread = annotate(FLAGS.images, teacher, describe_live(FLAGS.teacher), FLAGS.output)
+    with locks.Lock(FLAGS.output, "output") as lock:
+        command_line.import_tensorflow()
+        teacher = open_teacher(FLAGS.teacher)
+        unread = annotate(FLAGS.images, teacher, describe_live(FLAGS.teacher), FLAGS.output)
     for problem in unread[:10]:
         print(f"skipped {problem}")
     if unread:
         print(f"{len(unread)} images skipped: they cannot be read")
-    for problem in teacher.problems:
+    for problem in filter(None, (lock.problem, *teacher.problems)):
         print(problem)
     print(f"{FLAGS.output}: written")
 

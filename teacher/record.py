@@ -15,7 +15,7 @@ from absl import flags
 from tqdm import tqdm
 
 from jitnet_tf import video
-from jitnet_tf.base import command_line
+from jitnet_tf.base import command_line, locks
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
 from teacher import MIN_SCORE, PRECOMPUTED, open_teacher, saved_model_folder
@@ -113,7 +113,10 @@ def record(source, teacher, header):
 def main():
     """Records the teacher of --teacher on --video."""
     size = video.parse_size(FLAGS.frame_size) if FLAGS.frame_size else None
-    with video.open_source(FLAGS.video, size) as source:
+    with (
+        locks.Lock(FLAGS.output, "output") as lock,
+        video.open_source(FLAGS.video, size) as source,
+    ):
         if source.live:
             raise UserError(
                 "a live stream cannot be recorded frame by frame: save it as a file first"
@@ -127,7 +130,7 @@ def main():
         count = record(
             source, teacher, {**described, "video": name, "height": height, "width": width}
         )
-    for problem in (*source.problems, *teacher.problems):
+    for problem in filter(None, (lock.problem, *source.problems, *teacher.problems)):
         print(problem)
     print(f"{FLAGS.output}: {count} frames recorded")
 

@@ -6,7 +6,7 @@ folder contains for each teacher:
     NAME/saved_model/           the unpacked model, always complete
     NAME.sha256                 digest of the first download, which later ones must match
     NAME.tar.gz.part            an unfinished download
-    NAME.unpacking/, NAME.lock  used while downloading
+    NAME.unpacking/, .NAME.lock used while downloading
 """
 
 import dataclasses
@@ -14,15 +14,13 @@ import gzip
 import os
 import pathlib
 import shutil
-import sys
 import tarfile
 import zlib
 
-import filelock
 import platformdirs
 from absl import flags
 
-from jitnet_tf.base import command_line
+from jitnet_tf.base import command_line, locks
 from jitnet_tf.base.errors import UserError
 from teacher import download
 
@@ -84,7 +82,9 @@ def fetch(name: str, cache: str | os.PathLike | None = None) -> pathlib.Path:
         if saved_model.is_dir():
             return saved_model
         cache.mkdir(parents=True, exist_ok=True)
-        with _acquire(cache / f"{name}.lock"):
+        # Two downloads at once would mix their bytes in one file.
+        otherwise = "set JITNET_TF_CACHE to another folder"
+        with locks.Lock(cache / name, None, wait=True, otherwise=otherwise):
             if not saved_model.is_dir():  # else another process has downloaded it
                 _install(ZOO[name], cache)
     except OSError as error:  # of the disk; `download` raises UserError for the network
@@ -98,19 +98,6 @@ def fetch(name: str, cache: str | os.PathLike | None = None) -> pathlib.Path:
 def _cache_folder(cache: str | os.PathLike | None = None) -> pathlib.Path:
     default = pathlib.Path(platformdirs.user_cache_dir("jitnet_tf"), "zoo")
     return pathlib.Path(cache or os.environ.get("JITNET_TF_CACHE") or default).expanduser()
-
-
-def _acquire(path: pathlib.Path):
-    """Returns the lock of the file `path`, held until its block ends; waits for it if need be.
-
-    Two downloads at once would mix their bytes in one file.
-    """
-    lock = filelock.FileLock(path)
-    try:
-        return lock.acquire(blocking=False)
-    except filelock.Timeout:
-        print(f"waiting for another process, which holds {path}", file=sys.stderr)
-        return lock.acquire()
 
 
 def _install(model: ZooModel, cache: pathlib.Path) -> None:

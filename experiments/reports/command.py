@@ -10,7 +10,7 @@ from experiments.protocol import jobs, streams
 from experiments.protocol.evaluation import evaluate as evaluate_method
 from experiments.reports import figures
 from experiments.reports.results import Results
-from jitnet_tf.base import command_line, files
+from jitnet_tf.base import command_line, files, locks
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
 
@@ -91,19 +91,18 @@ def make_results(chosen, names, of_settings, results, evaluate=evaluate_method):
       evaluate: see `jobs.run`.
 
     Raises:
-      UserError: an evaluation failed, or settings, streams or the folder are invalid.
+      UserError: an evaluation failed, settings, streams or the folder are invalid, or another
+        command makes results in the folder.
     """
     methods.check(of_settings, names)
     frames = {stream.name: streams.check(stream) for stream in chosen}
     work = [(stream, method) for stream in chosen for method in names]
-    pairs = [
-        (stream, frames[stream.name], method)
-        for stream, method in jobs.still_to_do(work, results, of_settings)
-    ]
-    try:
-        pathlib.Path(results).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--results={results} cannot be written ({error})") from None
-    if pairs and not jobs.run(pairs, of_settings, results, FLAGS.jobs, evaluate):
-        print(f"stopped early: run the same command to continue ({FLAGS.results})")
-        sys.exit(command_line.EXIT_INTERRUPTED)
+    # The other of two commands would make the same results again.
+    with locks.Lock(results, "results", is_folder=True):
+        pairs = [
+            (stream, frames[stream.name], method)
+            for stream, method in jobs.still_to_do(work, results, of_settings)
+        ]
+        if pairs and not jobs.run(pairs, of_settings, results, FLAGS.jobs, evaluate):
+            print(f"stopped early: run the same command to continue ({FLAGS.results})")
+            sys.exit(command_line.EXIT_INTERRUPTED)

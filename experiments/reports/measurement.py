@@ -7,7 +7,7 @@ import tempfile
 
 from absl import flags
 
-from jitnet_tf.base import files
+from jitnet_tf.base import files, locks
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
 
@@ -34,14 +34,16 @@ def measure_or_print(measure, render, file_format, command, flag="output"):
       The measured values; None with --print.
 
     Raises:
-      UserError: neither or both of the flags are given, or --print's file is not such a file.
+      UserError: neither or both of the flags are given, --print's file is not such a file, or
+        another process measures to the file.
     """
     if (FLAGS[flag].value is None) == (FLAGS.print is None):
         raise UserError(f"give either --{flag}=FILE.json, to measure, or --print=FILE.json")
     if FLAGS.print is not None:
         print(render_file(FLAGS.print, f"{command} --{flag}", file_format, render))
         return None
-    values = measure()
+    with locks.Lock(FLAGS[flag].value, flag):
+        values = measure()
     print(render(values))
     return values
 

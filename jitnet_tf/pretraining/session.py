@@ -1,5 +1,6 @@
 """A pretraining from opening its images to the saved student; can be interrupted and resumed."""
 
+import contextlib
 import itertools
 import time
 
@@ -16,6 +17,7 @@ from jitnet_tf.pretraining.augmentation import Augmentation
 from jitnet_tf.pretraining.pictures import Pictures
 from jitnet_tf.pretraining.pipeline import Samples
 from jitnet_tf.runs import directory
+from jitnet_tf.runs.claims import claim
 from jitnet_tf.runs.summary import percent
 from jitnet_tf.runs.versions import versions
 from jitnet_tf.student import initial_weights
@@ -263,11 +265,15 @@ def _make_trainer(config, num_classes):
 
 def run(config, *, resume=False, overwrite=False):
     """Pretrains a student; see `Pretraining`. Returns the summary, as in summary.json."""
-    opened = Pretraining(config, resume=resume, overwrite=overwrite)
-    try:
-        return opened.execute()
-    except (OSError, tf.errors.OpError) as error:  # a full disk, for example
-        raise UserError(
-            f"the training stopped ({error}): fix that, then --resume continues from the last "
-            "checkpoint"
-        ) from error
+    with contextlib.ExitStack() as stack:
+        config, notes = claim(config, stack, overwrite)
+        for note in notes:
+            print(note)
+        opened = Pretraining(config, resume=resume, overwrite=overwrite)
+        try:
+            return opened.execute()
+        except (OSError, tf.errors.OpError) as error:  # a full disk, for example
+            raise UserError(
+                f"the training stopped ({error}): fix that, then --resume continues from the last "
+                "checkpoint"
+            ) from error

@@ -26,6 +26,7 @@ from jitnet_tf.runs.checks import (
     check_sink_names,
     seek_to_checkpoint,
 )
+from jitnet_tf.runs.claims import claim
 from jitnet_tf.runs.summary import Statistics
 from jitnet_tf.runs.versions import versions
 from jitnet_tf.sinks.base import StreamInfo
@@ -88,13 +89,14 @@ class Run:
             summary = run.finish()
 
     Args:
-      config: a RunConfig.
+      config: a RunConfig. Without a logdir, it gets a free one by the name of its video.
       sinks: Sinks beside those that the configuration asks for. A resumed run restores those that
         it had.
       resume: continue the run in config.logdir.
       overwrite: replace the run in config.logdir, and existing outputs.
 
     Attributes:
+      config: the RunConfig, with its logdir and without credentials.
       distiller: the Distiller; its `index` is the next frame's.
       source: the frame source.
       statistics: the Statistics so far; up to date after `advance` but for the frames that the
@@ -105,19 +107,21 @@ class Run:
     """
 
     def __init__(self, config, sinks=(), *, resume=False, overwrite=False):
-        # Never write credentials to disk.
-        self.config = dataclasses.replace(config, video=video.without_credentials(config.video))
-        check_paths_distinct(config)
         check_sink_names(sinks)
-        saved = directory.find_checkpoint(config, resume, overwrite)
-        arrays, progress = saved or ({}, {"frames": 0})
-        self._notes = list(progress.get("problems", []))
-        groups = class_groups(config.class_groups)
-        check_classes(config, groups, progress)
-        self._label_maker = LabelMaker(
-            groups, config.score_threshold, config.box_weight, config.box_dilation
-        )
+        check_paths_distinct(config)
         with _disk_errors_as_user_errors(), contextlib.ExitStack() as stack:
+            config, notes = claim(config, stack, overwrite)
+            check_paths_distinct(config)  # with a logdir that was only chosen now
+            # Never write credentials to disk.
+            self.config = dataclasses.replace(config, video=video.without_credentials(config.video))
+            saved = directory.find_checkpoint(config, resume, overwrite)
+            arrays, progress = saved or ({}, {"frames": 0})
+            self._notes = list(dict.fromkeys([*progress.get("problems", []), *notes]))
+            groups = class_groups(config.class_groups)
+            check_classes(config, groups, progress)
+            self._label_maker = LabelMaker(
+                groups, config.score_threshold, config.box_weight, config.box_dilation
+            )
             self._teacher = teacher = self._open_inputs(config, stack)
             seek_to_checkpoint(self.source, progress)
             check_sinks(config, resumed=resume, overwrite=overwrite)

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jitnet_tf import distill, export, video
-from jitnet_tf.base import checkpoint
-from teacher import record, zoo
+from experiments import segmentation, table2
+from experiments.protocol import streams
+from experiments.protocol.streams import Stream
+from jitnet_tf import distill, export, pretrain, video
+from jitnet_tf.base import checkpoint, locks
+from teacher import annotate, record, zoo
 from teacher.detections import from_box_masks
 from teacher.recorded import Recorder
 from tests.commands import read_files, refusal, run_command
@@ -39,6 +42,9 @@ def material(tmp_path_factory):
     folder = tmp_path_factory.mktemp("material")
     write_video(folder / "good.mp4", frames(12))
     write_recording(folder / "good.recording", folder / "good.mp4")
+    cv2.imwrite(str(folder / "0.png"), frames(1)[0])
+    stream = Stream("good", "c", ("person",), "good.mp4", "good.recording", None)
+    (folder / "list.csv").write_text(streams.to_csv([stream], ".", "."))
     return folder
 
 
@@ -224,6 +230,26 @@ def test_folder_without_permission(refused, material, tmp_path):
 )
 def test_other_commands_refuse(refused, material, command, arguments, named):
     assert named in refused(command, *(argument.format(material) for argument in arguments))
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "arguments"),
+    [
+        (distill, "logdir", ["--video={}/good.mp4", "--teacher=recorded:{}/good.recording"]),
+        (pretrain, "logdir", ["--images={}", "--labels={}"]),
+        (record, "output", ["--video={}/good.mp4", "--teacher=recorded:{}/good.recording"]),
+        (annotate, "output", ["--images={}", "--teacher=model"]),
+        (export, "output", ["--run=run"]),
+        (segmentation, "output", ["--init=pretrained", "--images={}", "--labels={}"]),
+        (table2, "results", ["--streams={}/list.csv", "--only=oracle"]),
+    ],
+)
+def test_outputs_in_use_are_refused(refused, material, command, flag, arguments):
+    """Whatever else is wrong: nothing is opened first."""
+    with locks.Lock("out", flag, is_folder=flag != "output"):
+        out = f"--{flag}=out"
+        message = refused(command, out, *(argument.format(material) for argument in arguments))
+    assert f"{out} is in use by process {os.getpid()}" in message
 
 
 def test_record_refuses_live_streams(refused, material, monkeypatch):
