@@ -121,6 +121,8 @@ def main():
             raise UserError(
                 "a live stream cannot be recorded frame by frame: save it as a file first"
             )
+        if source.remark:
+            print(source.remark)
         if not FLAGS.teacher.startswith(PRECOMPUTED):
             command_line.import_tensorflow()
         teacher = open_teacher(FLAGS.teacher)

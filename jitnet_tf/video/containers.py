@@ -20,34 +20,47 @@ from jitnet_tf.video import urls
 from jitnet_tf.video.decoders import DecodedFrame, Decoder, Note
 from jitnet_tf.video.geometry import Geometry, Turn
 
+# Images in containers of video, that may be cut into tiles, a stream each.
+_TILED = ("avif", "heic", "heix", "mif1")
+_STREAMABLE = (
+    "a pipe has to deliver a video that needs no searching, such as mkv, ts or fragmented mp4 "
+    "(ffmpeg: -movflags frag_keyframe+empty_moov)"
+)
 
-def open_video(address: str, spec: str, is_url: bool) -> Decoder:
-    """Opens a video file or a URL, whose frames end in a BrokenOffError if it breaks off.
+
+def open_video(address: str, spec: str, is_url: bool = False, is_pipe: bool = False) -> Decoder:
+    """Opens a video file, a pipe or a URL; a URL that breaks off ends in a BrokenOffError.
 
     Args:
       address: absolute path, or URL.
       spec: its name in messages, without credentials.
       is_url: whether it is a URL.
+      is_pipe: whether it is a pipe, in which nothing can be searched.
 
     Raises:
       UserError: it cannot be opened, or has no video.
     """
-    container, stream = _open_container(address, spec, is_url)
+    container, stream = _open_container(address, spec, is_url, is_pipe)
     packets = urls.url_packets if is_url else _file_packets
+    if is_pipe:
+        packets = partial(_pipe_packets, spec)
     frames = partial(_video_frames, container, stream, packets, set())
-    return Decoder(frames, *_header(container, stream))
+    remark = None
+    if is_pipe:
+        remark = f"{spec} is a pipe: to resume, pipe the same video in from its start"
+    return Decoder(frames, *_header(container, stream), remark=remark)
 
 
-def _open_container(address: str, spec: str, is_url: bool):
+def _open_container(address: str, spec: str, is_url: bool = False, is_pipe: bool = False):
     options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
     try:
         container = av.open(address, options=options, timeout=urls.TIMEOUT if is_url else None)
     except av.FFmpegError as error:
-        advice = (
-            "check the address, the network and the login"
-            if is_url
-            else "the file is cut off or not a video; check that it plays, or copy it again"
-        )
+        advice = "the file is cut off or not a video; check that it plays, or copy it again"
+        if is_url:
+            advice = "check the address, the network and the login"
+        if is_pipe:
+            advice = _STREAMABLE
         # Not chained: the original text holds the URL with its credentials.
         raise UserError(
             f"{spec} cannot be opened as video ({urls.reason_of(error)}): {advice}"
@@ -56,6 +69,10 @@ def _open_container(address: str, spec: str, is_url: bool):
     if stream is None or not _is_video(stream):
         container.close()
         raise UserError(f"{spec} holds no video that can be decoded: give a file or URL that does")
+    brand = container.metadata.get("major_brand", "")
+    if brand in _TILED and len(container.streams.video) > 1:
+        container.close()
+        raise UserError(f"{spec} is an image in tiles ({brand}): convert it to JPEG or PNG")
     # Not frame threads (PyAV's "AUTO"), though they are .5 ms faster: they decode damaged streams
     # differently in every run, and a resumed run has to equal an uninterrupted one.
     stream.thread_type = "SLICE"
@@ -122,6 +139,15 @@ def _file_packets(container, stream, note: Note) -> Iterator[av.Packet]:
     note(f"the stream broke off ({reason})")
 
 
+def _pipe_packets(spec: str, container, stream, note: Note) -> Iterator[av.Packet]:
+    is_empty = True
+    for packet in _file_packets(container, stream, note):
+        is_empty = is_empty and not packet.size  # the last one is empty
+        yield packet
+    if is_empty:
+        raise UserError(f"no frame of {spec} can be decoded: {_STREAMABLE}")
+
+
 def _video_rgb(
     reformatter: VideoReformatter, frame: av.VideoFrame, turn: Turn | None
 ) -> np.ndarray:
@@ -129,8 +155,12 @@ def _video_rgb(
     return turn(rgb) if turn else rgb
 
 
-def open_chunks(files: Sequence[Path]) -> Decoder:
+def open_chunks(
+    files: Sequence[Path], remark: str | None = None, problems: Sequence[str] = ()
+) -> Decoder:
     """Opens video files as the chunks of one video, in this order; one file is open at a time.
+
+    remark and problems: those of the `Decoder`.
 
     Raises:
       UserError: one of them cannot be opened; a whole chunk is too much to skip.
@@ -141,12 +171,13 @@ def open_chunks(files: Sequence[Path]) -> Decoder:
         headers.append(_header(container, stream))
         container.close()
     fps, counts = headers[0][0], [count for _, count in headers]
-    return Decoder(partial(_chunk_frames, files, fps), fps, sum(counts) if all(counts) else None)
+    total = sum(counts) if all(counts) else None
+    return Decoder(partial(_chunk_frames, files, fps), fps, total, remark, problems)
 
 
 def _open_chunk(file: Path):
     # An absolute path, since FFmpeg would read "12:30.mp4" as a protocol.
-    return _open_container(str(file.resolve()), str(file), is_url=False)
+    return _open_container(str(file.resolve()), str(file))
 
 
 def _chunk_frames(files: Sequence[Path], fps: float | None, note: Note) -> Iterator[DecodedFrame]:

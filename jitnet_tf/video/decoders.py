@@ -1,6 +1,6 @@
 """The form that decoders of all kinds of sources have."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,8 +42,12 @@ class Decoder:
       frames: starts the only pass over the frames; closing the iterator releases the source.
       fps: the header's frame rate; may be missing (None) or implausible.
       announced_frames: number of frames by the header or an estimate; None if unknown.
+      remark: a line that the user of a command should see at its start, if there is one.
+      problems: those found at opening.
     """
 
     frames: Callable[[Note], Iterator[DecodedFrame]]
     fps: float | None
     announced_frames: int | None = None
+    remark: str | None = None
+    problems: Sequence[str] = ()

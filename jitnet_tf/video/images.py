@@ -1,28 +1,116 @@
-"""Decodes image files with OpenCV."""
+"""Decodes image files: stills with OpenCV, files of several pictures with Pillow."""
 
+import io
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, ImageOps, ImageSequence
 
 from jitnet_tf.video.decoders import DecodedFrame, Decoder, Note
 
+FPS = 25.0  # of images that state no duration
+# Formats in which a file may hold several pictures. Not JPEG, whose further pictures are previews.
+_SEVERAL = (".png", ".tif", ".tiff", ".webp")
+_DARK = 64  # no 8-bit value of 14 bits within 16 reaches it
 
-def open_images(files: Sequence[Path], fps: float) -> Decoder:
-    """Opens image files as a video, in this order; undecodable ones are skipped."""
-    return Decoder(partial(_image_frames, files), fps, len(files))
+
+def open_images(files: Sequence[Path], problems: Sequence[str] = ()) -> Decoder:
+    """Opens image files as a video, in this order; undecodable ones are skipped.
+
+    A single file gives all its pictures (an animation, the pages of a TIFF), among others each
+    gives its first.
+    """
+    if len(files) == 1 and (pictures := _pictures_in(files[0], _content(files[0]))) > 1:
+        with Image.open(files[0]) as image:
+            duration = image.info.get("duration")
+        fps = 1000 / duration if duration else FPS
+        return Decoder(partial(_pictures, files[0], pictures), fps, pictures, problems=problems)
+    return Decoder(partial(_stills, files), FPS, len(files), problems=problems)
 
 
-def _image_frames(files: Sequence[Path], note: Note) -> Iterator[DecodedFrame]:
+def _stills(files: Sequence[Path], note: Note) -> Iterator[DecodedFrame]:
+    is_dark_noted = False
     for file in files:
-        try:
-            # 8-bit BGR and upright, for any depth and number of channels.
-            bgr = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)
-        except (OSError, cv2.error):  # no permission, or an empty file
-            bgr = None
+        data = _content(file)
+        bgr = _decoded(data, cv2.IMREAD_COLOR)  # 8 bits, for any depth and number of channels
         if bgr is None:
             note(f"{file.name} cannot be decoded: skipped")
             continue
+        if (pictures := _pictures_in(file, data)) > 1:
+            note(f"{file.name} holds {pictures} pictures: its first is taken")
+        if not is_dark_noted and (reason := _why_dark(bgr, data)):
+            note(f"{file.name} {reason}")
+            is_dark_noted = True
+        bgr = _turned_webp(bgr, file, data)
         yield DecodedFrame(bgr.shape[:2], partial(cv2.cvtColor, bgr, cv2.COLOR_BGR2RGB))
+
+
+def _pictures(file: Path, count: int, note: Note) -> Iterator[DecodedFrame]:
+    """Yields the pictures of one file, with the times that their durations give."""
+    time, shown = 0.0, 0
+    try:
+        with Image.open(file) as image:
+            for picture in ImageSequence.Iterator(image):
+                rgb = _rgb(picture, file, shown)
+                yield DecodedFrame(rgb.shape[:2], partial(np.asarray, rgb), time)
+                shown += 1
+                time += picture.info.get("duration", 1000 / FPS) / 1000
+    except Exception as error:  # Pillow's kinds are many
+        note(f"{shown} of {count} pictures can be decoded ({error})")
+
+
+def _rgb(picture: Image.Image, file: Path, index: int) -> np.ndarray:
+    if file.suffix.lower() in (".tif", ".tiff"):
+        # OpenCV's conversion of any depth to 8 bits; Pillow has none.
+        _, pages = cv2.imreadmulti(str(file), index, 1, flags=cv2.IMREAD_COLOR)
+        return cv2.cvtColor(pages[0], cv2.COLOR_BGR2RGB)
+    return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+
+
+def _content(file: Path) -> np.ndarray:
+    try:
+        return np.fromfile(file, np.uint8)
+    except OSError:  # no permission, for example
+        return np.empty(0, np.uint8)
+
+
+def _decoded(data: np.ndarray, flags: int) -> np.ndarray | None:
+    try:
+        return cv2.imdecode(data, flags)
+    except cv2.error:  # an empty file, for example
+        return None
+
+
+def _pictures_in(file: Path, data: np.ndarray) -> int:
+    if file.suffix.lower() not in _SEVERAL:
+        return 1
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return getattr(image, "n_frames", 1)
+    except Exception:  # Pillow's kinds are many; OpenCV then says whether it can be decoded
+        return 1
+
+
+def _why_dark(bgr: np.ndarray, data: np.ndarray) -> str | None:
+    """Returns why an image of more than 8 bits is nearly black; None if it is not."""
+    if bgr.max() >= _DARK:
+        return None
+    deep = _decoded(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    if deep is None or deep.dtype == np.uint8:
+        return None
+    white = 65535 if deep.dtype == np.uint16 else 255
+    return (
+        f"has {deep.dtype} values up to {deep.max():g} and is nearly black as an image, whose "
+        f"white is {white}: scale the values, or convert them to 8 bits"
+    )
+
+
+def _turned_webp(bgr: np.ndarray, file: Path, data: np.ndarray) -> np.ndarray:
+    """Returns a WebP upright by its EXIF orientation, which OpenCV 4 passes over."""
+    if file.suffix.lower() != ".webp" or int(cv2.__version__.partition(".")[0]) > 4:
+        return bgr
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(ImageOps.exif_transpose(image.convert("RGB")))[..., ::-1]

