@@ -131,6 +131,7 @@ def describe_dataset(labeled, images):
         "classes": getattr(labeled, "classes", None),
         "unknown": labeled.unknown,
         "absent": labeled.absent,
+        "notes": labeled.notes,
     }
 
 
@@ -287,6 +288,7 @@ def render(values):
     if values["lost"]:
         some = [*values["lost"].values()][:SHOWN_PROBLEMS]
         paragraphs.append(f"{len(values['lost'])} images skipped, such as {'; '.join(some)}.")
+    paragraphs += [f"Note: {note}." for note in described.get("notes", ())]
     paragraphs.append(
         f"Mean IoU {markdown.percent(values['mean_iou'])} %, with background "
         f"{markdown.percent(values['mean_iou_with_background'])} %; pixel accuracy "

@@ -342,14 +342,15 @@ class PretrainConfig(Config):
     labels: str | None = option(
         None,
         "Labels of --images instead: a folder of PNGs of class ids, named as the images are "
-        "(some/name.png for some/name.jpg). Id 255 does not count.",
+        "(some/name.png for some/name.jpg). Id 255 does not count unless it has a name.",
         TRAINING_SET,
         is_path=True,
     )
     label_classes: tuple[str, ...] = option(
         (),
-        "Names of the ids 0, 1, … in folders of labels without a classes.json. Names that are no "
-        "class of the student are background; 'ignore' does not count.",
+        "Names of the ids 0, 1, … in folders of labels without a classes.json; 255=person names "
+        "the id 255. Names that are no class of the student are background; 'ignore' does not "
+        "count.",
         TRAINING_SET,
     )
     images: str | None = option(

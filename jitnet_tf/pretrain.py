@@ -21,6 +21,7 @@ from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import PretrainConfig
 from jitnet_tf.flags import define_flags as define_flags_of
 from jitnet_tf.flags import resumed_config, values
+from jitnet_tf.runs import directory
 from jitnet_tf.runs.summary import percent
 
 FLAGS = flags.FLAGS
@@ -81,9 +82,9 @@ def report(summary):
         lines.append(f"mean IoU on held-out images  {percent(validation['mean_iou'])}")
         lines += [f"  {name:<32}{percent(iou)}" for name, iou in validation["class_iou"].items()]
     problems = summary["problems"]
-    lines += [f"skipped {problem}" for problem in problems[:SHOWN_PROBLEMS]]
-    if problems:
-        lines.append(f"{len(problems)} images skipped in all")
+    lines += [f"note: {problem}" for problem in problems[:SHOWN_PROBLEMS]]
+    if len(problems) > SHOWN_PROBLEMS:
+        lines.append(f"{len(problems)} such notes in all, see {directory.SUMMARY}")
     return "\n".join(lines)
 
 

@@ -125,8 +125,9 @@ class Pretraining:
 
     def execute(self):
         """Trains to the last step, showing progress; returns the summary."""
-        for note in self.splits.notes():
-            print(note)
+        print("\n".join(self.splits.tables()))
+        for problem in self.splits.problems():
+            print(f"note: {problem}")
         total = self.config.steps
         progress = tqdm(total=total, initial=self.step, unit="step", dynamic_ncols=True)
         with StopRequest() as stop, progress:
@@ -217,11 +218,11 @@ class Pretraining:
             checkpoint.save(self.config.logdir, weights, self._described, checkpoint.WEIGHTS)
             if self.splits.validation:
                 summary["validation"] = self._validate()
-        summary["problems"] = self._problems()
+        summary |= {"pixels": self.splits.pixels, "problems": self._problems()}
         return summary
 
     def _problems(self):
-        """Returns the problems of skipped images, a text each, also of before resuming."""
+        """Returns the problems of images and labels, a text each, also of before resuming."""
         return list(dict.fromkeys([*self._earlier_problems, *self.splits.problems()]))
 
     def _save(self):

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.pretraining import census
 from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from jitnet_tf.pretraining.datasets.label_folder import LabelFolder
 from teacher import ANNOTATED, split_spec
@@ -27,28 +28,33 @@ class Splits:
       training: one or two LabeledDatasets.
       validation: a list of LabeledDatasets, empty for no validation.
       digest: a text that differs for different images or labels.
+      pixels: split → the counts of `census.describe` of each of its datasets.
     """
 
-    def __init__(self, training, validation):
+    def __init__(self, training, validation, class_names):
         self.training = training
         self.validation = validation
         self.digest = digest_of([*training, *validation])
+        self.pixels = {
+            split: [census.describe(dataset, class_names) for dataset in datasets]
+            for split, datasets in (("training", training), ("validation", validation))
+        }
+        self._notes = [note for dataset in (*training, *validation) for note in dataset.notes]
+        self._notes += census.notes(training, class_names)
 
     def problems(self):
-        """Returns the problems of the images that were skipped, a text each."""
+        """Returns what does not fit in the labels and folders, and the skipped images, as texts."""
         datasets = (*self.training, *self.validation)
-        return [text for dataset in datasets for text in dataset.unreadable.values()]
+        skipped = [
+            f"skipped {text}" for dataset in datasets for text in dataset.unreadable.values()
+        ]
+        return [*self._notes, *skipped]
 
-    def notes(self):
-        """Returns what a user should know before the training starts, a line each."""
-        lines = []
-        for dataset in self.training:
-            if dataset.unknown:
-                names = ", ".join(dataset.unknown)
-                lines.append(f"{dataset.file}: not COCO's, taken for background: {names}")
-        if absent := set.intersection(*(set(dataset.absent) for dataset in self.training)):
-            lines.append(f"no image shows {', '.join(sorted(absent))}")
+    def tables(self):
+        """Returns what there is to learn and to judge on, as lines of text."""
+        lines = [line for one in self.pixels["training"] for line in census.table(one)]
         if self.validation:
+            lines += [line for one in self.pixels["validation"] for line in census.table(one)]
             count = sum(map(len, self.validation))
             lines.append(f"{sum(map(len, self.training))} images for training, {count} held out")
         return lines
@@ -84,7 +90,13 @@ def open_splits(config, label_maker):
                 f"--holdout={config.holdout} leaves none of the images of {dataset.file!r} for "
                 "training: lower it"
             )
-    return Splits(training, validation)
+    class_names = label_maker.groups.names
+    if not sum(map(census.pixels, training))[1:-1].any():
+        raise UserError(
+            f"--holdout={config.holdout} leaves no pixel of {', '.join(class_names[1:])} for "
+            "training: lower it"
+        )
+    return Splits(training, validation, class_names)
 
 
 def _open_training(config, label_maker):
@@ -97,7 +109,9 @@ def _open_training(config, label_maker):
         )
     if config.unlabeled_images:
         labels = _teacher_labels(config)
-        datasets.append(CocoDataset(labels, config.unlabeled_images, label_maker))
+        dataset = CocoDataset(labels, config.unlabeled_images, label_maker)
+        census.take(dataset)
+        datasets.append(dataset)
     return datasets
 
 
@@ -118,11 +132,17 @@ def _open_validation(config, label_maker):
 def open_labeled(images, annotations, labels, label_classes, label_maker):
     """Opens a folder of images with its annotation file or else its folder of labels.
 
-    label_classes: see `LabelFolder`. Raises UserError as `CocoDataset` or `LabelFolder` does.
+    Their pixels are counted. label_classes: see `LabelFolder`.
+
+    Raises:
+      UserError: as `CocoDataset`, `LabelFolder` and `census.take`.
     """
     if annotations:
-        return CocoDataset(annotations, images, label_maker)
-    return LabelFolder(labels, images, label_maker, label_classes)
+        dataset = CocoDataset(annotations, images, label_maker)
+    else:
+        dataset = LabelFolder(labels, images, label_maker, label_classes)
+    census.take(dataset)
+    return dataset
 
 
 def _teacher_labels(config):

@@ -13,7 +13,8 @@ from pycocotools.coco import COCO
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
-from jitnet_tf.pretraining.datasets.coco import CocoDataset, decode
+from jitnet_tf.pretraining.datasets.coco import CocoDataset
+from jitnet_tf.pretraining.datasets.coco_annotations import decode
 from teacher.images import UnreadableError
 from tests.materials import IMAGE_SIZES, run_lengths, write_images
 
@@ -443,7 +444,7 @@ def test_a_missing_file_is_refused(material):
 def test_annotations_of_no_class_are_refused(material, tmp_path):
     groups = tmp_path / "groups.txt"
     groups.write_text("dog\ncat\n")
-    with pytest.raises(UserError, match=r"dog, cat: .*--class_groups"):
+    with pytest.raises(UserError, match=r"dog, cat; .*--class_groups"):
         CocoDataset(*material, LabelMaker(class_groups(str(groups))))
 
 

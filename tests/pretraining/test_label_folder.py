@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.pretraining import splits
+from jitnet_tf.pretraining.datasets.class_ids import read_ids
 from jitnet_tf.pretraining.datasets.coco import CocoDataset
-from jitnet_tf.pretraining.datasets.label_folder import LabelFolder, read_ids
+from jitnet_tf.pretraining.datasets.label_folder import LabelFolder
 from jitnet_tf.sinks.writers import MaskWriter
 from teacher.images import UnreadableError
 from tests.materials import GRAY, GRAY_ALPHA, PALETTE, RGB, png, texture, write_label_folder
@@ -242,7 +243,7 @@ def test_class_masks_of_a_run_are_labels(tmp_path):
         ("[1, 2]", "is not"),
         ("{", "is not"),
         ('{"person": 1}', "person"),
-        ('{"0": "background", "255": "person"}', "255 → 'person'"),
+        ('{"0": "background", "256": "person"}', "256 → 'person'"),
         ('{"-1": "person"}', "-1 → 'person'"),
         ('{"1": ["person"]}', r"\['person'\]"),
         ('{"1": " "}', "1 → ' '"),
@@ -261,7 +262,9 @@ def test_invalid_class_files_are_refused(tmp_path, text, value):
         ((), (), r"labels' .*classes\.json.*--label_classes"),
         (("background", "dog"), ("background", "dog"), r"classes\.json.*--label_classes"),
         ((), ("background", ""), "--label_classes=background,: 1 → ''"),
-        ((), ("x",) * 256, "--label_classes=.*255 → 'x'"),
+        ((), ("x",) * 257, "--label_classes=.*256 → 'x'"),
+        ((), ("background", "0=person"), "--label_classes=.*id 0 has two names"),
+        ((), ("background", "x=person"), "--label_classes=.*'x' is not a class id"),
         ((), ("road", "cat"), "labels'.* person, .*giraffe.* road, cat"),
         ((), ("background", "ignore"), "labels'.* background, ignore"),
     ],
@@ -309,7 +312,12 @@ UNREADABLE = {
     "color label": ("label", COLORS, r"03\.png: a color image", True),
     "16 bits": ("label", png(np.ones(SIZE, int), bits=16), r"03\.png: 16 bits a pixel", True),
     "other size": ("label", png(np.ones((9, 9), int)), r"03\.jpg \(20×30 .* 9×9\)", False),
-    "unknown id": ("label", png(np.full(SIZE, 7)), r"03\.png \(class id 7 has no name", False),
+    "unknown id": (
+        "label",
+        png(np.full(SIZE, 7)),
+        r"03\.png \(class ids .* name: 7\)",
+        False,
+    ),
     "cut label": ("label", png(IDS % 2)[:-30], r"03\.png \(damaged\)", False),
     "no image": ("image", b"none", r"03\.jpg \(not an image, or damaged\)", False),
 }

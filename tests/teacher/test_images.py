@@ -6,9 +6,10 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from jitnet_tf.base.errors import UserError
-from teacher.images import UnreadableError, list_images, read_image
+from teacher.images import UnreadableError, inspect, list_images, passed_over, read_image
 from tests.materials import texture
 
 # EXIF's number of the orientation → the stored image of a rotated camera.
@@ -67,6 +68,86 @@ def test_folders_without_images_are_refused(tmp_path):
     for path in (tmp_path / "missing", tmp_path / "notes.txt"):
         with pytest.raises(UserError, match=f"'{path}' is not a folder"):
             list_images(path)
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        (("a.HEIC", "b.heic", "c.CR2"), "2 .heic, 1 .cr2"),
+        (("a.avif", "b.gif", "scan"), "1 .avif, 1 .gif, 1 without a suffix"),
+        (("notes.txt", ".DS_Store", "._a.jpg"), ""),
+    ],
+)
+def test_files_passed_over_are_counted(tmp_path, others, said):
+    (tmp_path / "more").mkdir()
+    for name in (*others, "more/b.jfif"):
+        (tmp_path / name).write_bytes(b"x")
+    assert list_images(tmp_path) == ["more/b.jfif"]
+    sentence = passed_over(tmp_path)
+    assert said in sentence
+    assert bool(sentence) == bool(said)
+    (tmp_path / "more" / "b.jfif").unlink()
+    with pytest.raises(UserError, match=f"holds no images .*{said}"):
+        list_images(tmp_path)
+
+
+def test_linked_folders_are_passed_over(tmp_path):
+    """They may lead in a circle."""
+    write(tmp_path / "a.jpg", texture((8, 8), 0))
+    os.symlink(tmp_path, tmp_path / "again")
+    assert list_images(tmp_path) == ["a.jpg"]
+    assert "1 linked folder" in passed_over(tmp_path)
+
+
+# Headers
+
+
+def write_pages(path, count, **options):
+    pages = [Image.fromarray(texture((24, 32), number)) for number in range(count)]
+    pages[0].save(path, save_all=True, append_images=pages[1:], **options)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png", ".tif"])
+def test_further_pictures_of_a_file_are_remarked(tmp_path, suffix):
+    [remark] = inspect(write_pages(tmp_path / f"a{suffix}", 3))
+    assert "the first picture alone" in remark
+    assert inspect(write_pages(tmp_path / f"b{suffix}", 1)) == []
+
+
+def test_the_second_picture_of_a_telephone_is_not_remarked(tmp_path):
+    assert inspect(write_pages(tmp_path / "a.jpg", 2, format="MPO")) == []
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_low_values_of_16_bits_are_remarked(tmp_path, suffix, channels):
+    values = np.zeros((24, 32, channels), np.uint16)
+    values[5, 5] = 4095
+    assert cv2.imwrite(str(tmp_path / f"a{suffix}"), values)
+    [remark] = inspect(tmp_path / f"a{suffix}")
+    assert "16 bits" in remark
+    assert cv2.imwrite(str(tmp_path / f"b{suffix}"), values * 16)
+    assert inspect(tmp_path / f"b{suffix}") == []
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "said"),
+    [
+        (1, (40, 56), []),
+        (6, (40, 56), []),  # as it is shown
+        (6, (56, 40), ["as they are stored"]),
+        (3, (40, 56), ["to the same size"]),
+        (2, (40, 56), ["to the same size"]),
+    ],
+)
+def test_labels_of_turned_images_are_remarked(tmp_path, orientation, size, said):
+    path = write_turned(tmp_path / "a.jpg", texture((40, 56), 3), orientation)
+    remarks = inspect(path, size)
+    assert len(remarks) == len(said)
+    assert all(map(str.__contains__, remarks, said))
+    with pytest.raises(UnreadableError, match="annotated as 40×57"):
+        inspect(path, (40, 57))
 
 
 # Pixels

@@ -4,17 +4,23 @@ import abc
 import copy
 import pathlib
 
+import numpy as np
+
 from jitnet_tf.base.errors import UserError
-from teacher.images import UnreadableError
+from jitnet_tf.labels import BACKGROUND
+from jitnet_tf.pretraining.datasets import names
+from teacher.images import UnreadableError, inspect
 
 # The share of missing or damaged images above which the dataset is taken to be wrong.
 MAX_UNREADABLE = 0.1
+SHOWN = 8  # names in a message
 
 
 class LabeledDataset(abc.ABC):
     """Images with labels, numbered from 0.
 
-    A subclass calls `_set_images` once it knows its images, and implements `identity` and `_read`.
+    A subclass calls `_set_images` once it knows its images, and implements `identity`, `_read` and
+    `_count`.
 
     Args:
       file: the labels, a file or folder.
@@ -26,14 +32,20 @@ class LabeledDataset(abc.ABC):
       unreadable: the images that are missing or damaged, file name → problem.
       unknown: names of labeled classes that are not COCO's; they are taken for background.
       absent: classes of the student that no label has.
+      found: what the labels name: (name, id, number of objects or pixels).
+      pixels: image → int64 [C + 1], see `count`; `census.take` sets it.
+      notes: what the user has to know of the labels and of the folders, a sentence each.
     """
 
     advice = "check the folder of the images"
+    counted = "objects"  # what `found` counts
+    found = ()
 
     def __init__(self, file, folder, label_maker):
         self.file = str(file)
         self.unreadable = {}
         self.unknown, self.absent = [], []
+        self.pixels, self.notes = {}, []
         self._folder = pathlib.Path(folder)
         self._label_maker = label_maker
 
@@ -86,7 +98,7 @@ class LabeledDataset(abc.ABC):
     def subset(self, numbers):
         """Returns another dataset, of these images only."""
         part = copy.copy(self)
-        part.unreadable = {}
+        part.unreadable, part.notes = {}, []
         part.keep(numbers)
         return part
 
@@ -113,13 +125,72 @@ class LabeledDataset(abc.ABC):
         Raises:
           UnreadableError: the image or its label is damaged; added to `unreadable`.
         """
+        return self._noting(self._read, number)
+
+    def count(self, number):
+        """Counts the pixels of an image's labels; of the image, only the header is read.
+
+        Returns:
+          int64 [C + 1]: the pixels of each class that have a loss, then those without; remarks on
+          the image, see `images.inspect`.
+
+        Raises:
+          UnreadableError: as `read`, but for damaged pixels.
+        """
+        size, counts, remarks = self._noting(self._count, number)
+        return counts, [*self._noting(lambda _, path: inspect(path, size), number), *remarks]
+
+    def _noting(self, function, number):
+        """Calls function(image, path) of an image; adds it to `unreadable` if it is that."""
         image = self._images[number]
         try:
-            return self._read(image, self.path(number))
+            return function(image, self.path(number))
         except UnreadableError as error:
             self.unreadable[image["file_name"]] = str(error)
             raise
 
+    def _bins(self, labels, weights):
+        """Returns the counts of `count` from labels and loss weights."""
+        classes = len(self._label_maker.groups.names)
+        counts = np.bincount(np.where(weights > 0, labels, classes).ravel(), minlength=classes + 1)
+        return counts.astype(np.int64)
+
+    def showing(self, class_id):
+        """Returns the numbers of images with this class, as far as known without reading them."""
+        return []
+
+    def nothing(self, why):
+        """Returns the message that no class can be learned from the labels. why: a predicate."""
+        classes = ", ".join(self._label_maker.groups.names[1:])
+        there = self.found_in_words()
+        doubts = "".join(f"; {doubt}" for doubt in self.doubts())
+        return (
+            f"{self.file!r} {why} of any of the classes {classes}{doubts}; it has "
+            f"{there or 'no annotations'}: choose other --class_groups, or labels of these"
+            f"{self.advice_on_names()}"
+        )
+
+    def doubts(self):
+        """Returns texts on labels that do not count."""
+        return []
+
+    def found_in_words(self):
+        """Returns the names in the labels with ids and counts; those of nothing come last."""
+        rows = sorted(self.found, key=lambda row: -row[2])
+        some = [f"{name} (id {number}, {count} {self.counted})" for name, number, count in rows]
+        more = [f"{len(some) - SHOWN} more"] if len(some) > SHOWN else []
+        return ", ".join([*some[:SHOWN], *more])
+
+    def advice_on_names(self):
+        """Returns how to name unknown categories that seem to mean COCO's, or ''."""
+        meant = {name: names.meant(name) for name in self.unknown if name != BACKGROUND}
+        pairs = [f"{name!r} to {other!r}" for name, other in meant.items() if other]
+        return f"; perhaps rename {', '.join(pairs[:SHOWN])} there" if pairs else ""
+
     @abc.abstractmethod
     def _read(self, image, path):
         """Implements `read`; an UnreadableError names the file."""
+
+    @abc.abstractmethod
+    def _count(self, image, path):
+        """Returns the labels' (H, W), the counts of `count`, and remarks on the labels."""

@@ -1,49 +1,35 @@
 """Images with instances in COCO's format."""
 
-import contextlib
-import io
-import math
+import collections
+import json
 import pathlib
-import typing
 
 import numpy as np
-from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
 
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.pretraining.datasets import coco_annotations, names
 from jitnet_tf.pretraining.datasets.base import LabeledDataset
+from jitnet_tf.pretraining.datasets.coco_annotations import decode
 from teacher import coco
 from teacher.detections import Detections
-from teacher.encoding import decode_mask
-from teacher.images import UNREAD, UnreadableError, read_image
+from teacher.images import UNREAD, UnreadableError, passed_over, read_image, scan
 
-# Polygons may reach outside the image, but not further than this many times its longer side.
-MAX_REACH = 10
-
-
-class Annotation(typing.NamedTuple):
-    """One annotated object, or a crowd of them.
-
-    Attributes:
-      category: COCO's category id.
-      segmentation: see `decode`.
-      box: (x, y, width, height), pixels.
-      score: 1 unless a teacher made the annotation.
-      is_crowd: True for a region of many objects.
-    """
-
-    category: int
-    segmentation: typing.Any
-    box: tuple[float, float, float, float]
-    score: float
-    is_crowd: bool
+PARTS = ("images", "annotations", "categories")
+# Boxes and masks with a lower IoU do not belong together.
+MIN_BOX_IOU = 0.2
+# Remarks on images.
+EMPTY_MASKS = "with masks that cover no pixel: nothing is learned inside their boxes"
+FOREIGN_BOXES = (
+    "with boxes that are not about their masks (bbox has to be x, y, width, height in pixels): the "
+    "loss is weighted inside them all the same"
+)
 
 
 class CocoDataset(LabeledDataset):
     """The images of one annotation file.
 
     Annotations of categories in no class group are ignored, as detections are online. Weights are
-    0 in regions that are annotated as a crowd.
+    0 in regions that are annotated as a crowd, and in boxes of objects without a mask.
 
     Args:
       file: annotations, JSON in the format of COCO's instances_*.json.
@@ -59,108 +45,225 @@ class CocoDataset(LabeledDataset):
 
     def __init__(self, file, folder, label_maker):
         super().__init__(file, folder, label_maker)
+        self._doubts = []  # texts on annotations that do not count
         try:
             data = _load(file)
-            images = self._parse_images(data)
-            self._parse_annotations(data, images)
+            images, by_id = self._parse_images(data)
+            self._parse_annotations(data, by_id)
         except UserError:
             raise
-        except Exception as error:  # pycocotools raises many kinds for files that are not COCO's
+        except Exception as error:  # of many kinds for files that are not COCO's
             raise UserError(
                 f"annotation file {self.file!r} is not in COCO's instances format "
                 f"({type(error).__name__}: {error})"
             ) from error
         self._check_classes()
         self._set_images(images)
+        self._note_others(images)
 
     def _parse_images(self, data):
-        """Returns the file's images, ordered by id; notes those that were unreadable before."""
-        images = sorted(data.loadImgs(data.getImgIds()), key=lambda image: image["id"])
-        for image in images:
-            image["height"], image["width"] = int(image["height"]), int(image["width"])
-            image["file_name"] = str(image["file_name"])
-        if not images:
-            raise ValueError("no images")
-        for name, problem in data.dataset.get(UNREAD, {}).items():
-            self.unreadable[name] = str(problem)
-        return images
+        """Returns the file's images, ordered by id, and those by each of their ids.
 
-    def _parse_annotations(self, data, images):
+        Notes those that were unreadable before.
+        """
+        by_id, by_name = {}, {}
+        for row in data["images"]:
+            image = {"id": row["id"], "file_name": str(row["file_name"])}
+            image["height"], image["width"] = int(row["height"]), int(row["width"])
+            if min(image["height"], image["width"]) < 1:
+                raise ValueError(f"an image of {image['height']}×{image['width']} pixels")
+            first = by_name.setdefault(image["file_name"], image)
+            if by_id.setdefault(image["id"], first) is not first:
+                raise ValueError(f"two images with the id {image['id']!r}")
+            if any(first[side] != image[side] for side in ("height", "width")):
+                raise ValueError(f"two sizes of the image {image['file_name']!r}")
+        if not by_name:
+            raise ValueError("no images")
+        if more := len(data["images"]) - len(by_name):
+            self._doubts.append(f"{more} images are listed twice: their annotations are joined")
+        for name, problem in data.get(UNREAD, {}).items():
+            self.unreadable[name] = str(problem)
+        return sorted(by_name.values(), key=lambda image: image["id"]), by_id
+
+    def _parse_annotations(self, data, by_id):
         """Sets `_annotations`: image id → Annotations of the categories in class groups."""
-        names = {number: category["name"] for number, category in data.cats.items()}
-        self.unknown = sorted(set(names.values()) - set(coco.IDS))
+        named = _categories(data)
         class_ids = self._label_maker.groups.class_ids()
         # The file's category ids may differ from COCO's: categories are matched by name.
-        categories = {
-            number: coco.IDS[name]
-            for number, name in names.items()
-            if name in coco.IDS and class_ids[coco.IDS[name]]
-        }
-        self._annotations = {
-            image["id"]: [
-                _annotation(row, categories[row["category_id"]])
-                for row in data.imgToAnns.get(image["id"], ())
-                if row["category_id"] in categories and row.get("segmentation")
-            ]
-            for image in images
-        }
+        known = {number: coco.IDS.get(names.plain(name)) for number, name in named.items()}
+        self._annotations = {image["id"]: [] for image in by_id.values()}
+        counts, bare = collections.Counter(), set(self._annotations)
+        doubts = collections.Counter()
+        for row in data["annotations"]:
+            image, category = by_id.get(row["image_id"]), row["category_id"]
+            if image is None:
+                doubts["of images that the file does not list"] += 1
+                continue
+            bare.discard(image["id"])
+            if category not in named:
+                doubts["of categories that the file does not name"] += 1
+                continue
+            counts[category] += 1
+            if known[category] is not None and class_ids[known[category]]:
+                try:
+                    one = coco_annotations.parse(row, known[category])
+                except (ValueError, TypeError, KeyError) as error:
+                    raise ValueError(f"annotation {row.get('id')!r}: {error!r}") from error
+                self._annotations[image["id"]].append(one)
+        self._doubts += [f"{count} annotations are {what}" for what, count in doubts.items()]
+        if bare and UNREAD not in data:  # a teacher looked at every image
+            self._doubts.append(
+                f"{len(bare)} of {len(self._annotations)} images have no annotation: all of them "
+                "is background"
+            )
+        self._add_doubts_of_objects()
+        self.found = [(name, number, counts[number]) for number, name in named.items()]
+        self.unknown = sorted({named[number] for number in known if known[number] is None})
+
+    def _add_doubts_of_objects(self):
+        rows = [one for rows in self._annotations.values() for one in rows]
+        threshold = self._label_maker.score_threshold
+        boxes = sum(one.segmentation is None for one in rows)
+        small = sum(one.segmentation is None and min(one.box[2:]) < 1 for one in rows)
+        faint = sum(not one.score >= threshold for one in rows)
+        crowds = sum(one.is_crowd for one in rows)
+        if boxes:
+            self._doubts.append(
+                f"{boxes} of {len(rows)} objects have a box and no mask: nothing is learned inside "
+                "these boxes"
+            )
+        if small:
+            self._doubts.append(
+                f"{small} of these boxes are smaller than a pixel (bbox has to be x, y, width, "
+                "height in pixels): such objects are background"
+            )
+        if rows and crowds == len(rows):
+            self._doubts.append("all objects are crowds (iscrowd): crowds are not learned")
+        if rows and faint == len(rows):
+            self._doubts.append(f"all objects have scores below --score_threshold={threshold}")
 
     def _check_classes(self):
-        """Sets `absent`; raises UserError if there is no annotation of any class."""
+        """Sets `absent`; raises UserError if there is no mask of any class."""
         class_ids = self._label_maker.groups.class_ids()
-        found = {class_ids[one.category] for rows in self._annotations.values() for one in rows}
+        masks = [one for rows in self._annotations.values() for one in rows if one.segmentation]
+        found = {class_ids[one.category] for one in masks}
         classes = self._label_maker.groups.names
         if not found:
-            raise UserError(
-                f"annotation file {self.file!r} has no mask of any of the classes "
-                f"{', '.join(classes[1:])}: choose other --class_groups, or labels of these"
-            )
+            raise UserError(self.nothing("has no mask"))
         self.absent = [name for i, name in enumerate(classes) if i and i not in found]
+
+    def doubts(self):
+        """Returns texts on annotations that do not count."""
+        return self._doubts
+
+    def _note_others(self, images):
+        """Notes images in the folder that the file does not list, and files of other kinds."""
+        there, _ = scan(self._folder)
+        listed = {pathlib.PurePosixPath(image["file_name"]).as_posix() for image in images}
+        if others := [name for name in there if name not in listed | set(self.unreadable)]:
+            self.notes.append(
+                f"{str(self._folder)!r}: {len(others)} images, such as {others[0]}, are not in "
+                f"{self.file}: not used"
+            )
+        if others := passed_over(self._folder):
+            self.notes.append(others)
 
     def identity(self):
         """Returns the annotation file's content."""
         return pathlib.Path(self.file).read_bytes()
 
+    def showing(self, class_id):
+        """Returns the numbers of the images with a mask of this class."""
+        class_ids = self._label_maker.groups.class_ids()
+        return [
+            number
+            for number, image in enumerate(self._images)
+            if any(
+                one.segmentation and class_ids[one.category] == class_id
+                for one in self._annotations[image["id"]]
+            )
+        ]
+
     def _read(self, image, path):
         size = (image["height"], image["width"])
         frame = read_image(path, size)
-        try:
-            labels, weights = self._targets(self._annotations[image["id"]], size)
-        except ValueError as error:
-            raise UnreadableError(f"{path} ({error})") from None
+        labels, weights, _ = self._checked_targets(image, path)
         return frame, labels, weights
 
+    def _count(self, image, path):
+        labels, weights, remarks = self._checked_targets(image, path)
+        return labels.shape, self._bins(labels, weights), remarks
+
+    def _checked_targets(self, image, path):
+        size = (image["height"], image["width"])
+        try:
+            return self._targets(self._annotations[image["id"]], size)
+        except ValueError as error:
+            raise UnreadableError(f"{path} ({error})") from None
+
     def _targets(self, annotations, size):
-        """Returns labels and loss weights [H, W]; ValueError for an invalid mask."""
-        detections = _detections([one for one in annotations if not one.is_crowd], size)
+        """Returns labels, loss weights [H, W] and remarks; ValueError for an invalid mask."""
+        threshold = self._label_maker.score_threshold
+        masked = [one for one in annotations if one.segmentation]
+        objects = [one for one in masked if not one.is_crowd]
+        detections = _detections(objects, size)
         labels = self._label_maker.labels(detections, size)
         weights = self._label_maker.weights(detections, size)
+        empty = [
+            one
+            for one, mask in zip(objects, detections.masks, strict=True)
+            if not mask.size and one.score >= threshold
+        ]
         for one in annotations:
-            if one.is_crowd:
+            if one.is_crowd and one.segmentation:
                 mask, (y, x) = decode(one.segmentation, size)
                 window = np.s_[y : y + mask.shape[0], x : x + mask.shape[1]]
                 weights[window][mask & (labels[window] == 0)] = 0
-        return labels, weights
+        boxes = [one for one in annotations if not one.segmentation and one.score >= threshold]
+        for one in boxes + empty:
+            window = one.window(size)
+            weights[window][labels[window] == 0] = 0
+        remarks = [EMPTY_MASKS] if empty else []
+        if any(map(_is_foreign, objects, detections.masks, detections.origins)):
+            remarks.append(FOREIGN_BOXES)
+        return labels, weights, remarks
 
 
 def _load(file):
-    """Reads an annotation file by pycocotools; raises any error if it is not in COCO's format."""
-    if not pathlib.Path(file).is_file():
+    """Reads an annotation file; raises any error if it is not in COCO's format."""
+    path = pathlib.Path(file)
+    if not path.is_file():
         raise UserError(f"annotation file {str(file)!r} does not exist")
-    with contextlib.redirect_stdout(io.StringIO()):  # COCO prints its loading time
-        data = COCO(str(file))
-    if not all(isinstance(data.dataset.get(part), list) for part in ("images", "categories")):
-        raise ValueError("no images or no categories")
+    # Bytes: UTF-8 or UTF-16, with a byte order mark or without.
+    data = {"annotations": [], **json.loads(path.read_bytes())}
+    for part in PARTS:
+        if not isinstance(data.get(part), list):
+            raise ValueError(f"no {part}")
     return data
 
 
-def _annotation(row, category):
-    """An Annotation from a row of the file; raises ValueError, TypeError or KeyError."""
-    box = tuple(map(float, row["bbox"]))
-    if len(box) != 4 or not all(map(math.isfinite, box)):
-        raise ValueError(f"invalid box {row['bbox']}")
-    score, is_crowd = float(row.get("score", 1.0)), bool(row.get("iscrowd", 0))
-    return Annotation(category, row["segmentation"], box, score, is_crowd)
+def _categories(data):
+    """Returns category id → name."""
+    named = {}
+    for category in data["categories"]:
+        number, name = category["id"], category["name"]
+        if not isinstance(name, str):
+            raise TypeError(f"{name!r} is not a category's name")
+        if named.setdefault(number, name) != name:
+            raise ValueError(f"two categories with the id {number!r}")
+    return named
+
+
+def _is_foreign(annotation, mask, origin):
+    """Returns whether an annotation's box is not about its mask. Boxes of teachers are loose."""
+    if annotation.score != 1 or not mask.size:
+        return False
+    x, y, w, h = annotation.box
+    (top, left), (height, width) = origin, mask.shape
+    rows = min(y + h, top + height) - max(y, top)
+    columns = min(x + w, left + width) - max(x, left)
+    both = max(rows, 0) * max(columns, 0)
+    return both < MIN_BOX_IOU * (w * h + height * width - both)
 
 
 def _detections(annotations, size):
@@ -175,67 +278,3 @@ def _detections(annotations, size):
         tuple(mask for mask, _ in masks),
         np.array([origin for _, origin in masks], np.int32).reshape(-1, 2),
     )
-
-
-def decode(segmentation, size):
-    """Decodes an annotation's mask, cropped to the pixels that it covers.
-
-    Args:
-      segmentation: polygons, or run lengths as numbers or in pycocotools' text encoding.
-      size: (H, W) of the image.
-
-    Returns:
-      (bool [h, w], (y, x) of its first pixel).
-
-    Raises:
-      ValueError: the mask is of another size, or not in COCO's format.
-    """
-    try:
-        if isinstance(segmentation, list):
-            rle = _fill(segmentation, size)
-        elif tuple(segmentation["size"]) != tuple(size):
-            raise ValueError("a mask of another size")
-        elif isinstance(segmentation["counts"], list):
-            rle = _compress(segmentation)
-        else:
-            rle = segmentation
-        mask = _uncompress(rle)
-        x, y, w, h = coco_mask.toBbox(rle).astype(int)
-    except Exception as error:  # pycocotools raises even Exception itself
-        raise ValueError(f"annotation: {error}") from None
-    return mask[y : y + h, x : x + w].astype(bool), (y, x)
-
-
-# Given invalid polygons or run lengths, pycocotools reads and writes outside its memory or leaves
-# memory uninitialized. The functions below pass only valid ones on, and raise for others.
-
-
-def _fill(polygons, size):
-    """Polygons, [x, y, x, y, …] each, as compressed run lengths."""
-    polygons = [np.array(polygon, np.float64) for polygon in polygons]
-    for polygon in polygons:
-        if polygon.ndim != 1 or len(polygon) % 2:
-            raise ValueError("a polygon with half a corner")
-        if not (np.abs(polygon) <= MAX_REACH * max(size)).all():
-            raise ValueError("a polygon far outside")
-    # Points and lines cover no pixel, and pycocotools takes four numbers for a box.
-    polygons = [polygon for polygon in polygons if len(polygon) >= 6]
-    if not polygons:
-        return coco_mask.encode(np.zeros(size, np.uint8, order="F"))
-    return coco_mask.merge(coco_mask.frPyObjects(polygons, *size))
-
-
-def _compress(segmentation):
-    """Run lengths given as numbers, as compressed ones."""
-    H, W = segmentation["size"]
-    counts = np.array(segmentation["counts"])
-    if counts.dtype.kind != "i" or counts.min() < 0 or counts.sum() != H * W:
-        raise ValueError("run lengths that do not cover the image")
-    return coco_mask.frPyObjects(segmentation, H, W)
-
-
-def _uncompress(rle):
-    """Compressed run lengths as a mask [H, W]. Text comes from a file and may be invalid."""
-    if isinstance(rle["counts"], str):
-        return decode_mask(rle["size"], rle["counts"])
-    return coco_mask.decode(rle)

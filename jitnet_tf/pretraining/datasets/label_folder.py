@@ -1,38 +1,43 @@
 """Images with labels as PNGs of class ids, as VOC's and Cityscapes' tools write them."""
 
-import io
 import json
 import pathlib
+import threading
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import BACKGROUND
-from jitnet_tf.pretraining.datasets.base import LabeledDataset
+from jitnet_tf.pretraining.datasets import names
+from jitnet_tf.pretraining.datasets.base import MAX_UNREADABLE, LabeledDataset
+from jitnet_tf.pretraining.datasets.class_ids import open_ids, read_ids
 from teacher import coco
 from teacher.detections import Detections
-from teacher.images import UnreadableError, list_images, read_image
+from teacher.images import (
+    UnreadableError,
+    in_words,
+    list_images,
+    passed_over,
+    read_image,
+    scan,
+)
 
 CLASSES = "classes.json"  # `sinks.writers.MaskWriter` writes it beside its masks
 IGNORED = "ignore"  # the name of classes without loss
-IGNORED_ID = 255  # always without loss
-# Pillow's modes of images with one channel or a palette; others are colors.
-ONE_CHANNEL = ("1", "L", "P")
-SIXTEEN_BITS = ("I", "I;16")
-# Pillow spreads gray values of few bits over 0…255: raw mode → the step between two ids.
-GRAY_STEPS = {"L;2": 85, "L;4": 17}
+IGNORED_ID = 255  # without loss unless it has a name
+SUFFIX = ".png"
+SHOWN_IDS = 5
 
 
 class LabelFolder(LabeledDataset):
     """The images of one folder with the labels of another.
 
     The label of image `some/name.jpg` is `some/name.png`, of the image's size: class ids, as gray
-    values or as indices of a palette. Pixels of id 255 have loss weight 0. Ids have names in
-    `classes.json`, {"0": "background", "1": "person", …}, or else in `class_names`. A name is a
-    class of the student, a COCO category in one of its groups, or "ignore", for weight 0; other
-    names are background.
+    values or as indices of a palette. Ids have names in `classes.json`,
+    {"0": "background", "1": "person", …}, or else in `class_names`. A name is a class of the
+    student, a COCO category in one of its groups, or "ignore", for weight 0; other names are
+    background. Pixels of id 255 have loss weight 0 if it has no name.
 
     Loss weights are computed as for detections, with each connected region of a class as one: the
     label does not separate objects of a class that touch.
@@ -41,7 +46,8 @@ class LabelFolder(LabeledDataset):
       labels: the folder of the labels.
       folder: the folder of the images; if the labels are inside it, they are no images.
       label_maker: a LabelMaker.
-      class_names: names of the ids 0, 1, …, for labels without a `classes.json`.
+      class_names: names of the ids 0, 1, …, for labels without a `classes.json`; "255=person"
+        names the id 255, and those after it the following ones.
 
     Attributes:
       classes: name in the labels → class of the student, or "ignore".
@@ -52,55 +58,74 @@ class LabelFolder(LabeledDataset):
     """
 
     advice = "check both folders"
+    counted = "pixels"
 
     def __init__(self, labels, folder, label_maker, class_names=()):
         super().__init__(labels, folder, label_maker)
         self._labels = pathlib.Path(labels)
         if not self._labels.is_dir():
             raise UserError(f"{self.file!r} is not a folder: give the folder of the labels")
-        if next(self._labels.rglob("*.png"), None) is None:
-            raise UserError(f"{self.file!r} holds no labels (.png)")
+        self._label_of = _labels_by_stem(self._labels)
         self._named = _names(self._labels, class_names)
         self._set_classes(label_maker.groups)
-        self._set_images(
-            [
-                {"file_name": name, "label": pathlib.PurePosixPath(name).with_suffix(".png")}
-                for name in self._list_images()
-            ]
-        )
+        self._lock = threading.Lock()  # of what `_count` sums up
+        self._id_pixels = np.zeros(256, np.int64)
+        self._ignored_alone = 0  # images that have id 255 where others have objects
+        images = [
+            {"file_name": name, "label": self._label_of.get(_stem(name), _stem(name) + SUFFIX)}
+            for name in self._list_images()
+        ]
+        self._note_files(images)
+        self._set_images(images)
+
+    def _note_files(self, images):
+        """Notes labels without an image, or with several, and files that are neither."""
+        taken = {image["label"] for image in images}
+        if unused := sorted(set(self._label_of.values()) - taken):
+            self.advice = f"labels have the names of their images; {unused[0]!r} has no image"
+            self.notes.append(
+                f"{self.file}: {len(unused)} labels, such as {unused[0]}, have no image"
+            )
+        if shared := len(images) - len(taken):
+            self.notes.append(f"{self.file}: {shared} images share their label with another image")
+        if others := passed_over(self._folder):
+            self.notes.append(others)
 
     def _set_classes(self, groups):
         """Maps the labels' classes to the student's, and builds the tables by id for `_read`."""
         self.classes = {name: _student_class(name, groups) for name in self._named.values()}
         found = set(self.classes.values())
-        if not found & set(groups.groups):
-            raise UserError(
-                f"the labels in {self.file!r} are of none of the classes "
-                f"{', '.join(groups.groups)}, but of {', '.join(self.classes)}"
-            )
         self.absent = [name for name in groups.groups if name not in found]
         known = {BACKGROUND, IGNORED, *coco.IDS, *groups.groups}
-        self.unknown = sorted(name for name in self.classes if name not in known)
+        self.unknown = sorted(
+            name for name in self.classes if name not in known and names.plain(name) not in known
+        )
         self._class_ids = np.zeros(256, np.uint8)
         self._is_named, self._has_loss = np.zeros(256, bool), np.zeros(256, bool)
         for number, name in self._named.items():
             has_loss = self.classes[name] != IGNORED
             self._class_ids[number] = groups.names.index(self.classes[name]) if has_loss else 0
             self._is_named[number], self._has_loss[number] = True, has_loss
-        self._is_named[IGNORED_ID] = True
+        self._is_named[IGNORED_ID] = True  # at least as what does not count
+        if not found & set(groups.groups):
+            raise UserError(
+                f"the labels in {self.file!r} are of none of the classes "
+                f"{', '.join(groups.groups)}, but of {', '.join(self.classes)}"
+                f"{self.advice_on_names()}"
+            )
         # A detection has a COCO category; any of a group serves for its class.
         self._categories = [0, *(coco.IDS[members[0]] for members in groups.groups.values())]
 
     def _list_images(self):
         root, labels = self._folder.resolve(), self._labels.resolve()
-        names = list_images(self._folder)
+        found = list_images(self._folder)
         if labels.is_relative_to(root):
-            names = [name for name in names if not (root / name).is_relative_to(labels)]
-        if not names:
+            found = [name for name in found if not (root / name).is_relative_to(labels)]
+        if not found:
             raise UserError(
                 f"{str(self._folder)!r} holds no images but the labels: give each a folder"
             )
-        return names
+        return found
 
     def identity(self):
         """Returns the classes and the sizes of the label files: reading them all would be slow."""
@@ -111,7 +136,7 @@ class LabelFolder(LabeledDataset):
         label = self._labels / image["label"]
         try:
             with open(label, "rb") as file:
-                _open_ids(file)
+                open_ids(file)
         except FileNotFoundError:
             return f"without a label {label}"
         except OSError as error:
@@ -121,18 +146,53 @@ class LabelFolder(LabeledDataset):
         return super()._problem(image, path)
 
     def _read(self, image, path):
-        label = self._labels / image["label"]
-        try:
-            ids = read_ids(label)
-            if unnamed := sorted(set(np.unique(ids)) - set(np.flatnonzero(self._is_named))):
-                raise ValueError(f"class id {unnamed[0]} has no name")
-        except ValueError as error:
-            raise UnreadableError(f"{label} ({error})") from None
+        ids = self._ids(image)
         frame = read_image(path, ids.shape)
         labels = self._class_ids[ids]
         weights = self._label_maker.weights(self._regions(labels), ids.shape)
         weights[~self._has_loss[ids]] = 0
         return frame, labels, weights
+
+    def _count(self, image, path):
+        ids = self._ids(image)
+        pixels = np.bincount(ids.ravel(), minlength=256)
+        ignored = pixels[IGNORED_ID] and not self._has_loss[IGNORED_ID]
+        with self._lock:
+            self._id_pixels += pixels
+            self._ignored_alone += bool(ignored and not self._class_ids[pixels > 0].any())
+        return ids.shape, self._bins(self._class_ids[ids], self._has_loss[ids]), []
+
+    def _ids(self, image):
+        """Returns the class ids of an image, uint8 [H, W]."""
+        label = self._labels / image["label"]
+        try:
+            ids = read_ids(label)
+            if unnamed := sorted(set(np.unique(ids)) - set(np.flatnonzero(self._is_named))):
+                some = ", ".join(map(str, unnamed[:SHOWN_IDS]))
+                raise ValueError(f"class ids without a name: {some}")
+        except ValueError as error:
+            raise UnreadableError(f"{label} ({error})") from None
+        return ids
+
+    @property
+    def found(self):
+        """What the counted labels hold: (name, id, number of pixels)."""
+        named = {IGNORED_ID: "which does not count", **self._named}
+        return [
+            (named[number], number, int(self._id_pixels[number]))
+            for number in sorted(named)
+            if self._id_pixels[number]
+        ]
+
+    def doubts(self):
+        """Returns texts on labels that do not count."""
+        if self._ignored_alone <= MAX_UNREADABLE * len(self.pixels):
+            return []
+        return [
+            f"{self._ignored_alone} of the labels that were looked at have id {IGNORED_ID}, which "
+            "does not count, and no object: if it is a class, name it, as in "
+            f"--label_classes=background,{IGNORED_ID}=person"
+        ]
 
     def _regions(self, labels):
         """The connected regions of each class as Detections with a box and no mask."""
@@ -161,57 +221,68 @@ def _names(labels, given):
                 f"{str(labels)!r} has no {CLASSES}: name the classes by --label_classes, separated "
                 "by commas, in the order of their ids"
             )
-        names, where = dict(enumerate(given)), f"--label_classes={','.join(given)}"
+        where = f"--label_classes={','.join(given)}"
+        named = _numbered(given, where)
     elif given:
         raise UserError(f"{str(path)!r} names the classes: leave --label_classes out")
     else:
         where = repr(str(path))
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            names = {int(number): name for number, name in content.items()}
+            content = json.loads(path.read_bytes())
+            named = {int(number): name for number, name in content.items()}
         except (OSError, ValueError, AttributeError) as error:
             raise UserError(f'{where} is not {{"0": "background", …}} ({error})') from None
-    for number, name in names.items():
-        if not (0 <= number < IGNORED_ID and isinstance(name, str) and name.strip()):
-            raise UserError(f"{where}: {number} → {name!r} is not a name of a class id 0…254")
-    return {number: name.strip() for number, name in names.items()}
+    for number, name in named.items():
+        if not (0 <= number <= IGNORED_ID and isinstance(name, str) and name.strip()):
+            raise UserError(f"{where}: {number} → {name!r} is not a name of a class id 0…255")
+    return {number: name.strip() for number, name in named.items()}
+
+
+def _numbered(given, where):
+    """Returns class id → name from names in the order of ids, and from texts such as 255=person."""
+    named, number = {}, 0
+    for text in given:
+        left, equals, right = text.partition("=")
+        name, number = (right, _number(left, where)) if equals else (left, number)
+        if number in named:
+            raise UserError(f"{where}: id {number} has two names")
+        named[number] = name
+        number += 1
+    return named
+
+
+def _number(text, where):
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(f"{where}: {text!r} is not a class id, as in 255=person") from None
+
+
+def _stem(name):
+    """Returns the path of an image or label without its suffix."""
+    return pathlib.PurePosixPath(name).with_suffix("").as_posix()
+
+
+def _labels_by_stem(folder):
+    """Returns path without suffix → path in the folder, of each label."""
+    images, others = scan(folder)
+    labels = [name for name in images if name.lower().endswith(SUFFIX)]
+    if not labels:
+        others.update(pathlib.PurePosixPath(name).suffix.lower() for name in images)
+        there = f", but {in_words(others)}" if others else ""
+        raise UserError(
+            f"{str(folder)!r} holds no labels ({SUFFIX}){there}: class ids have to be in PNGs, "
+            "since JPEG changes them"
+        )
+    return {_stem(name): name for name in labels}
 
 
 def _student_class(name, groups):
     """Returns the student's class for the name of a label's class, or IGNORED."""
-    if name == IGNORED or name in groups.groups:
-        return name
-    return next((g for g, members in groups.groups.items() if name in members), BACKGROUND)
-
-
-def read_ids(path):
-    """Reads the class ids in a PNG: its gray values or the indices of its palette, uint8 [H, W].
-
-    Raises:
-      ValueError: the file is not such a PNG, or damaged.
-    """
-    try:
-        data = pathlib.Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(error.strerror) from None
-    image = _open_ids(io.BytesIO(data))
-    try:
-        step = GRAY_STEPS.get(image.tile[0][3], 1)
-        image.verify()  # checksums, which decoding ignores; the image cannot be decoded after it
-        ids = np.asarray(_open_ids(io.BytesIO(data)), np.uint8)
-    except Exception:  # Pillow raises many kinds for damaged files
-        raise ValueError("damaged") from None
-    return ids // step
-
-
-def _open_ids(file):
-    """Opens a PNG of class ids, reading only its header; ValueError if it is something else."""
-    try:
-        image = Image.open(file, formats=["PNG"])
-    except Exception:  # Pillow raises many kinds for damaged files
-        raise ValueError("not a PNG, or damaged") from None
-    if image.mode in SIXTEEN_BITS:
-        raise ValueError("16 bits a pixel, but class ids have at most 8")
-    if image.mode not in ONE_CHANNEL:
-        raise ValueError("a color image, not class ids in one channel or a palette")
-    return image
+    for one in (name, names.plain(name)):
+        if one == IGNORED or one in groups.groups:
+            return one
+        for group, members in groups.groups.items():
+            if one in members:
+                return group
+    return BACKGROUND
