@@ -5,7 +5,25 @@ from typing import Protocol
 
 import numpy as np
 
+from jitnet_tf.base.errors import UserError
 from teacher.detections import Detections
+
+
+class TeacherError(UserError):
+    """A teacher fails on a frame, or its output does not fit.
+
+    Args:
+      reason: without the frame.
+      index: the frame's number in the stream, from 0.
+    """
+
+    def __init__(self, reason, index):
+        super().__init__(f"the teacher fails on frame {index}: {reason}")
+        self.reason, self.index = reason, index
+
+    def __reduce__(self):
+        """Pickles the arguments, not the message."""
+        return TeacherError, (self.reason, self.index)
 
 
 class Teacher(Protocol):
@@ -33,7 +51,7 @@ class Teacher(Protocol):
           index: the frame's number in the stream, from 0.
 
         Raises:
-          UserError: the frame does not fit, or the teacher fails.
+          UserError: the frame does not fit, or the teacher fails (TeacherError).
         """
         ...
 

@@ -5,6 +5,8 @@ import dataclasses
 import cv2
 import numpy as np
 
+from jitnet_tf.base.errors import UserError
+
 # Objects below this score are never kept, and no run may set a lower threshold: they are padding
 # and noise, a hundred a frame for the TF2 zoo's models.
 MIN_SCORE = 0.05
@@ -12,6 +14,10 @@ MASK_THRESHOLD = 0.5
 # Fraction of the frame by which boxes may reach outside; beyond it they are invalid, and would only
 # cost memory.
 BOX_MARGIN = 1.0
+# Side, in pixels, of the largest masks that are cropped to boxes for certain: exports have 14…112.
+# Larger ones are of the whole frame if this share of them lies in boxes that do not fill it.
+LARGEST_CROP = 128
+SHARE_IN_BOX = 0.8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +80,63 @@ def paste(mask, box, frame_size):
     return inside, (min(top, H), min(left, W))
 
 
+def crop(mask, frame_size):
+    """Cuts a mask of the whole frame down to its object's pixels; returns as `paste` does.
+
+    mask: [h, w] probabilities, resized as in `paste` unless it has the size of the frame.
+    """
+    H, W = frame_size
+    if mask.shape != (H, W):
+        mask = cv2.resize(np.asarray(mask, np.float32), (W, H), interpolation=cv2.INTER_LINEAR)
+    inside = mask >= MASK_THRESHOLD
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    if not len(rows):
+        return np.zeros((0, 0), bool), (0, 0)
+    y, x = rows[0], columns[0]
+    return inside[y : rows[-1] + 1, x : columns[-1] + 1].copy(), (y, x)
+
+
+def cover_frame(masks, boxes, frame_size):
+    """Returns whether masks are of the whole frame, and not cropped to their boxes.
+
+    Those of the frame's size are, such as the `detection_masks_reframed` of TensorFlow 2's API.
+    Squares that a box's crop could have, and large masks of another size, are if they lie in their
+    boxes.
+
+    Args:
+      masks: [N, h, w] probabilities.
+      boxes: [N, 4], as in `Detections`.
+      frame_size: (H, W) in pixels.
+
+    Raises:
+      UserError: masks of the frame's size are elsewhere than their boxes.
+    """
+    h, w = masks.shape[1:]
+    same, is_small = (h, w) == tuple(frame_size), max(h, w) <= LARGEST_CROP
+    is_frame = same and not (is_small and h == w)
+    if is_small and not same:
+        return False
+    total = inside = 0
+    for mask, box in zip(masks, np.clip(boxes, 0, 1), strict=True):
+        if (box[2] - box[0]) * (box[3] - box[1]) > 0.5:
+            continue  # it lies in its box anyway
+        y0, x0 = np.floor(box[:2] * (h, w)).astype(int) - 1
+        y1, x1 = np.ceil(box[2:] * (h, w)).astype(int) + 1
+        pixels = mask >= MASK_THRESHOLD
+        total += np.count_nonzero(pixels)
+        inside += np.count_nonzero(pixels[max(y0, 0) : y1, max(x0, 0) : x1])
+    if not total:
+        return is_frame
+    if is_frame and inside < total / 2:
+        raise UserError(
+            f"masks of the frame's size, {h}×{w}, have {100 - 100 * inside // total} % of their "
+            "pixels outside their boxes, expected inside: boxes are (ymin, xmin, ymax, xmax)"
+        )
+    return is_frame or inside >= SHARE_IN_BOX * total
+
+
 def from_box_masks(boxes, classes, scores, masks, frame_size, min_score=0.0):
-    """Returns Detections from arrays of the Object Detection API or of LVS.
+    """Returns Detections from arrays of LVS.
 
     Detectors pad their outputs, so rows are left out that have a score below `min_score`, a number
     that is not finite, an inverted box or a class outside 1…90.
@@ -100,12 +161,34 @@ def from_box_masks(boxes, classes, scores, masks, frame_size, min_score=0.0):
         & (classes <= 90)
     )
     rows = np.flatnonzero(usable)
+    return _pasted(boxes, classes, scores, masks, rows, paste, frame_size)
+
+
+def from_rows(boxes, classes, scores, masks, frame_size):
+    """Returns Detections from the rows of a detector that `checks.detector_output` has passed.
+
+    Rows without an area are left out. Masks are pasted into their boxes, or whole (see
+    `cover_frame`).
+    """
+    boxes, scores = np.asarray(boxes, np.float32), np.asarray(scores, np.float32)
+    rows = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
+    if cover_frame(masks[rows], boxes[rows], frame_size):
+
+        def place(mask, _, frame_size):
+            return crop(mask, frame_size)
+    else:
+        place = paste
+    return _pasted(boxes, classes, scores, masks, rows, place, frame_size)
+
+
+def _pasted(boxes, classes, scores, masks, rows, place, frame_size):
+    """Returns the Detections of these rows, best score first; place: as `paste`."""
     rows = rows[np.argsort(-scores[rows], kind="stable")]
-    pasted = [paste(masks[i], boxes[i], frame_size) for i in rows]
+    placed = [place(masks[i], boxes[i], frame_size) for i in rows]
     return Detections(
         boxes[rows],
         np.rint(classes[rows]).astype(np.int32),
         scores[rows],
-        tuple(mask for mask, _ in pasted),
-        np.array([origin for _, origin in pasted], np.int32).reshape(-1, 2),
+        tuple(mask for mask, _ in placed),
+        np.array([origin for _, origin in placed], np.int32).reshape(-1, 2),
     )

@@ -3,10 +3,11 @@
 import tensorflow as tf
 
 from jitnet_tf.base.errors import UserError
-from teacher import detections
+from teacher import checks, detections
 from teacher.base import Teacher
 
 OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "detection_masks")
+NAMES = (*OUTPUTS, "num_detections")
 
 
 class MaskRcnn(Teacher):
@@ -14,14 +15,15 @@ class MaskRcnn(Teacher):
 
     One uint8 input [1, H, W, 3] RGB, of any name; outputs
     detection_boxes [1, N, 4] (ymin, xmin, ymax, xmax, normalized), detection_scores [1, N],
-    detection_classes [1, N] (COCO ids 1…90) and detection_masks [1, N, h, w], cropped to the boxes;
-    num_detections [1] where present. Other outputs are ignored.
+    detection_classes [1, N] (COCO ids 1…90) and detection_masks [1, N, h, w], cropped to the boxes
+    or of the whole frame (see `detections.cover_frame`); num_detections [1] where present. Other
+    outputs are ignored.
 
     Args:
       signature: a `signature.Signature`.
 
     Raises:
-      UserError: it is not such a signature.
+      UserError: it is not such a signature. TeacherError: an output on a frame does not fit.
     """
 
     def __init__(self, signature):
@@ -55,7 +57,7 @@ class MaskRcnn(Teacher):
         return tuple(frame.shape[1:3]) if frame.shape.rank == 4 else (None, None)
 
     def __call__(self, frame, index):
-        """Returns the objects on a frame, uint8 RGB [H, W, 3]; the index is ignored."""
+        """Returns the objects on a frame, uint8 RGB [H, W, 3]."""
         for have, want in zip(frame.shape[:2], self._fixed_size, strict=True):
             if want is not None and have != want:
                 h, w = self._fixed_size
@@ -64,16 +66,7 @@ class MaskRcnn(Teacher):
                     f"{frame.shape[0]}×{frame.shape[1]}; give --frame_size={h}x{w}, "
                     "or for images a teacher that takes any size"
                 )
-        outputs = self._signature(tf.constant(frame[None]))
-        boxes, scores, classes, masks = (outputs[name].numpy()[0] for name in OUTPUTS)
-        count = len(scores)
-        if "num_detections" in outputs:  # the rows after it are padding
-            count = int(outputs["num_detections"].numpy().ravel()[0])
-        return detections.from_box_masks(
-            boxes[:count],
-            classes[:count],
-            scores[:count],
-            masks[:count],
-            frame.shape[:2],
-            detections.MIN_SCORE,
-        )
+        with checks.failures_named(index):
+            outputs = checks.without_batch(self._signature(tf.constant(frame[None])), NAMES)
+            rows = checks.detector_output(outputs, NAMES)
+            return detections.from_rows(*rows, frame.shape[:2])

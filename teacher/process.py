@@ -12,9 +12,10 @@ from concurrent.futures.process import BrokenProcessPool
 from absl import logging
 
 from jitnet_tf.base import command_line
-from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.errors import UserError, reason_of
 from jitnet_tf.base.interrupt import blocked_in_children
 from teacher import PRECOMPUTED, Teacher, open_teacher, saved_model_folder
+from teacher.base import TeacherError
 
 LOWEST_PRIORITY = 19
 _child = {}  # "teacher" → the teacher; used in its process only
@@ -46,28 +47,25 @@ def _prepare(lifeline):
 def _open(spec):
     if not spec.startswith(PRECOMPUTED):
         command_line.import_tensorflow()
-    with _errors_of_one_line("cannot be opened"):
+    try:
         _child["teacher"] = open_teacher(spec)
+    except UserError:
+        raise
+    except Exception as error:  # not all of them can be pickled
+        raise UserError(f"the teacher cannot be opened: {reason_of(error)}") from None
     return None, list(_child["teacher"].problems)
 
 
 def _answer(frame, index):
     start = time.perf_counter()
-    with _errors_of_one_line(f"fails on frame {index}"):
+    try:
         detections = _child["teacher"](frame, index)
+    except UserError:
+        raise
+    except Exception as error:
+        raise TeacherError(reason_of(error), index) from None
     seconds = time.perf_counter() - start
     return (detections, seconds), list(_child["teacher"].problems)
-
-
-@contextlib.contextmanager
-def _errors_of_one_line(what):
-    """Turns errors that are none of the user's into such: not all of them can be pickled."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(str(error)) from None
-    except Exception as error:
-        raise UserError(f"the teacher {what}: {type(error).__name__}: {error}") from None
 
 
 def _died():

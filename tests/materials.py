@@ -43,8 +43,11 @@ def write_video(path, pictures):
     return path
 
 
-def write_teacher(path):
-    """Writes a SavedModel like Mask R-CNN that finds bright pixels in two fixed boxes."""
+def write_teacher(path, **changes):
+    """Writes a SavedModel like Mask R-CNN that finds bright pixels in two fixed boxes.
+
+    changes: name → constant, other outputs than the model's.
+    """
     boxes = tf.constant([[[0.1, 0.05, 0.6, 0.5], [0.3, 0.4, 1.02, 0.9], [0, 0, 0, 0]]])
 
     def detect(input_tensor):
@@ -57,6 +60,7 @@ def write_teacher(path):
             "detection_classes": tf.constant([[1.0, 3.0, 1.0]]),
             "detection_masks": crops[None],
             "num_detections": tf.constant([2.0]),
+            **{name: tf.constant(value) for name, value in changes.items()},
         }
 
     module = tf.Module()

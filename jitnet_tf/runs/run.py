@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import pathlib
 import time
 
 import tensorflow as tf
@@ -9,7 +10,7 @@ from tqdm import tqdm
 
 from jitnet_tf import video
 from jitnet_tf.base import checkpoint, registry, threads
-from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.errors import UserError, reason_of
 from jitnet_tf.base.interrupt import StopRequest
 from jitnet_tf.base.state import prefixed, with_prefix
 from jitnet_tf.config import ASYNC, RANDOM, UPDATE_POLICIES
@@ -34,6 +35,7 @@ from jitnet_tf.sinks.registry import check_sinks, open_sinks
 from jitnet_tf.student import initial_weights
 from jitnet_tf.student.build import build_student
 from teacher import open_teacher
+from teacher.base import TeacherError
 from teacher.encoding import thumbnail
 from teacher.process import ProcessTeacher
 from teacher.recorded import Recording
@@ -62,15 +64,18 @@ def make_distiller(config, label_maker, teacher, frame_size):
 
 
 @contextlib.contextmanager
-def _disk_errors_as_user_errors():
-    """Turns what a full disk raises, or TensorFlow that cannot write, into a UserError."""
+def _disk_errors_as_user_errors(logdir):
+    """Turns what a full disk raises, or TensorFlow that cannot write, into a UserError.
+
+    logdir: of the run that can be resumed if it has a checkpoint; "" if none can.
+    """
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
-        raise UserError(
-            f"the run stopped ({error}): correct that; then --resume continues from the last "
-            "checkpoint"
-        ) from error
+        then = ""
+        if logdir and (pathlib.Path(logdir) / checkpoint.NAME).is_file():
+            then = f"; then --resume --logdir={logdir} continues from the last checkpoint"
+        raise UserError(f"the run stopped ({reason_of(error)}): correct that{then}") from error
 
 
 class Run:
@@ -109,7 +114,8 @@ class Run:
     def __init__(self, config, sinks=(), *, resume=False, overwrite=False):
         check_sink_names(sinks)
         check_paths_distinct(config)
-        with _disk_errors_as_user_errors(), contextlib.ExitStack() as stack:
+        resumed = config.logdir if resume else ""
+        with _disk_errors_as_user_errors(resumed), contextlib.ExitStack() as stack:
             config, notes = claim(config, stack, overwrite)
             check_paths_distinct(config)  # with a logdir that was only chosen now
             # Never write credentials to disk.
@@ -258,7 +264,7 @@ class Run:
             filter(None, (self.source.announced_frames, self.config.max_frames)), default=None
         )
         progress = tqdm(total=total, initial=self.distiller.index, unit="frame", dynamic_ncols=True)
-        with StopRequest() as stop, progress, _disk_errors_as_user_errors():
+        with StopRequest() as stop, progress, _disk_errors_as_user_errors(self.config.logdir):
             while not stop.made and self.advance() is not None:
                 progress.set_postfix_str(self.statistics.progress(), refresh=False)
                 progress.update()
@@ -290,10 +296,10 @@ class Run:
             self._ended, self._failure = True, error
             if isinstance(error, DivergedError):
                 raise
-            if isinstance(error, video.BrokenOffError):
+            if isinstance(error, (video.BrokenOffError, TeacherError)):
                 self._failure = UserError(
                     f"{error}; the frames so far are kept: --resume --logdir={self.config.logdir} "
-                    "continues"
+                    "continues after them"
                 )
             return None
         self._latest = result.frame

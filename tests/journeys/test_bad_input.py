@@ -20,7 +20,7 @@ from teacher import annotate, record, zoo
 from teacher.detections import from_box_masks
 from teacher.recorded import Recorder
 from tests.commands import read_files, refusal, run_command
-from tests.materials import SIZE, frames, write_video
+from tests.materials import SIZE, frames, write_teacher, write_video
 
 
 def write_recording(path, source, size=SIZE, count=None):
@@ -121,6 +121,10 @@ def other_signature(_):
     tf.saved_model.save(module, "model", signatures={"serving_default": module.f})
 
 
+def teacher_with(name, value):
+    return lambda _: write_teacher("model", **{f"detection_{name}": value})
+
+
 @pytest.mark.parametrize(
     ("make", "change", "named"),
     [
@@ -143,6 +147,10 @@ def other_signature(_):
         ),
         (lambda _: pathlib.Path("model").mkdir(), {"teacher": "model"}, "saved_model.pb"),
         (other_signature, {"teacher": "model"}, "detection_boxes, detection_scores"),
+        (teacher_with("boxes", [[[4.0, 3, 28, 32]] * 3]), {"teacher": "model"}, "3 to 32"),
+        (teacher_with("classes", [[0.0, 2.0, 0.0]]), {"teacher": "model"}, "frame 0"),
+        (teacher_with("classes", [["person", "car", ""]]), {"teacher": "model"}, "text"),
+        (teacher_with("masks", np.zeros((1, 2, 9, 9))), {"teacher": "model"}, "[2, 9, 9]"),
     ],
 )
 def test_distill_refuses_files(refused, material, make, change, named):

@@ -109,7 +109,9 @@ def test_a_loop_of_the_callers_does_what_execute_does(config, tmp_path):
     assert rows(config) == rows(other)
     one, two = (checkpoint.load(c.logdir)[0] for c in (config, other))
     assert one.keys() == two.keys()
-    assert all(np.array_equal(one[name], two[name]) for name in one)
+    timed = "sinks/tensorboard/window/ms/"
+    different = [name for name in one if not np.array_equal(one[name], two[name])]
+    assert [name for name in different if not name.startswith(timed)] == []
 
 
 def test_max_frames_ends_the_run(config):

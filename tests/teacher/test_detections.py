@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teacher.detections import MASK_THRESHOLD, from_box_masks, paste
+from jitnet_tf.base.errors import UserError
+from teacher.detections import MASK_THRESHOLD, cover_frame, from_box_masks, from_rows, paste
 
 
 def bilinear(mask, y, x):
@@ -264,3 +265,70 @@ def test_above_selects_whole_rows():
 
 def test_thresholds_are_the_released_codes():
     assert MASK_THRESHOLD == 0.5
+
+
+# Masks of the whole frame
+
+HALVES = np.float32([[0.1, 0.2, 0.5, 0.4], [0.3, 0.3, 1.0, 0.8]])
+
+
+def whole_masks(size, boxes=HALVES):
+    """A triangle in each box."""
+    masks = np.zeros((len(boxes), *size), np.float32)
+    for mask, (y0, x0, y1, x1) in zip(
+        masks, np.rint(boxes * (*size, *size)).astype(int), strict=True
+    ):
+        mask[y0:y1, x0:x1] = np.tri(y1 - y0, x1 - x0) * 0.9
+    return masks
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.uint8, bool])
+def test_masks_of_the_frames_size_are_pasted_whole(kind):
+    size = (60, 100)
+    masks = (whole_masks(size) > 0.5).astype(kind)
+    seen = from_rows(HALVES, np.array([3, 1]), np.float32([0.6, 0.9]), masks, size)
+    np.testing.assert_array_equal(seen.classes, [1, 3])
+    np.testing.assert_array_equal(seen.boxes, HALVES[::-1])
+    for mask, origin, whole in zip(seen.masks, seen.origins, masks[::-1], strict=True):
+        np.testing.assert_array_equal(on_frame((mask, origin), size), whole)
+    assert seen.masks[1].shape == (24, 20)  # only the object's part is kept
+
+
+def test_an_empty_mask_of_the_frame_stays_empty():
+    seen = from_rows(HALVES[:1], np.ones(1), np.ones(1), np.zeros((1, 60, 100)), (60, 100))
+    assert len(seen) == 1
+    assert seen.masks[0].size == 0
+
+
+def test_large_masks_of_another_size_are_resized_to_the_frame():
+    masks = whole_masks((180, 300))
+    seen = from_rows(HALVES, np.ones(2), np.float32([0.9, 0.8]), masks, (60, 100))
+    expected = whole_masks((60, 100)) > 0.5
+    for mask, origin, whole in zip(seen.masks, seen.origins, expected, strict=True):
+        assert (on_frame((mask, origin), (60, 100)) != whole).sum() <= 40  # along the diagonal
+
+
+CROPS = np.stack([np.tri(112), np.ones((112, 112))])
+
+
+@pytest.mark.parametrize(
+    ("masks", "frame_size", "is_whole"),
+    [
+        (CROPS, (112, 112), False),  # a frame of a crop's size
+        (whole_masks((112, 112)), (112, 112), True),
+        (whole_masks((112, 112)), (60, 100), False),  # as any export's
+        (np.ones((2, 160, 160)), (60, 100), False),
+        (whole_masks((160, 160)), (60, 100), True),
+        (np.zeros((2, 160, 160)), (60, 100), False),
+        (np.zeros((2, 60, 100)), (60, 100), True),
+        (np.zeros((0, 60, 100)), (60, 100), True),
+        (np.zeros((0, 33, 33)), (60, 100), False),
+    ],
+)
+def test_size_and_place_of_masks_tell_whether_they_are_whole(masks, frame_size, is_whole):
+    assert cover_frame(masks, HALVES[: len(masks)], frame_size) == is_whole
+
+
+def test_boxes_of_another_order_than_whole_masks_are_refused():
+    with pytest.raises(UserError, match=r"60×100.*ymin"):
+        cover_frame(whole_masks((60, 100)), HALVES[:, [1, 0, 3, 2]] * 0.6, (60, 100))
