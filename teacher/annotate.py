@@ -6,6 +6,7 @@
 program that reads COCO's instances. Repeat the command to continue after an interruption.
 """
 
+import collections
 import json
 import os
 import pathlib
@@ -20,10 +21,20 @@ from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.files import write_text
 from jitnet_tf.base.paths import define_path
 from teacher import PRECOMPUTED, coco, open_teacher
-from teacher.images import UNREAD, UnreadableError, list_images, read_image
+from teacher.images import (
+    NOTES,
+    UNREAD,
+    UnreadableError,
+    inspect,
+    list_images,
+    passed_over,
+    read_image,
+    remarked,
+)
 from teacher.record import describe_live
 
 FLAGS = flags.FLAGS
+SHOWN_PROBLEMS = 10
 PARTIAL = ".partial"  # suffix of the unfinished file: a line of JSON for each image
 
 
@@ -73,13 +84,13 @@ def annotate(folder, teacher, described, output):
 
     Args:
       folder: the folder of the images.
-      teacher: callable (frame, index) → Detections.
+      teacher: a Teacher.
       described: JSON values that identify the teacher, see `record.describe_live`; they go into
         the file's "info".
       output: path of the file.
 
     Returns:
-      The problems of the images that could not be read, a text each.
+      What the user has to know of the images and of their labels, a sentence each.
 
     Raises:
       UserError: the file exists; the unfinished file is of other images, of another teacher or of
@@ -103,7 +114,8 @@ def annotate(folder, teacher, described, output):
                 done.append(_annotate_one(pathlib.Path(folder), name, teacher))
                 print(json.dumps(done[-1]), file=file)
                 file.flush()
-        write_text(output, json.dumps(_dataset(done, info)))
+        notes = _notes(done, teacher)
+        write_text(output, json.dumps(_dataset(done, info) | {NOTES: notes}))
     except OSError as error:  # a full disk, for example
         raise UserError(
             f"{str(output)!r} cannot be written ({error}): fix that and repeat the command"
@@ -113,7 +125,22 @@ def annotate(folder, teacher, described, output):
     if len(unread) == len(done):
         output.unlink()
         raise UserError(f"none of the images in {str(folder)!r} can be read: {unread[0]}, …")
-    return unread
+    skipped = [f"skipped {problem}" for problem in unread[:SHOWN_PROBLEMS]]
+    if len(unread) > SHOWN_PROBLEMS:
+        skipped.append(f"skipped {len(unread)} images in all: they cannot be read")
+    remarks = collections.defaultdict(list)
+    for entry in done:
+        for remark in entry.get("remarks", ()):
+            remarks[remark].append(entry["file_name"])
+    return [*filter(None, [passed_over(folder)]), *remarked(remarks), *notes, *skipped]
+
+
+def _notes(done, teacher):
+    """Returns what a reader of the annotations has to know, a sentence each."""
+    notes = list(teacher.problems)
+    if not any(entry.get("annotations") for entry in done):
+        notes.append(f"the teacher found nothing in any of the {len(done)} images")
+    return notes
 
 
 def check_same(path, folder, described):
@@ -134,7 +161,7 @@ def check_same(path, folder, described):
 
 def _annotate_one(folder, name, teacher):
     try:
-        frame = read_image(folder / name)
+        frame, remarks = read_image(folder / name), inspect(folder / name)
     except UnreadableError as error:
         return {"file_name": name, "problem": str(error)}
     height, width = frame.shape[:2]
@@ -143,6 +170,7 @@ def _annotate_one(folder, name, teacher):
         "height": height,
         "width": width,
         "annotations": annotations(teacher(frame, 0), (height, width)),
+        **({"remarks": remarks} if remarks else {}),
     }
 
 
@@ -209,13 +237,9 @@ def main():
     with locks.Lock(FLAGS.output, "output") as lock:
         command_line.import_tensorflow()
         teacher = open_teacher(FLAGS.teacher)
-        unread = annotate(FLAGS.images, teacher, describe_live(FLAGS.teacher), FLAGS.output)
-    for problem in unread[:10]:
-        print(f"skipped {problem}")
-    if unread:
-        print(f"{len(unread)} images skipped: they cannot be read")
-    for problem in filter(None, (lock.problem, *teacher.problems)):
-        print(problem)
+        notes = annotate(FLAGS.images, teacher, describe_live(FLAGS.teacher), FLAGS.output)
+    for note in filter(None, (lock.problem, *notes)):
+        print(f"note: {note}")
     print(f"{FLAGS.output}: written")
 
 

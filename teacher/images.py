@@ -14,6 +14,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".jpe", "
 TEXTS = (".json", ".txt", ".xml", ".csv", ".md")  # belong to images and are none
 # Key of an annotation file: the images that could not be read, file name → problem.
 UNREAD = "unread"
+NOTES = "notes"  # key of an annotation file: what its reader has to know, a list of sentences
 NO_SUFFIX, LINKED_FOLDER, CLOSED_FOLDER = "without a suffix", "linked folder", "closed folder"
 EXIF_ORIENTATION = 0x112
 UPRIGHT = 1  # value of it that changes nothing
@@ -118,6 +119,11 @@ def read_image(path, size=None):
         if size is None or bgr.shape[:2] == tuple(size):
             return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
     raise UnreadableError(_other_size(path, bgr.shape[:2], size))
+
+
+def remarked(remarks):
+    """Returns sentences for remarks of `inspect`, a list. remarks: remark → images."""
+    return [f"{len(some)} images, such as {some[0]}, are {what}" for what, some in remarks.items()]
 
 
 def inspect(path, size=None):

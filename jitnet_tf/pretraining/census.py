@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.pretraining.datasets.base import MAX_UNREADABLE
-from teacher.images import UnreadableError
+from teacher.images import UnreadableError, remarked
 
 COUNTED = 1000  # images of a dataset; more would delay the start
 MORE = 3  # images for each class that is labeled, but not in those
@@ -56,10 +56,7 @@ def take(dataset):
             f"{dataset.file}: not COCO's, taken for background: {', '.join(dataset.unknown)}"
             f"{dataset.advice_on_names()}"
         )
-    dataset.notes += [
-        f"{dataset.file}: {len(some)} images, such as {some[0]}, are {remark}"
-        for remark, some in remarks.items()
-    ]
+    dataset.notes += [f"{dataset.file}: {sentence}" for sentence in remarked(remarks)]
 
 
 def _count(dataset, numbers, remarks, progress):

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pycocotools.coco import COCO
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.pretraining.datasets.coco import CocoDataset
-from teacher import annotate, coco, open_teacher
+from teacher import annotate, base, coco, open_teacher
 from teacher.detections import Detections, from_box_masks
 from teacher.images import list_images, read_image
 from tests.commands import refusal, run_command
@@ -44,7 +45,7 @@ def photos(material, tmp_path):
     return shutil.copytree(material / "photos", tmp_path / "photos")
 
 
-class Teacher:
+class Teacher(base.Teacher):
     """Detects a few objects that depend on the image; interrupts after `stop_after` images."""
 
     def __init__(self, stop_after=None):
@@ -59,6 +60,16 @@ class Teacher:
         corners = np.sort(random.uniform(-0.2, 1.2, (4, 2, 2)), axis=1).reshape(4, 4)
         classes, masks = random.choice([1, 3, 17, 18, 12], 4), random.random((4, 7, 7))
         return from_box_masks(corners, classes, random.random(4), masks, frame.shape[:2], 0.05)
+
+
+class Answers(base.Teacher):
+    """Returns these Detections, in turn."""
+
+    def __init__(self, *answers):
+        self.answers = iter(answers)
+
+    def __call__(self, frame, index):
+        return next(self.answers)
 
 
 def load(file):
@@ -147,8 +158,7 @@ def test_targets_are_those_of_the_detections(tmp_path_factory, seen, threshold, 
     assert cv2.imwrite(str(folder / "a.png"), picture)
     assert cv2.imwrite(str(folder / "b.png"), picture[:1, :1])
     person = from_box_masks([[0, 0, 1, 1]], [1], [0.9], np.ones((1, 2, 2)), (1, 1))
-    answers = iter([detections, person])
-    assert annotate.annotate(folder, lambda *_: next(answers), TEACHER, folder / "a.json") == []
+    assert annotate.annotate(folder, Answers(detections, person), TEACHER, folder / "a.json") == []
     label_maker = LabelMaker(class_groups("lvs"), threshold, 5, dilation)
     dataset = CocoDataset(folder / "a.json", folder, label_maker)
     for number, of in enumerate((with_pixels, person)):
@@ -273,9 +283,40 @@ def test_damaged_images_are_skipped_and_reported(material, photos, tmp_path, cap
     out = capsys.readouterr().out
     for name in ("1.png", "more/6.jpg"):
         assert f"skipped {photos / name} (not an image, or damaged)" in out
-    assert "2 images skipped" in out
+    assert out.count("note: skipped ") == 2
     names = [image["file_name"] for image in load(output).dataset["images"]]
     assert names == ["0.jpg", "2.jpg", "3.png", "4.jpg", "more/5.png"]
+
+
+def test_what_is_not_labeled_as_expected_is_said(photos, tmp_path):
+    """Files of other kinds, further pictures, low values; also after an interruption."""
+    for name in ("a.HEIC", "more/b.HEIC", "c.avif"):
+        (photos / name).write_bytes(b"x")
+    pages = [Image.fromarray(texture((24, 32), number)) for number in range(2)]
+    pages[0].save(photos / "00.webp", save_all=True, append_images=pages[1:])
+    assert cv2.imwrite(str(photos / "01.png"), np.full((24, 32), 999, np.uint16))
+    interrupt(photos, tmp_path / "a.json", after=3)
+    notes = annotate.annotate(photos, Teacher(), TEACHER, tmp_path / "a.json")
+    passed, pages, low = notes
+    assert "2 .heic, 1 .avif" in passed
+    assert "1 images, such as 00.webp" in pages
+    assert "1 images, such as 01.png" in low
+
+
+def test_a_teacher_that_finds_nothing_and_its_problems_are_said(photos, tmp_path):
+    """Also to who reads the file."""
+    nothing = from_box_masks(np.zeros((0, 4)), [], [], np.zeros((0, 5, 5)), (8, 8))
+    teacher = Answers(*[nothing] * 7)
+    teacher.problems = ["it is tired"]
+    notes = annotate.annotate(photos, teacher, TEACHER, tmp_path / "a.json")
+    assert notes[0] == "it is tired"
+    assert "nothing in any of the 7 images" in notes[1]
+    assert json.loads((tmp_path / "a.json").read_text())["notes"] == notes
+    annotate.annotate(photos, Teacher(), TEACHER, tmp_path / "b.json")
+    data = json.loads((tmp_path / "b.json").read_text())
+    (tmp_path / "b.json").write_text(json.dumps({**data, "notes": notes}))
+    dataset = CocoDataset(tmp_path / "b.json", photos, LabelMaker(class_groups("coco"), 0.05))
+    assert dataset.notes == [f"{tmp_path}/b.json: {note}" for note in notes]
 
 
 def test_skipped_images_are_unreadable_in_the_dataset(photos, tmp_path):

@@ -12,7 +12,7 @@ from jitnet_tf.pretraining.datasets.base import LabeledDataset
 from jitnet_tf.pretraining.datasets.coco_annotations import decode
 from teacher import coco
 from teacher.detections import Detections
-from teacher.images import UNREAD, UnreadableError, passed_over, read_image, scan
+from teacher.images import NOTES, UNREAD, UnreadableError, passed_over, read_image, scan
 
 PARTS = ("images", "annotations", "categories")
 # Boxes and masks with a lower IoU do not belong together.
@@ -83,6 +83,7 @@ class CocoDataset(LabeledDataset):
             self._doubts.append(f"{more} images are listed twice: their annotations are joined")
         for name, problem in data.get(UNREAD, {}).items():
             self.unreadable[name] = str(problem)
+        self.notes += [f"{self.file}: {note}" for note in data.get(NOTES, [])]
         return sorted(by_name.values(), key=lambda image: image["id"]), by_id
 
     def _parse_annotations(self, data, by_id):
