@@ -1,20 +1,18 @@
 """Drawing of a run: video | student | latest teacher label, with a legend and a status line."""
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from jitnet_tf.sinks.lettering import FONT, Name
 from jitnet_tf.sinks.palette import colorize, palette
 
 Teacher = tuple[np.ndarray, np.ndarray, int]  # frame, labels, frame index
 
-_FONT = cv2.FONT_HERSHEY_DUPLEX
 _GROUND, _WHITE, _GRAY, _ACCENT = (20, 22, 26), (240, 240, 240), (160, 165, 172), (255, 190, 70)
 _MIN_PANEL_WIDTH, _MAX_PANEL_HEIGHT = 480, 1080  # pixels; text needs the former
-_LONGEST_NAME = 18  # characters of a class name
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,7 @@ class Overlay:
 
     Attributes:
       size: (height, width) of the pictures, both even.
+      problems: names that are shown as numbers, as a list of at most one sentence.
     """
 
     def __init__(self, class_names: Sequence[str], size: tuple[int, int], max_width: int = 1920):
@@ -77,12 +76,25 @@ class Overlay:
         self._panel_width = max(self._picture[0], narrowest // 2 * 2)
         # Everything about text follows from the height of its capitals.
         self._em = self._panel_width / 38
-        self._text_scale = self._em / cv2.getTextSize("X", _FONT, 1, 1)[0][1]
+        self._text_scale = self._em / cv2.getTextSize("X", FONT, 1, 1)[0][1]
         self._thickness = max(1, round(self._em / 14))
         self._line = round(2.4 * self._em)
         total_width = 3 * self._panel_width
-        self._names = [_plain(name) for name in class_names]
-        self._name_widths = [self._text_width(name) for name in self._names]
+        self._names = [
+            Name(name, class_id, self._em, self._text_scale, self._thickness)
+            for class_id, name in enumerate(class_names)
+        ]
+        numbered = [
+            f"{class_id} for {name!r}"
+            for class_id, name in enumerate(class_names)
+            if class_id and self._names[class_id].numbered
+        ]
+        self.problems = []
+        if numbered:
+            self.problems.append(
+                f"the overlay's legend shows numbers, {', '.join(numbered)}: no font of this "
+                "machine has the letters"
+            )
         self._ids = range(1, len(class_names))
         for self._rows in (1, 2):
             self._all_fit = len(self._placed(self._ids, total_width)) == len(self._ids)
@@ -189,7 +201,7 @@ class Overlay:
             middle, color = (row + 0.5) * self._line, palette()[class_id].tolist()
             corner = (round(x), round(middle) - half)
             cv2.rectangle(strip, (*corner, 2 * half + 1, 2 * half + 1), color, cv2.FILLED)
-            self._text(strip, self._names[class_id], x + 1.5 * self._em, middle, _WHITE)
+            self._names[class_id].draw(strip, x + 1.5 * self._em, middle, _WHITE)
         if len(placed) < len(ids):
             _, _, row, end = placed[-1]
             more = f"+ {len(ids) - len(placed)} more"
@@ -201,7 +213,7 @@ class Overlay:
         placed = []
         x, row = self._em, 0
         for class_id in ids:
-            end = x + 3 * self._em + self._name_widths[class_id]
+            end = x + 3 * self._em + self._names[class_id].width
             is_last_row = row == self._rows - 1
             more = 0 if class_id == ids[-1] else self._text_width("+ 99 more")
             if end + is_last_row * more > width:
@@ -213,21 +225,15 @@ class Overlay:
         return placed
 
     def _text_width(self, text):
-        return cv2.getTextSize(text, _FONT, self._text_scale, self._thickness)[0][0]
+        return cv2.getTextSize(text, FONT, self._text_scale, self._thickness)[0][0]
 
     def _text(self, canvas, text, x, middle, color):
         """Writes text whose capitals are centered on the height `middle`; returns where it ends."""
         origin = (round(x), round(middle + self._em / 2))
         cv2.putText(
-            canvas, text, origin, _FONT, self._text_scale, color, self._thickness, cv2.LINE_AA
+            canvas, text, origin, FONT, self._text_scale, color, self._thickness, cv2.LINE_AA
         )
         return x + self._text_width(text)
-
-
-def _plain(name: str) -> str:
-    """The name in the font's alphabet, ASCII, and not too long."""
-    name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode() or "?"
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 2] + ".."
 
 
 def _even(length: float) -> int:

@@ -27,6 +27,7 @@ class OverlayVideo(Sink):
         self._writer = writer
         self._overlay = overlay
         self._statistics = statistics
+        self.problems = overlay.problems
         # The latest teacher frame: (frame, labels, index), and its accuracies.
         self._teacher = self._accuracy = None
 

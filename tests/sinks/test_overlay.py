@@ -1,19 +1,23 @@
 """The overlay: colors, panels, and texts that neither overlap nor are cut."""
 
 import itertools
+import pathlib
 
 import cv2
+import matplotlib
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jitnet_tf.sinks import lettering
 from jitnet_tf.sinks.overlay import Overlay, Status, blend
 from jitnet_tf.sinks.palette import colorize, palette
 
 LVS = ["background", "person", "bike", "auto", "bird", "dog", "horse", "elephant", "giraffe"]
 MANY = ["background", *(f"class number {i}" for i in range(1, 81))]
-LONG = ["background", "an exceedingly long name of a class", "vélo à Zürich", "车", ""]
+LONG = ["background", "an exceedingly long name of a class", "vélo à Zürich, ß", "车", ""]
+DEJAVU = str(pathlib.Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
 STATUS = Status(131, 16, (0.62, 0.81), 0.061, 43)
 SIZES = [
     (120, 160),
@@ -56,6 +60,18 @@ def texts(monkeypatch):
 
     monkeypatch.setattr(cv2, "putText", record)
     return written
+
+
+@pytest.fixture
+def fonts(monkeypatch):
+    """Sets the fonts of the system."""
+
+    def set_fonts(*files):
+        lettering.system_font.cache_clear()
+        monkeypatch.setattr(lettering, "SYSTEM_FONTS", files)
+
+    yield set_fonts
+    lettering.system_font.cache_clear()
 
 
 def assert_all_readable(texts):
@@ -234,15 +250,36 @@ class TestLegend:
         left_out = 80 - (len(last) - 1)
         assert last[-1] == f"+ {left_out} more"
 
-    def test_names_in_other_scripts_and_long_names(self, texts):
+    def test_names_without_a_font_are_in_ascii_or_numbered(self, fonts, texts):
+        fonts()
         overlay = Overlay(LONG, (360, 640))
         overlay.draw(noise((360, 640)), boxes((360, 640)), None, STATUS)
-        assert [text for _, text, *_ in texts][-4:] == [
-            "an exceedingly l..",
-            "velo a Zurich",
-            "?",
-            "?",
-        ]
+        names = ["an exceedingly l..", "velo a Zurich, ss", "class 3", "class 4"]
+        assert [text for _, text, *_ in texts][-4:] == names
+        [problem] = overlay.problems
+        assert "3 for '车'" in problem
+
+    def test_names_in_ascii_need_no_font(self, fonts):
+        fonts()
+        assert Overlay(LVS, (360, 640)).problems == []
+
+    @pytest.mark.parametrize("name", ["Fußgänger", "žluťoučký kůň", "Велосипед", "λεωφορείο"])
+    def test_letters_are_drawn_by_a_font_that_has_them(self, fonts, texts, name):
+        """As high as the other names, each letter of its own, and in its room."""
+        fonts("no_such_font.ttf", DEJAVU)
+        overlay = Overlay(["background", name, "next"], (360, 640))
+        assert overlay.problems == []
+        nothing = np.zeros((360, 640), np.uint8)
+        legend = overlay.draw(noise((360, 640)), nothing, None, STATUS)[-40:]
+        [left] = [left for _, text, left, *_ in texts if text == "next"]
+        written = legend[:, 40 : left - 30].max(axis=(1, 2)) > 100
+        ground = legend[:, left - 30 : left - 26]
+        assert 12 <= written.sum() <= 28
+        assert ground.max() < 60
+
+    def test_letters_that_a_font_lacks_are_numbered(self, fonts):
+        fonts(DEJAVU)
+        assert "1 for '車'" in Overlay(["background", "車", "Вяз"], (360, 640)).problems[0]
 
 
 class TestBlend:
