@@ -17,6 +17,7 @@ from av.video.reformatter import VideoReformatter
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.video import urls
+from jitnet_tf.video.completeness import Completeness
 from jitnet_tf.video.decoders import DecodedFrame, Decoder, Note
 from jitnet_tf.video.geometry import Geometry, Turn
 
@@ -85,6 +86,8 @@ def _header(container, stream) -> tuple[float | None, int | None]:
     announced = stream.frames
     if announced <= 0 and length and rate:
         announced = round(length * rate)
+    if container.format.name.startswith("mov") and length and rate:
+        announced = min(announced, round(length * rate))  # an edit list may hide frames
     return float(rate) if rate else None, announced if announced > 0 else None
 
 
@@ -102,9 +105,13 @@ def _video_frames(
     # One for all frames: setting it up takes longer than converting a frame.
     reformatter = VideoReformatter()
     geometry = Geometry(stream, note, noted)
+    completeness = Completeness(container, stream)
     count, broken = 0, 0
     try:
         for packet in packets(container, stream, note):
+            completeness.add(packet)
+            if packet.stream.index != stream.index:
+                continue
             try:
                 frames = packet.decode()
             except av.FFmpegError:
@@ -122,9 +129,8 @@ def _video_frames(
                 count += 1
         if broken:
             note(f"{broken} undecodable packets after the last frame skipped")
-        # Only where the container states a number: the estimate is too rough.
-        if count < stream.frames:
-            note(f"the header announces {stream.frames} frames, {count} were decoded")
+        if shortfall := completeness.shortfall():
+            note(shortfall)
     finally:
         container.close()
 
@@ -132,7 +138,7 @@ def _video_frames(
 def _file_packets(container, stream, note: Note) -> Iterator[av.Packet]:
     for _ in range(100):  # reads on after damage
         try:
-            yield from container.demux(stream)
+            yield from container.demux()  # all streams: sound may last longer than the video
             return
         except av.FFmpegError as error:
             reason = error.strerror

@@ -15,7 +15,7 @@ NO_MORE = "no more data came"
 
 
 def url_packets(container, stream, note: Note) -> Iterator[av.Packet]:
-    """Yields the packets; raises BrokenOffError where the network fails.
+    """Yields the packets of all streams; raises BrokenOffError where the network fails.
 
     A run can then be resumed from there: a cut last packet is left out, and the decoder is not
     flushed.
@@ -23,8 +23,11 @@ def url_packets(container, stream, note: Note) -> Iterator[av.Packet]:
     start = (stream.start_time or 0) * stream.time_base
     reached, cut, reason = 0.0, None, None
     try:
-        for packet in container.demux(stream):
+        for packet in container.demux():  # all streams: `Completeness` needs them
             if not packet.size:  # the end of the stream
+                continue
+            if packet.stream_index != stream.index:
+                yield packet
                 continue
             if cut:  # damaged, but not the last one
                 yield cut

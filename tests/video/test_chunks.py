@@ -118,9 +118,7 @@ def test_damaged_chunk(chunks):
     frames, source = read_all(chunks)
     assert 5 + 5 + 4 < len(frames) < 5 + 25 + 4
     assert [index_of(frame) for frame in frames[-4:]] == [0, 1, 2, 3]
-    kept = len(frames) - 9
-    announced = f"part9.avi: the header announces 30 frames, {kept} were decoded"
-    assert source.problems[-1] == announced
+    assert source.problems[-1].startswith("part9.avi: the file is cut off")
 
 
 def test_chunk_without_a_frame(chunks):

@@ -30,7 +30,7 @@ def test_early_end(noisy, tmp_path):
     frames, source = read_all(path)
     assert 5 < len(frames) < 25
     assert source.announced_frames == 30
-    assert source.problems[-1] == f"the header announces 30 frames, {len(frames)} were decoded"
+    assert "cut off" in source.problems[-1]
 
 
 @pytest.mark.parametrize("make", [mjpeg, functools.partial(encoded, gop=1)])
@@ -44,7 +44,6 @@ def test_damage_in_the_middle(noisy, tmp_path, make):
     frames, source = read_all(path)
     assert 20 < len(frames) < 30
     assert any(re.search("before frame 1[0-9]", p) for p in source.problems)
-    assert source.problems[-1] == f"the header announces 30 frames, {len(frames)} were decoded"
     # The last frame, after the damage, is intact.
     path.write_bytes(make(noisy, "mp4"))
     np.testing.assert_array_equal(frames[-1], read_all(path)[0][-1])

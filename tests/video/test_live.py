@@ -176,7 +176,8 @@ def test_nearly_the_announced_length_is_a_normal_end(server, bodies):
     server.body, server.chunked = bodies["avi"], True
     server.cuts = [len(server.body) * 3 // 4]
     frames, source = read_all(server.url())
-    assert f"the header announces {COUNT} frames, {len(frames)} were decoded" in source.problems
+    assert len(frames) < COUNT
+    assert "cut off" in source.problems[-1]
 
 
 @pytest.mark.parametrize("file_format", ["matroska", "avi"])
