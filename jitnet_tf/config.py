@@ -8,7 +8,10 @@ from jitnet_tf.base import options
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.options import FREE, option
 from jitnet_tf.labels import PRESETS
+from teacher.class_names import COCO, WORDS
 from teacher.detections import MIN_SCORE
+from teacher.options import HELP as TEACHER_HELP
+from teacher.options import RANGES, TeacherOptions
 
 # Interchangeable parts, by name: see `student.base.Architecture`, `distillation.policy`.
 ARCHITECTURES = {
@@ -124,6 +127,11 @@ class Config:
         is_path=True,
         words=tuple(PRESETS),
     )
+    teacher_classes: str = option(
+        COCO, TEACHER_HELP["teacher_classes"], LABELS, is_path=True, words=WORDS
+    )
+    teacher_signature: str | None = option(None, TEACHER_HELP["teacher_signature"], LABELS)
+    teacher_input: str | None = option(None, TEACHER_HELP["teacher_input"], LABELS, choices=RANGES)
     score_threshold: float = option(
         0.5,
         "Confidence, 0…1, from which a detection becomes a label.",
@@ -154,6 +162,11 @@ class Config:
         """Checks the values; UserError names the flags."""
         options.check(self)
         self.student.check()
+
+    @property
+    def teacher_options(self):
+        """The TeacherOptions of its teacher."""
+        return TeacherOptions.of(self)
 
     def to_json(self):
         """Returns the configuration as JSON text."""
@@ -206,7 +219,7 @@ class RunConfig(Config):
     )
     teacher: str = option(
         "",
-        "SavedModel folder (Mask R-CNN), recorded:FILE, lvs:FOLDER, or zoo:NAME.",
+        "SavedModel folder (Mask R-CNN, YOLO, semantic), recorded:FILE, lvs:FOLDER, or zoo:NAME.",
         INPUT,
         is_path=True,
     )

@@ -1,12 +1,15 @@
 """Class groups, and labels with loss weights from a teacher's detections (paper §3.2, §5.1)."""
 
 import dataclasses
+import functools
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
 from jitnet_tf.base.errors import UserError
 from teacher import coco
+from teacher.class_names import meanings, plain
 
 BACKGROUND = "background"
 # The moving classes that the paper evaluates. It merges car, bus and truck because the teacher
@@ -31,7 +34,7 @@ class ClassGroups:
     """The student's classes: class 0 is background, class i + 1 the i-th group.
 
     Attributes:
-      groups: group name → names of the COCO categories in it, in class order.
+      groups: group name → names of the teacher's categories in it, in class order.
     """
 
     groups: dict[str, tuple[str, ...]]
@@ -41,19 +44,71 @@ class ClassGroups:
         """Class names in the order of their ids, background first."""
         return (BACKGROUND, *self.groups)
 
-    def class_ids(self):
-        """Returns the class id of each COCO id, uint8 [91]; 0 for categories in no group."""
-        table = np.zeros(max(coco.NAMES) + 1, np.uint8)
-        for i, members in enumerate(self.groups.values()):
-            table[[coco.IDS[name] for name in members]] = i + 1
+    def class_ids(self, categories=coco.NAMES):
+        """Returns the class id of each category id, uint8 [greatest id + 1]; 0 for one in no group.
+
+        A category belongs to the group that has its name, or else a name for the same thing or for
+        one that includes it (see `class_names.meanings`).
+
+        Args:
+          categories: id → name.
+        """
+        table = np.zeros(max(categories, default=0) + 1, np.uint8)
+        classes = self._classes()
+        for number, name in categories.items():
+            found = (classes[meaning] for meaning in meanings(name) if meaning in classes)
+            table[number] = next(found, 0)
         return table
+
+    def check(self, categories):
+        """Compares the groups with a teacher's categories, id → name.
+
+        Returns:
+          Notes on groups with categories of COCO that the teacher lacks, a sentence each.
+
+        Raises:
+          UserError: a category that neither the teacher nor COCO has, or none that the teacher has.
+        """
+        had = {meaning for name in categories.values() for meaning in meanings(name)}
+        known = had.union(*map(meanings, coco.IDS))
+        listed = f"the teacher has {', '.join(categories.values())}"
+        notes, lacking = [], []
+        for group, members in self.groups.items():
+            for member in members:
+                if plain(member) not in known:
+                    raise UserError(
+                        f"--class_groups: class {group!r} has {member!r}, which is no category of "
+                        f"the teacher: correct it; {listed}"
+                    )
+            absent = [member for member in members if plain(member) not in had]
+            if len(absent) == len(members):
+                lacking.append(group)
+            elif absent:
+                notes.append(
+                    f"class {group!r} is labeled without {', '.join(absent)}, which the teacher "
+                    "does not have"
+                )
+        if len(lacking) == len(self.groups):
+            raise UserError(
+                f"--class_groups: the teacher has no category of the classes {', '.join(lacking)}: "
+                f"choose others; {listed}"
+            )
+        if lacking:
+            notes.append(f"the teacher has no category of the classes {', '.join(lacking)}")
+        return notes
+
+    def _classes(self):
+        """Returns name of a category, as compared → class id."""
+        members = list(self.groups.values())
+        return {plain(name): i + 1 for i, names in enumerate(members) for name in names}
 
 
 def class_groups(spec):
     """Reads class groups: 'lvs', 'coco', or the path of a text file.
 
     Each line of the file is `name = category, category, …`, or `name` for a category alone;
-    `#` starts a comment. Where objects overlap, the class of the later line wins.
+    `#` starts a comment. Where objects overlap, the class of the later line wins. Categories are
+    the teacher's, which `ClassGroups.check` compares them with.
 
     Raises:
       UserError: neither a preset nor a file, or an invalid line.
@@ -83,10 +138,10 @@ def class_groups(spec):
         if not name or name in groups or name == BACKGROUND:
             raise UserError(f"{where}: group name {name!r} is empty, taken or reserved; rename it")
         for member in members:
-            if member not in coco.IDS:
-                raise UserError(f"{where}: {member!r} is not one of COCO's 80 category names")
-            if owner.setdefault(member, name) != name:
-                raise UserError(f"{where}: {member!r} is already in group {owner[member]!r}")
+            if not plain(member) or "=" in member:
+                raise UserError(f"{where}: {member!r} is no name of a category")
+            if (taken := owner.setdefault(plain(member), name)) != name:
+                raise UserError(f"{where}: {member!r} is already in group {taken!r}")
         groups[name] = members
     if not 0 < len(groups) < MAX_CLASSES:
         raise UserError(f"class groups {spec!r}: {len(groups)} groups; it takes 1 to 254")
@@ -103,12 +158,14 @@ class LabelMaker:
       box_weight: loss weight inside the boxes (paper: 5; EastGit0: 10), 1 outside.
       box_dilation: fraction of a box's size added on every side. The paper's "dilated by 15 %" is
         .15 in EastGit0; ShadowTutor adds 15 % in total, .075 on each side.
+      categories: id → name of the detections' categories: those of their teacher.
     """
 
     groups: ClassGroups
     score_threshold: float = 0.5
     box_weight: float = 5.0
     box_dilation: float = 0.15
+    categories: Mapping[int, str] = dataclasses.field(default_factory=lambda: coco.NAMES)
 
     def labels(self, detections, frame_size):
         """Returns class ids, uint8 [H, W]; where objects overlap, the higher id wins (EastGit0)."""
@@ -134,4 +191,8 @@ class LabelMaker:
         return weights
 
     def _classes(self, detections):
-        return self.groups.class_ids()[detections.classes]
+        return self._class_ids[detections.classes]
+
+    @functools.cached_property
+    def _class_ids(self):
+        return self.groups.class_ids(self.categories)

@@ -5,6 +5,7 @@ import os
 from jitnet_tf.base.errors import UserError
 from teacher.base import Teacher
 from teacher.detections import MIN_SCORE, Detections
+from teacher.options import TeacherOptions
 
 __all__ = [
     "ANNOTATED",
@@ -12,6 +13,7 @@ __all__ = [
     "PRECOMPUTED",
     "Detections",
     "Teacher",
+    "TeacherOptions",
     "open_teacher",
     "saved_model_folder",
     "split_spec",
@@ -32,12 +34,20 @@ def split_spec(spec):
     return "", spec
 
 
-def open_teacher(spec: str) -> Teacher:
+def open_teacher(spec: str, options: TeacherOptions | None = None) -> Teacher:
     """Opens a teacher: 'recorded:FILE', 'lvs:FOLDER', 'zoo:NAME', or the folder of a SavedModel.
 
+    Args:
+      spec: the teacher.
+      options: of a SavedModel; see `TeacherOptions`.
+
     Raises:
-      UserError: it cannot be found, fetched or loaded, or has not Mask R-CNN's signature.
+      UserError: it cannot be found, fetched or loaded, has a signature that no adapter fits, or
+        does not take the options.
     """
+    options = options or TeacherOptions()
+    if spec.startswith(PRECOMPUTED):
+        options.check_unused(spec)
     kind, _, rest = spec.partition(":")
     if kind == "recorded":
         from teacher.recorded import Recording
@@ -49,7 +59,7 @@ def open_teacher(spec: str) -> Teacher:
         return Predictions(rest)
     from teacher.saved_model import open_saved_model
 
-    return open_saved_model(saved_model_folder(spec))
+    return open_saved_model(saved_model_folder(spec), options)
 
 
 def saved_model_folder(spec):

@@ -20,7 +20,7 @@ from jitnet_tf.base import command_line, locks
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.files import write_text
 from jitnet_tf.base.paths import define_path
-from teacher import PRECOMPUTED, coco, open_teacher
+from teacher import PRECOMPUTED, TeacherOptions, coco, open_teacher, options
 from teacher.images import (
     NOTES,
     UNREAD,
@@ -41,14 +41,21 @@ PARTIAL = ".partial"  # suffix of the unfinished file: a line of JSON for each i
 def define_flags():
     """Defines the flags of an annotation: images, teacher, output."""
     define_path("images", None, "Folder of images, with subfolders.", required=True)
-    define_path("teacher", None, "SavedModel folder, or zoo:NAME.", required=True)
+    define_path(
+        "teacher",
+        None,
+        "SavedModel folder (Mask R-CNN, YOLO, semantic), or zoo:NAME.",
+        required=True,
+    )
+    options.define_flags()
     define_path("output", None, "The annotation file to write, .json.", required=True)
 
 
-def annotations(detections, frame_size):
+def annotations(detections, frame_size, names=coco.NAMES):
     """Converts Detections to COCO's annotations: masks as compressed RLE, boxes in pixels.
 
-    The annotations have no ids yet. Detections of no COCO category or without a pixel are left out.
+    The annotations have no ids yet. Detections without a name or without a pixel are left out.
+    names: id → name of the detections' categories.
     """
     H, W = frame_size
     rows = []
@@ -60,7 +67,7 @@ def annotations(detections, frame_size):
         detections.origins,
         strict=True,
     ):
-        if number not in coco.NAMES or not mask.any():
+        if number not in names or not mask.any():
             continue
         whole = np.zeros(frame_size, np.uint8, order="F")
         whole[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
@@ -115,7 +122,7 @@ def annotate(folder, teacher, described, output):
                 print(json.dumps(done[-1]), file=file)
                 file.flush()
         notes = _notes(done, teacher)
-        write_text(output, json.dumps(_dataset(done, info) | {NOTES: notes}))
+        write_text(output, json.dumps(_dataset(done, info, teacher.names) | {NOTES: notes}))
     except OSError as error:  # a full disk, for example
         raise UserError(
             f"{str(output)!r} cannot be written ({error}): fix that and repeat the command"
@@ -169,7 +176,7 @@ def _annotate_one(folder, name, teacher):
         "file_name": name,
         "height": height,
         "width": width,
-        "annotations": annotations(teacher(frame, 0), (height, width)),
+        "annotations": annotations(teacher(frame, 0), (height, width), teacher.names),
         **({"remarks": remarks} if remarks else {}),
     }
 
@@ -200,7 +207,7 @@ def _read_partial(path, info, names):
     return done
 
 
-def _dataset(entries, info):
+def _dataset(entries, info, names):
     images, rows, unread = [], [], {}
     for entry in entries:
         if "problem" in entry:
@@ -210,7 +217,7 @@ def _dataset(entries, info):
         images.append({"id": len(images) + 1, **image})
         for row in entry["annotations"]:
             rows.append({"id": len(rows) + 1, "image_id": images[-1]["id"], **row})
-    categories = [{"id": number, "name": name} for number, name in coco.NAMES.items()]
+    categories = [{"id": number, "name": name} for number, name in names.items()]
     return {
         "info": info,
         "images": images,
@@ -236,8 +243,9 @@ def main():
     list_images(FLAGS.images)
     with locks.Lock(FLAGS.output, "output") as lock:
         command_line.import_tensorflow()
-        teacher = open_teacher(FLAGS.teacher)
-        notes = annotate(FLAGS.images, teacher, describe_live(FLAGS.teacher), FLAGS.output)
+        chosen = TeacherOptions.of(FLAGS)
+        teacher = open_teacher(FLAGS.teacher, chosen)
+        notes = annotate(FLAGS.images, teacher, describe_live(FLAGS.teacher, chosen), FLAGS.output)
     for note in filter(None, (lock.problem, *notes)):
         print(f"note: {note}")
     print(f"{FLAGS.output}: written")

@@ -1,11 +1,12 @@
 """The protocol of teachers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from jitnet_tf.base.errors import UserError
+from teacher import coco
 from teacher.detections import Detections
 
 
@@ -36,11 +37,13 @@ class Teacher(Protocol):
       precomputed: whether the detections were made before and are only read, so that the time of a
         call is not the model's.
       mean_seconds: the model's mean seconds a frame, of a precomputed teacher; None if unknown.
+      names: id → name of the categories of its detections; by default COCO's.
       problems: what the user has to know of the detections so far, a sentence each, each once.
     """
 
     precomputed: bool = False
     mean_seconds: float | None = None
+    names: Mapping[int, str] = coco.NAMES
     problems: Sequence[str] = ()
 
     def __call__(self, frame: np.ndarray, index: int) -> Detections:

@@ -148,9 +148,13 @@ def check_classes(name, classes, scores, categories=coco.NAMES):
     outside = (whole < first) | (whole > last)
     wrong = outside | ((scores >= SURE_SCORE) & ~np.isin(whole, list(categories)))
     if wrong.any():
+        kind = "COCO's ids" if categories is coco.NAMES else "ids of the teacher's classes"
+        gaps = last + 1 - first - len(categories)
         raise UserError(
             f"{name} has the id {whole[wrong][0]:.0f} (score {scores[wrong][0]:.2f}), expected "
-            f"COCO's ids, which start at {first}, end at {last} and leave ten numbers out"
+            f"{kind}, which start at {first}, end at {last}"
+            + (f" and leave {gaps} numbers out" if gaps else "")
+            + "; --teacher_classes names others"
         )
 
 

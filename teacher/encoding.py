@@ -20,6 +20,7 @@ MAX_COVER = 100  # pixels of all masks together, in frames
 # COCO's run lengths: base-32 digits from "0" on, with bit 5 set on all but the last digit.
 # pycocotools reads past the end of other texts.
 RUN_LENGTHS = re.compile("(?:[P-o]{0,6}[0-O])+")
+COCO_IDS = range(1, 91)
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -54,13 +55,15 @@ def encode(detections):
     return zlib.compress(json.dumps(rows, separators=(",", ":")).encode(), 9)
 
 
-def decode(data, frame_size):
+def decode(data, frame_size, ids=COCO_IDS):
     """Unpacks the bytes of `encode` into equal Detections on a frame of frame_size (H, W).
+
+    ids: those that categories may have.
 
     Raises:
       ValueError, TypeError, RecursionError or zlib.error: the bytes are damaged.
     """
-    rows = decode_rows(data, frame_size)
+    rows = decode_rows(data, frame_size, ids)
     classes, scores, boxes, origins, sizes, counts = zip(*rows, strict=True) if rows else [()] * 6
     if sum(h * w for h, w in sizes) > MAX_COVER * frame_size[0] * frame_size[1]:
         raise ValueError("masks are too large")
@@ -74,7 +77,7 @@ def decode(data, frame_size):
     )
 
 
-def decode_rows(data, frame_size):
+def decode_rows(data, frame_size, ids=COCO_IDS):
     """Returns the rows that `encode` packed; raises as `decode`."""
     unpacker = zlib.decompressobj()
     text = unpacker.decompress(data, MAX_TEXT)
@@ -84,17 +87,17 @@ def decode_rows(data, frame_size):
     if type(rows) is not list:
         raise ValueError("not a list of objects")
     for row in rows:
-        _check(row, frame_size)
+        _check(row, frame_size, ids)
     return rows
 
 
-def _check(row, frame_size):
+def _check(row, frame_size, ids):
     """Raises ValueError or TypeError if a row is invalid on a frame of this size."""
     class_id, score, (y0, x0, y1, x1), (y, x), (h, w), _ = row
     if not (
         all(type(n) is int for n in (class_id, y, x, h, w))
         and all(type(n) is float and abs(n) <= FLOAT32_MAX for n in (score, y0, x0, y1, x1))
-        and 1 <= class_id <= 90
+        and class_id in ids
         and 0 <= y <= y + h <= frame_size[0]
         and 0 <= x <= x + w <= frame_size[1]
     ):

@@ -1,9 +1,10 @@
 """The adapter of SavedModels with the signature of the Object Detection API's Mask R-CNN."""
 
+import numpy as np
 import tensorflow as tf
 
 from jitnet_tf.base.errors import UserError
-from teacher import checks, detections
+from teacher import checks, class_names, detections
 from teacher.base import Teacher
 
 OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "detection_masks")
@@ -20,15 +21,33 @@ class MaskRcnn(Teacher):
     outputs are ignored.
 
     Args:
-      signature: a `signature.Signature`.
+      signature: a Signature that fits.
+      options: TeacherOptions. The names of a list are those of the ids from 0.
 
     Raises:
       UserError: it is not such a signature. TeacherError: an output on a frame does not fit.
     """
 
-    def __init__(self, signature):
+    FORM = (
+        "Mask R-CNN: uint8 [1, H, W, 3] → detection_boxes, detection_scores, detection_classes, "
+        "detection_masks"
+    )
+
+    def __init__(self, signature, options):
+        if options.input is not None:
+            raise UserError(
+                f"--teacher_input={options.input}: a Mask R-CNN takes uint8 images; leave it out"
+            )
         self._signature = signature
+        listed = class_names.read(options.classes)
+        self.names = class_names.by_id(listed)
+        self._ids = self.names if listed is None else range(len(listed))
         self._fixed_size = self._check()
+
+    @staticmethod
+    def fits(signature):
+        """Returns whether a Signature is of this form, perhaps with mistakes."""
+        return any(name in signature.outputs for name in OUTPUTS)
 
     def _check(self):
         """Returns the input's fixed (H, W), with None for a free side."""
@@ -68,5 +87,8 @@ class MaskRcnn(Teacher):
                 )
         with checks.failures_named(index):
             outputs = checks.without_batch(self._signature(tf.constant(frame[None])), NAMES)
-            rows = checks.detector_output(outputs, NAMES)
+            rows = checks.detector_output(outputs, NAMES, self._ids)
+            if self._ids is not self.names:  # classes without a name do not count
+                counted = np.isin(np.rint(rows[1]), list(self.names))
+                rows = [array[counted] for array in rows]
             return detections.from_rows(*rows, frame.shape[:2])

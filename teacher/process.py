@@ -44,16 +44,16 @@ def _prepare(lifeline):
     logging.set_verbosity(logging.ERROR)
 
 
-def _open(spec):
+def _open(spec, options):
     if not spec.startswith(PRECOMPUTED):
         command_line.import_tensorflow()
     try:
-        _child["teacher"] = open_teacher(spec)
+        _child["teacher"] = open_teacher(spec, options)
     except UserError:
         raise
     except Exception as error:  # not all of them can be pickled
         raise UserError(f"the teacher cannot be opened: {reason_of(error)}") from None
-    return None, list(_child["teacher"].problems)
+    return dict(_child["teacher"].names), list(_child["teacher"].problems)
 
 
 def _answer(frame, index):
@@ -80,19 +80,20 @@ class ProcessTeacher(Teacher):
 
     Args:
       spec: as for `open_teacher`.
+      options: as for `open_teacher`.
 
     Attributes:
       local: the same teacher in this process if it is precomputed, such as a Recording, to read
         and to check it; else None.
-      problems: those of the teacher in the other process; see `Teacher`.
+      names, problems: those of the teacher in the other process; see `Teacher`.
 
     Raises:
       UserError: as `open_teacher`. `__call__` and the result of `ask` raise the teacher's errors,
         and UserError if its process has died.
     """
 
-    def __init__(self, spec):
-        self.local = open_teacher(spec) if spec.startswith(PRECOMPUTED) else None
+    def __init__(self, spec, options=None):
+        self.local = open_teacher(spec, options) if spec.startswith(PRECOMPUTED) else None
         if self.local:
             self.precomputed, self.mean_seconds = True, self.local.mean_seconds
         else:
@@ -102,7 +103,7 @@ class ProcessTeacher(Teacher):
         lifeline, self._lifeline = context.Pipe(duplex=False)
         self._pool = concurrent.futures.ProcessPoolExecutor(1, context, _prepare, (lifeline,))
         try:
-            self._submit(_open, spec).result()
+            self.names = self._submit(_open, spec, options).result()
         except BaseException:
             self.close()
             raise

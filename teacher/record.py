@@ -8,6 +8,7 @@ The recording serves as `--teacher=recorded:street.rec` and as `--reference=stre
 
 import hashlib
 import itertools
+import json
 import pathlib
 import time
 
@@ -18,11 +19,20 @@ from jitnet_tf import video
 from jitnet_tf.base import command_line, locks
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
-from teacher import MIN_SCORE, PRECOMPUTED, open_teacher, saved_model_folder
+from teacher import (
+    MIN_SCORE,
+    PRECOMPUTED,
+    TeacherOptions,
+    class_names,
+    open_teacher,
+    options,
+    saved_model_folder,
+)
 from teacher.lvs import Predictions
 from teacher.recorded import Recorder, Recording
 
 FLAGS = flags.FLAGS
+TEACHER_OPTIONS = ("teacher_names", "teacher_signature", "teacher_input")  # in the header
 
 
 def define_flags():
@@ -31,20 +41,24 @@ def define_flags():
     define_path(
         "teacher",
         None,
-        "SavedModel folder, zoo:NAME, recorded:FILE, or lvs:FOLDER (a stream of LVS).",
+        "SavedModel folder (Mask R-CNN, YOLO, semantic), zoo:NAME, recorded:FILE, or "
+        "lvs:FOLDER (a stream of LVS).",
         required=True,
     )
+    options.define_flags()
     define_path("output", None, "The recording to write.", required=True)
     flags.DEFINE_string("frame_size", None, "HxW to resize frames to. Default: the native size.")
     flags.DEFINE_integer("max_frames", None, "Stop after this many frames.", lower_bound=1)
 
 
-def describe_live(spec):
-    """Returns a live teacher's entries in a recording's header: its name and a digest.
+def describe_live(spec, chosen=None):
+    """Returns a live teacher's entries in a recording's header: its name, a digest, its options.
 
     The name without its folder, which the recording may outlive. The digest is of the graph and of
-    the index of the weights, which contains their checksums.
+    the index of the weights, which contains their checksums. Options that are not given have no
+    entry; names of classes that are not COCO's are a JSON list, by id.
     """
+    chosen = chosen or TeacherOptions()
     folder = pathlib.Path(saved_model_folder(spec))
     if (folder / "saved_model").is_dir():
         folder = folder / "saved_model"
@@ -52,15 +66,25 @@ def describe_live(spec):
     for pattern in ("saved_model.pb*", "variables/variables.index"):
         for file in sorted(folder.glob(pattern)):
             digest.update(file.read_bytes())
-    return {"teacher": pathlib.PurePath(spec).name, "teacher_sha256": digest.hexdigest()[:16]}
+    names = class_names.read(chosen.classes)
+    given = {
+        "teacher_names": names and json.dumps(names),
+        "teacher_signature": chosen.signature,
+        "teacher_input": chosen.input,
+    }
+    return {
+        "teacher": pathlib.PurePath(spec).name,
+        "teacher_sha256": digest.hexdigest()[:16],
+        **{name: value for name, value in given.items() if value is not None},
+    }
 
 
-def describe(spec, teacher):
+def describe(spec, teacher, chosen=None):
     """Returns a teacher's entries in a recording's header; teacher: opened from spec."""
     if isinstance(teacher, Recording):  # the detections are those of the live teacher
-        wanted = ("teacher", "teacher_sha256", "min_score")
+        wanted = ("teacher", "teacher_sha256", *TEACHER_OPTIONS, "min_score")
         return {name: teacher.header[name] for name in wanted if name in teacher.header}
-    described = teacher.header if isinstance(teacher, Predictions) else describe_live(spec)
+    described = teacher.header if isinstance(teacher, Predictions) else describe_live(spec, chosen)
     return {**described, "min_score": MIN_SCORE}
 
 
@@ -125,8 +149,9 @@ def main():
             print(source.remark)
         if not FLAGS.teacher.startswith(PRECOMPUTED):
             command_line.import_tensorflow()
-        teacher = open_teacher(FLAGS.teacher)
-        described = describe(FLAGS.teacher, teacher)
+        chosen = TeacherOptions.of(FLAGS)
+        teacher = open_teacher(FLAGS.teacher, chosen)
+        described = describe(FLAGS.teacher, teacher, chosen)
         height, width = source.size
         name = pathlib.PurePath(source.spec).name
         count = record(

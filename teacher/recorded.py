@@ -7,13 +7,23 @@ the labels equal those of the live teacher.
 """
 
 import contextlib
+import json
 import pathlib
 import sqlite3
 import zlib
 
 from jitnet_tf.base.errors import UserError
+from teacher import class_names, coco
 from teacher.base import Teacher
-from teacher.encoding import decode, decode_rows, encode, is_like, read_thumbnail, thumbnail
+from teacher.encoding import (
+    COCO_IDS,
+    decode,
+    decode_rows,
+    encode,
+    is_like,
+    read_thumbnail,
+    thumbnail,
+)
 
 FORMAT = "jitnet_tf teacher recording 1"
 # SQL for the seconds of a frame; NULL if unknown or invalid.
@@ -31,6 +41,17 @@ def _damage_reported(path, index):
         ) from error
 
 
+def _names(header):
+    """Returns id → name of a recording's categories, and their ids; ValueError if it is damaged."""
+    if "teacher_names" not in header:
+        return coco.NAMES, COCO_IDS
+    listed = json.loads(header["teacher_names"])
+    if type(listed) is not list or not all(type(name) is str for name in listed):
+        raise ValueError("not a list of names")
+    names = class_names.by_id(listed)
+    return names, names
+
+
 def _another_video(path, index, video):
     return UserError(
         f"recording {path!r} is of another video: frame {index} does not look like "
@@ -44,6 +65,7 @@ class Recording(Teacher):
     Attributes:
       frame_size: (H, W) of the recorded frames.
       header: the header given to `Recorder`: teacher, video, min_score, …
+      names: id → name of the categories; those of COCO in older recordings.
       min_score: objects below this score were not kept.
       mean_seconds: mean seconds a frame of the live teacher; None if unknown.
 
@@ -70,7 +92,8 @@ class Recording(Teacher):
             self.min_score = float(self.header["min_score"])
             if not 0 <= self.min_score <= 1:
                 raise ValueError
-        except (sqlite3.Error, KeyError, ValueError, TypeError, OverflowError):
+            self.names, self._ids = _names(self.header)
+        except (sqlite3.Error, KeyError, ValueError, TypeError, OverflowError, RecursionError):
             self.header = {}
         if self.header.get("format") != FORMAT:
             raise UserError(
@@ -114,7 +137,7 @@ class Recording(Teacher):
                     "teacher.record command resumes it)"
                 )
             stored = read_thumbnail(row[0])
-            replayed = decode(row[1], self.frame_size)
+            replayed = decode(row[1], self.frame_size, self._ids)
         if not is_like(frame, stored):
             raise _another_video(self.path, index, self.header.get("video"))
         return replayed
@@ -134,7 +157,7 @@ class Recording(Teacher):
                 (data,) = self._database.execute(
                     "SELECT instances FROM frames WHERE number = ?", (index,)
                 ).fetchone()
-                rows = decode_rows(data, self.frame_size)
+                rows = decode_rows(data, self.frame_size, self._ids)
             yield [row[0] for row in rows], [row[1] for row in rows]
 
     def close(self):
@@ -154,7 +177,8 @@ class Recorder:
     Args:
       path: the file; its folder is made. An existing recording with the same header is resumed.
       header: names and values that identify it: teacher, video, height, width, min_score; from
-        `teacher.record` also teacher_sha256, which older recordings lack.
+        `teacher.record` also teacher_sha256, which older recordings lack, and the options of the
+        teacher, where given; teacher_names is a JSON list of the categories' names by id.
 
     Raises:
       UserError: unwritable, not a recording, or one with another header.

@@ -173,7 +173,7 @@ def recorded(stream):
 def frame_classes(recording, frames):
     """Yields the names of the classes on each of the first frames of a recording, as a set."""
     threshold = labels.LabelMaker(GROUPS).score_threshold
-    ids = GROUPS.class_ids()
+    ids = GROUPS.class_ids(recording.names)
     for classes, scores in recording.objects(frames):
         present = {ids[c] for c, s in zip(classes, scores, strict=True) if s >= threshold}
         yield {GROUPS.names[i] for i in present if i}

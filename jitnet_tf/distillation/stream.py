@@ -65,6 +65,8 @@ class ScoredStream:
     def __init__(self, frames, segmenter, label_maker, reference=None):
         self._frames = frames
         self._segmenter = segmenter
+        if reference:
+            label_maker = dataclasses.replace(label_maker, categories=reference.names)
         self._label_maker = label_maker
         self._reference = reference
 

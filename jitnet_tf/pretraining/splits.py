@@ -155,12 +155,12 @@ def _teacher_labels(config):
 
     annotate.check_not_precomputed(config.teacher)
     labels = pathlib.Path(config.logdir) / TEACHER_LABELS
-    described = describe_live(config.teacher)
+    described = describe_live(config.teacher, config.teacher_options)
     if labels.exists():  # of this pretraining, interrupted, or of the one that it replaces
         annotate.check_same(labels, config.unlabeled_images, described)
         return labels
     try:
-        teacher = open_teacher(config.teacher)
+        teacher = open_teacher(config.teacher, config.teacher_options)
         annotate.annotate(config.unlabeled_images, teacher, described, labels)
     except KeyboardInterrupt:
         print("labeling stopped: repeat the command, without --resume, to continue it")

@@ -125,10 +125,16 @@ class Run:
             self._notes = list(dict.fromkeys([*progress.get("problems", []), *notes]))
             groups = class_groups(config.class_groups)
             check_classes(config, groups, progress)
-            self._label_maker = LabelMaker(
-                groups, config.score_threshold, config.box_weight, config.box_dilation
-            )
             self._teacher = teacher = self._open_inputs(config, stack)
+            for note in groups.check(teacher.names):
+                self.note(note)
+            self._label_maker = LabelMaker(
+                groups,
+                config.score_threshold,
+                config.box_weight,
+                config.box_dilation,
+                teacher.names,
+            )
             seek_to_checkpoint(self.source, progress)
             check_sinks(config, resumed=resume, overwrite=overwrite)
             self._make_distiller(config, teacher, bool(saved))
@@ -150,10 +156,10 @@ class Run:
         """Opens source, teacher and reference, to be closed by the stack; returns the teacher."""
         self.source = stack.enter_context(video.open_source(config.video, config.frame_size))
         if config.teacher_mode == ASYNC:
-            teacher = ProcessTeacher(config.teacher)
+            teacher = ProcessTeacher(config.teacher, config.teacher_options)
             local = teacher.local
         else:
-            teacher = local = open_teacher(config.teacher)
+            teacher = local = open_teacher(config.teacher, config.teacher_options)
         stack.callback(teacher.close)
         self._reference = Recording(config.reference) if config.reference else None
         if self._reference:

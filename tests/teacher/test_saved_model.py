@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
-from teacher import MIN_SCORE, open_teacher
+from teacher import MIN_SCORE, TeacherOptions, open_teacher
 from teacher.detections import paste
 from teacher.saved_model import open_saved_model
 
@@ -190,7 +190,6 @@ def test_free_batch_size(tmp_path):
         ({"shape": (None, None, 3)}, r"takes \[uint8 \(None, None, 3\)\]"),
         ({"shape": (2, None, None, 3)}, r"takes \[uint8 \(2, None, None, 3\)\]"),
         ({"shape": (1, None, None, 1)}, r"takes \[uint8 \(1, None, None, 1\)\]"),
-        ({"signature": "detect"}, r"no signature 'serving_default' \(it has: detect\)"),
     ],
 )
 def test_unusable_signatures_are_refused(tmp_path, options, message):
@@ -302,3 +301,25 @@ def test_a_real_teacher_finds_the_autos(shared, street, name):
         np.testing.assert_allclose(origin + mask.shape, np.minimum(box[2:], (H, W)), atol=1)
     labels = LabelMaker(groups).labels(seen, (H, W))
     assert 0.005 < (labels == auto).mean() < 0.5
+
+
+def test_classes_of_another_list(tmp_path):
+    (tmp_path / "names.txt").write_text("zero\none\n\nthree\n")
+    outputs = {**OUTPUTS, "detection_classes": np.float32([0, 1, 2, 3, 0, 0])}
+    path = save(tmp_path / "m", outputs=outputs)
+    teacher = open_teacher(path, TeacherOptions(str(tmp_path / "names.txt")))
+    assert teacher.names == {0: "zero", 1: "one", 3: "three"}
+    assert teacher(frame(), 0).classes.tolist() == [1, 0]  # 2 has no name, 3 no score
+    (tmp_path / "names.txt").write_text("zero\n")
+    with pytest.raises(UserError, match=r"the id 1 .*end at 0;"):
+        open_teacher(path, TeacherOptions(str(tmp_path / "names.txt")))(frame(), 0)
+
+
+def test_no_known_form_is_told_with_inputs_and_outputs(tmp_path):
+    path = save(tmp_path, outputs={"logits": np.zeros(1000, np.float32)})
+    with pytest.raises(UserError) as error:
+        open_teacher(path)
+    for part in ("input_tensor uint8 [1, ?, ?, 3]", "logits float32 [1, 1000]"):
+        assert part in str(error.value)
+    for form in ("Mask R-CNN:", "YOLO-seg:", "semantic:"):
+        assert form in str(error.value)
