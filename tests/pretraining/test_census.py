@@ -162,7 +162,11 @@ REFUSED = {
     "crowds alone": (change(COUNT, iscrowd=1), ("person (id 1, 12 objects)", "iscrowd")),
     "low scores": (change(COUNT, score=0.2), ("--score_threshold=0.5",)),
     "coordinates from 0 to 1": (
-        change(COUNT, segmentation=[[0.1, 0.1, 0.4, 0.1, 0.4, 0.4]]),
+        change(COUNT, segmentation=[[0.2, 0.2, 1, 0.2, 1, 1]]),
+        ("from 0 to 1",),
+    ),
+    "far outside": (
+        change(COUNT, segmentation=[[90, 90, 99, 90, 99, 99]]),
         ("no pixel", "person (id 1, 12 objects)"),
     ),
     "ids as texts": (change(COUNT, image_id="3"), ("12 annotations are of images",)),

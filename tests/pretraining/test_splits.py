@@ -376,6 +376,28 @@ def test_a_holdout_of_everything_is_refused(config, annotated):
         splits.open_splits(config(annotations=file, images=folder, holdout=1), LVS)
 
 
+def test_a_holdout_of_all_objects_is_refused(config, tmp_path):
+    names = [*held_names(4), *kept_names(8)]
+    file, folder = write(tmp_path, {name: picture(number) for number, name in enumerate(names)})
+    data = json.loads(file.read_text())
+    file.write_text(json.dumps({**data, "annotations": data["annotations"][:4]}))
+    with pytest.raises(UserError, match=r"--holdout=0\.3 .* no pixel of person, "):
+        splits.open_splits(config(annotations=str(file), images=str(folder), holdout=PART), LVS)
+
+
+def test_validation_images_of_no_class_are_refused(config, annotated, tmp_path):
+    file, folder = write(tmp_path / "judged", {"a.jpg": picture(1)})
+    file.write_text(file.read_text().replace('"person"', '"lamp"'))
+    made = config(
+        annotations=str(annotated[0]),
+        images=str(annotated[1]),
+        validation_annotations=str(file),
+        validation_images=str(folder),
+    )
+    with pytest.raises(UserError, match=r"judged/instances\.json' .*lamp \(id 1, 1 objects\)"):
+        splits.open_splits(made, LVS)
+
+
 def test_a_holdout_of_nothing_is_refused(config, tmp_path):
     few = {name: picture(number) for number, name in enumerate(kept_names(3))}
     file, folder = map(str, write(tmp_path / "few", few))

@@ -166,7 +166,7 @@ class LabeledDataset(abc.ABC):
         doubts = "".join(f"; {doubt}" for doubt in self.doubts())
         return (
             f"{self.file!r} {why} of any of the classes {classes}{doubts}; it has "
-            f"{there or 'no annotations'}: choose other --class_groups, or labels of these"
+            f"{there or 'no categories'}: choose other --class_groups, or labels of these"
             f"{self.advice_on_names()}"
         )
 

@@ -20,8 +20,8 @@ MIN_BOX_IOU = 0.2
 # Remarks on images.
 EMPTY_MASKS = "with masks that cover no pixel: nothing is learned inside their boxes"
 FOREIGN_BOXES = (
-    "with boxes that are not about their masks (bbox has to be x, y, width, height in pixels): the "
-    "loss is weighted inside them all the same"
+    "with boxes that are not about their masks (bbox has to be x, y, width, height, and all in "
+    "pixels): the loss is weighted inside them all the same"
 )
 
 
@@ -151,6 +151,10 @@ class CocoDataset(LabeledDataset):
         classes = self._label_maker.groups.names
         if not found:
             raise UserError(self.nothing("has no mask"))
+        if not any(one.reaches_beyond(1) for one in masks):
+            raise UserError(
+                f"{self.file!r} has polygons with coordinates from 0 to 1: COCO's are in pixels"
+            )
         self.absent = [name for i, name in enumerate(classes) if i and i not in found]
 
     def doubts(self):

@@ -30,6 +30,13 @@ class Annotation(typing.NamedTuple):
     score: float
     is_crowd: bool
 
+    def reaches_beyond(self, reach):
+        """Returns whether a coordinate is above `reach`; True for masks that are no polygons."""
+        if not isinstance(self.segmentation, list):
+            return True
+        numbers = (number for one in self.segmentation if isinstance(one, list) for number in one)
+        return any(not isinstance(number, int | float) or not number <= reach for number in numbers)
+
     def window(self, size):
         """Returns the box as two slices of an image of size (H, W)."""
         x, y, w, h = self.box
