@@ -18,6 +18,7 @@ from absl import flags
 
 from jitnet_tf import video
 from jitnet_tf.base import command_line, files, locks
+from jitnet_tf.base.credentials import MASK
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
 from jitnet_tf.runs import directory
@@ -96,7 +97,7 @@ def _export(output):
         raise UserError("--quantize is for --format=tflite: a SavedModel keeps its float32 weights")
     check_output(output, FLAGS.format == "saved_model", FLAGS.overwrite)
     config = directory.load_config(FLAGS.run)
-    if not FLAGS.video and "=***" in config.video:
+    if not FLAGS.video and MASK in config.video:
         raise UserError(f"the run keeps no passwords of its {config.video}: give --video")
     # Only now: TensorFlow takes seconds to import, and flag errors should not.
     command_line.import_tensorflow()

@@ -129,7 +129,8 @@ def check(stream):
         a class never occurs in it.
     """
     if not os.path.exists(stream.video):
-        raise UserError(f"stream {stream.name}: there is no video {stream.video!r}: see --videos")
+        shown = video.without_credentials(stream.video)
+        raise UserError(f"stream {stream.name}: there is no video {shown!r}: see --videos")
     if not os.path.isfile(stream.recording):
         raise UserError(
             f"stream {stream.name}: there is no recording {stream.recording!r}: see --recordings, "

@@ -7,7 +7,7 @@ import pathlib
 import re
 
 from jitnet_tf import video
-from jitnet_tf.base import locks
+from jitnet_tf.base import credentials, locks
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.runs import directory
 
@@ -47,9 +47,9 @@ def name_of(source):
 
     A folder counts if it is not the working directory.
     """
-    text = video.without_credentials(source)
-    _, is_url, address = text.partition("://")
-    path = pathlib.PurePath(address if is_url else os.path.relpath(text))
+    if credentials.is_url(source):
+        return credentials.plain_name(source) or "stream"
+    path = pathlib.PurePath(os.path.relpath(source))
     parts = [part for part in (path.parent.name, path.stem) if part not in ("", "..")]
     return re.sub(r"[^\w.+%-]", "-", "-".join(parts)) or "stream"
 

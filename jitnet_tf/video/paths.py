@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+from jitnet_tf.base.credentials import without_credentials
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.video.containers import open_chunks, open_video
 from jitnet_tf.video.decoders import Decoder
@@ -68,8 +69,10 @@ def open_path(path: Path, spec: str) -> Decoder:
 def _missing(spec: str) -> str:
     if spec.startswith("/dev/"):
         return f"there is no {spec}: plug the camera in, or pipe the video in again"
-    if not re.search(r"[*?\[]", spec):
-        return f"there is no file or folder {spec}: check the path"
+    if without_credentials(spec) != spec or not re.search(r"[*?\[]", spec):
+        shown = without_credentials(spec)
+        advice = "check the path" if shown == spec else "a URL begins with rtsp:// or the like"
+        return f"there is no file or folder {shown}: {advice}"
     count = len(glob.glob(spec))
     folder = os.path.dirname(spec) or "."
     return (

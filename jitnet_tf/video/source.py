@@ -13,6 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from jitnet_tf.base import credentials
+from jitnet_tf.base.credentials import without_credentials
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.video.cameras import open_camera
 from jitnet_tf.video.containers import open_video
@@ -24,7 +26,6 @@ Size = tuple[int, int]
 
 ASSUMED_FPS = 25.0
 SIDES = (32, 8192)  # smallest and largest side of --frame_size, in pixels
-_URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.IGNORECASE | re.DOTALL)
 _MAX_PROBLEMS = 20  # the rest is counted; a live stream may lose packets for days
 
 
@@ -57,33 +58,16 @@ def open_source(spec: str, frame_size: Size | None = None) -> "FrameSource":
         _checked(frame_size)
     if (index := camera_index(spec)) is not None:
         return FrameSource(spec, open_camera(index, spec), frame_size, live=True)
-    if _URL.fullmatch(spec):
-        shown = without_credentials(spec)
-        decoder = open_video(spec, shown, is_url=True)
+    if credentials.is_url(spec):
+        decoder = _open_url(spec)
         # A file on a server has a length, and can be read again.
-        return FrameSource(shown, decoder, frame_size, live=decoder.announced_frames is None)
+        live = decoder.announced_frames is None
+        return FrameSource(without_credentials(spec), decoder, frame_size, live)
     try:
         decoder = open_path(sample() if spec == "sample" else Path(spec), spec)
     except PermissionError:
         raise UserError(f"{spec} cannot be read: give this user the permission") from None
     return FrameSource(spec, decoder, frame_size, live=False)
-
-
-def without_credentials(url: str) -> str:
-    """Returns a URL without user:password@, and with *** for every value in its query.
-
-    Other texts are returned unchanged.
-    """
-    match = _URL.fullmatch(url)
-    if not match:
-        return url
-    scheme, rest = match.groups()
-    rest, _, query = rest.partition("#")[0].partition("?")
-    # Up to the last @: a password may contain an unescaped @ or /, and no part of it may show.
-    rest = rest.rpartition("@")[2]
-    fields = (field.partition("=") for field in query.split("&") if field)
-    masked = "&".join(name + equals + ("***" if equals else "") for name, equals, _ in fields)
-    return f"{scheme}://{rest}" + (f"?{masked}" if masked else "")
 
 
 @dataclass(frozen=True)
@@ -221,6 +205,18 @@ class FrameSource:
             self._problems.append(problem)
         else:
             self._further_problems += 1
+
+
+def _open_url(url: str) -> Decoder:
+    shown = without_credentials(url)
+    if credentials.is_surely_misread(url):
+        raise UserError(f"{shown} is no valid URL: {credentials.ADVICE}")
+    try:
+        return open_video(url, shown, is_url=True)
+    except UserError as error:
+        if credentials.may_be_misread(url):
+            raise UserError(f"{error}; {credentials.ADVICE}") from None
+        raise
 
 
 def _checked(size: Size) -> Size:

@@ -30,7 +30,7 @@ def folder(tmp_path, monkeypatch):
         ("/data/videos/night run.mp4", "videos-night-run"),
         ("frames/img_%04d.png", "frames-img_%04d"),
         ("rtsp://10.0.0.1:554/stream1", "10.0.0.1-554-stream1"),
-        ("http://me:secret@host/cam/a.mjpg?token=secret", "cam-a"),
+        ("http://me:secret@host/cam/a.mjpg?token=secret", "host-a.mjpg"),
         ("rtsp://host/", "host"),
         ("/", "stream"),
     ],

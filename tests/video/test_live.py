@@ -93,7 +93,7 @@ def served(clip):
 def test_url(served, clip):
     frames, source = read_all(f"http://u:p@{served}/clip.mp4?key=1")
     assert not source.live  # it states its length, and can be read again
-    assert source.spec == f"http://{served}/clip.mp4?key=***"
+    assert source.spec == f"http://***@{served}/clip.mp4?key=***"
     assert [index_of(frame) for frame in frames] == list(range(20))
 
 
