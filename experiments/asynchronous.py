@@ -18,7 +18,6 @@ import sys
 import time
 
 from absl import flags
-from tqdm import tqdm
 
 from experiments import methods
 from experiments.protocol import provenance, streams
@@ -26,6 +25,7 @@ from experiments.reports import markdown, measurement
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
+from jitnet_tf.base.progress import progress_bar
 from jitnet_tf.config import ASYNC, SYNC, RunConfig
 from teacher import process
 
@@ -138,7 +138,9 @@ def evaluate(stream, frames, mode, settings, max_staleness):
         source, statistics, latencies = opened.source, opened.statistics, []
         pace = Pace(ahead, source.fps)
         start = time.perf_counter()
-        for result in tqdm(opened.score(pace), f"{stream.name}, {mode}", frames, unit="frame"):
+        for result in progress_bar(
+            opened.score(pace), f"{stream.name}, {mode}", frames, unit="frame"
+        ):
             statistics.add(result)
             latencies.append(1000 * result.latency)
         statistics.wall_seconds = time.perf_counter() - start

@@ -16,7 +16,7 @@ from absl import flags
 from experiments.methods import named
 from experiments.reports import figures
 from experiments.reports.results import Results
-from jitnet_tf.base import command_line
+from jitnet_tf.base import command_line, shell
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
 
@@ -133,7 +133,7 @@ def main():
     figures.save(draw(results, FLAGS.methods, FLAGS.bin_seconds), FLAGS.output)
     if FLAGS.logdir:
         log(results, FLAGS.methods, FLAGS.bin_seconds, FLAGS.logdir)
-        print(f"watch it with   tensorboard --logdir={FLAGS.logdir}")
+        print(f"watch it with   tensorboard {shell.flag('logdir', FLAGS.logdir)}")
 
 
 if __name__ == "__main__":

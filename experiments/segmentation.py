@@ -20,13 +20,13 @@ import time
 
 import numpy as np
 from absl import flags
-from tqdm import tqdm
 
 from experiments.protocol import provenance
 from experiments.reports import markdown, measurement
 from jitnet_tf.base import checkpoint, command_line, options
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
+from jitnet_tf.base.progress import progress_bar
 from jitnet_tf.config import PRETRAINED, PretrainConfig, StudentConfig
 from jitnet_tf.distillation import metrics
 from jitnet_tf.flags import options_of
@@ -218,7 +218,7 @@ def evaluate(weights, labeled, described, output, earlier=None):
         measurement.write(output, values)
 
     start = saved = time.monotonic()
-    progress = tqdm(total=len(images), initial=values["done"], unit="image")
+    progress = progress_bar(total=len(images), initial=values["done"], unit="image")
     with StopRequest() as stop, progress:
         for number in range(values["done"], len(images)):
             counts = validation.judge(segment, labeled, number, len(names))

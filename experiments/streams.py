@@ -12,12 +12,12 @@ import pathlib
 import re
 
 from absl import flags
-from tqdm import tqdm
 
 from experiments.protocol import streams
 from jitnet_tf.base import command_line, files
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
+from jitnet_tf.base.progress import progress_bar
 
 FLAGS = flags.FLAGS
 
@@ -59,7 +59,7 @@ def main():
             f"no video in {FLAGS.videos!r} has a NAME.recording in {recordings!r}: make them with "
             "python -m teacher.record"
         )
-    with tqdm(found, "reading recordings", unit="stream") as progress:
+    with progress_bar(found, "reading recordings", unit="stream") as progress:
         proposed = [streams.propose(*names, FLAGS.max_frames) for names in progress]
     empty = [stream.name for stream in proposed if not stream.classes]
     proposed = [stream for stream in proposed if stream.classes]

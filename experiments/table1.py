@@ -15,7 +15,6 @@ import dataclasses
 import statistics
 
 from absl import flags
-from tqdm import tqdm
 
 from experiments.protocol import provenance
 from experiments.reports import markdown, measurement
@@ -23,6 +22,7 @@ from experiments.speed import turns
 from jitnet_tf import video
 from jitnet_tf.base import command_line
 from jitnet_tf.base.paths import define_path
+from jitnet_tf.base.progress import progress_bar
 
 FLAGS = flags.FLAGS
 
@@ -101,7 +101,7 @@ def students(num_classes, frame_size):
 
 def time_steps(steps, rounds):
     """Times steps in turns: {(model, step): function} → {(model, step): milliseconds by round}."""
-    for step in tqdm(steps.values(), "first runs"):  # they take longer
+    for step in progress_bar(steps.values(), "first runs"):  # they take longer
         step()
     timed = {key: lambda step=step: turns.milliseconds(step) for key, step in steps.items()}
     times, _ = turns.take_turns(timed, rounds)

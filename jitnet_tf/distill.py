@@ -15,11 +15,13 @@ import sys
 from absl import flags
 
 from jitnet_tf import video
-from jitnet_tf.base import command_line
+from jitnet_tf.base import command_line, shell
+from jitnet_tf.base.credentials import MASK
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import ASYNC, SAMPLE, RunConfig
 from jitnet_tf.flags import define_flags as define_flags_of
 from jitnet_tf.flags import resumed_config, values
+from jitnet_tf.runs import directory
 from jitnet_tf.runs.summary import table
 from teacher import process
 
@@ -56,8 +58,8 @@ def config_to_resume():
     config = resumed_config(RunConfig, comparable)
     if FLAGS.video:  # with its credentials, which a run directory does not hold
         return dataclasses.replace(config, video=values(RunConfig)["video"])
-    if "***" in config.video:
-        raise UserError(f"--resume: give --video={config.video} again, with what *** stands for")
+    if MASK in config.video:
+        raise UserError(f"--resume: give --video={config.video} again, with what {MASK} stands for")
     return config
 
 
@@ -81,9 +83,9 @@ def main():
         print(f"overlay video   {config.overlay_path}")
     if config.masks:
         print(f"class masks     {config.masks}")
-    print(f"watch it with   tensorboard --logdir={config.logdir}")
+    print(f"watch it with   tensorboard {shell.flag('logdir', config.logdir)}")
     if not summary["complete"]:
-        print(f"stopped early; continue with --resume --logdir={config.logdir}")
+        print(f"stopped early; continue with {directory.resume_flags(config)}")
         sys.exit(command_line.EXIT_INTERRUPTED)
 
 

@@ -16,7 +16,7 @@ import sys
 
 from absl import flags
 
-from jitnet_tf.base import checkpoint, command_line
+from jitnet_tf.base import checkpoint, command_line, shell
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import PretrainConfig
 from jitnet_tf.flags import define_flags as define_flags_of
@@ -65,12 +65,12 @@ def main():
 
     summary = session.run(config, resume=FLAGS.resume, overwrite=FLAGS.overwrite)
     print(report(summary))
-    print(f"watch it with       tensorboard --logdir={config.logdir}")
-    print(f"start from it with  --init={config.logdir}")
+    print(f"watch it with       tensorboard {shell.flag('logdir', config.logdir)}")
+    print(f"start from it with  {shell.flag('init', config.logdir)}")
     if summary["complete"]:
         print(f"pass on             {config.logdir}/{checkpoint.WEIGHTS}")
     else:
-        print(f"stopped early; continue with --resume --logdir={config.logdir}")
+        print(f"stopped early; continue with {directory.resume_flags(config)}")
         sys.exit(command_line.EXIT_INTERRUPTED)
 
 

@@ -14,12 +14,12 @@ import pathlib
 import numpy as np
 from absl import flags
 from pycocotools import mask as coco_mask
-from tqdm import tqdm
 
 from jitnet_tf.base import command_line, locks
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.files import write_text
 from jitnet_tf.base.paths import define_path
+from jitnet_tf.base.progress import progress_bar
 from teacher import PRECOMPUTED, TeacherOptions, coco, open_teacher, options
 from teacher.images import (
     NOTES,
@@ -116,7 +116,7 @@ def annotate(folder, teacher, described, output):
             if not done:
                 file.truncate(0)
                 print(json.dumps(info), file=file)
-            progress = tqdm(names[len(done) :], "labeling", len(names), initial=len(done))
+            progress = progress_bar(names[len(done) :], "labeling", len(names), initial=len(done))
             for name in progress:
                 done.append(_annotate_one(pathlib.Path(folder), name, teacher))
                 print(json.dumps(done[-1]), file=file)

@@ -9,9 +9,8 @@ import time
 import urllib.error
 import urllib.request
 
-import tqdm
-
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.progress import progress_bar
 
 ATTEMPTS = 4  # requests of one call before it fails
 BACKOFF_SECONDS = 2.0  # wait before the second request; more by as much before each further one
@@ -83,7 +82,7 @@ def _request(url: str, path: pathlib.Path) -> None:
             raise _CutError("the server's file does not continue the one on disk")
         with (
             open(path, "ab" if start else "wb") as file,
-            tqdm.tqdm(initial=start, total=total, unit="B", unit_scale=True) as progress,
+            progress_bar(initial=start, total=total, unit="B", unit_scale=True) as progress,
         ):
             for chunk in _chunks(response):
                 file.write(chunk)

@@ -13,12 +13,12 @@ import pathlib
 import time
 
 from absl import flags
-from tqdm import tqdm
 
 from jitnet_tf import video
 from jitnet_tf.base import command_line, locks
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
+from jitnet_tf.base.progress import progress_bar
 from teacher import (
     MIN_SCORE,
     PRECOMPUTED,
@@ -118,7 +118,7 @@ def record(source, teacher, header):
     try:
         frames = still_to_record(recorder, first, source)
         total = min(filter(None, (source.announced_frames, FLAGS.max_frames)), default=None)
-        progress = tqdm(frames, "recording", total, initial=recorder.count, unit="frame")
+        progress = progress_bar(frames, "recording", total, initial=recorder.count, unit="frame")
         for frame in progress:
             if FLAGS.max_frames and recorder.count >= FLAGS.max_frames:
                 break

@@ -8,13 +8,12 @@ import os
 import pathlib
 import threading
 
-from tqdm import tqdm
-
 from experiments import methods
 from experiments.protocol import evaluation, streams
 from jitnet_tf.base import files
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.interrupt import StopRequest, blocked_in_children
+from jitnet_tf.base.progress import progress_bar
 
 RESULT = "result.json"
 MASKS = "masks"
@@ -150,7 +149,7 @@ def run(pairs, settings, results, jobs, evaluate=evaluation.evaluate):
     pool, is_broken = open_pool(), False
     with (
         StopRequest() as request,
-        tqdm(total=total, unit="frame", dynamic_ncols=True) as progress,
+        progress_bar(total=total, unit="frame") as progress,
     ):
         try:
             while queue or running:

@@ -5,12 +5,12 @@ import statistics
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from experiments.speed import peers, turns
 from experiments.speed.peer_process import INFER, UPDATE, Material, PeerProcess
 from jitnet_tf import distill, video
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.progress import progress_bar
 
 REQUIREMENTS = "experiments/requirements_peers.txt"
 # Minimum agreement of float32 with ours; below it, the peer computes another network.
@@ -44,7 +44,7 @@ def compare(names, network, rounds):
         else:
             present += [(name, precision) for precision in peers.PEERS[name][1]]
     with contextlib.ExitStack() as stack:
-        for name, precision in (progress := tqdm(present, "first runs")):
+        for name, precision in (progress := progress_bar(present, "first runs")):
             progress.set_postfix_str(f"{name}, {precision}")
             started = start_process(name, network, precision, material, stack, skipped)
             processes += [started] if started else []

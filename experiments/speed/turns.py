@@ -17,10 +17,11 @@ def take_turns(steps, rounds):
     Returns:
       (key → milliseconds of each round, key → StepError of those that failed).
     """
-    from tqdm import tqdm  # `milliseconds` alone, on a machine with a GPU, needs none
+    # `milliseconds` alone, on a machine with a GPU, needs none.
+    from jitnet_tf.base.progress import progress_bar
 
     times, failed = {key: [] for key in steps}, {}
-    with tqdm(total=rounds * len(steps), desc="timing", unit="step") as progress:
+    with progress_bar(total=rounds * len(steps), desc="timing", unit="step") as progress:
         for _ in range(rounds):
             for key in [key for key in steps if key not in failed]:
                 try:

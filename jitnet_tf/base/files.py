@@ -27,5 +27,5 @@ def write_atomically(path, write):
 
 
 def write_text(path, text):
-    """Writes a text file atomically, as UTF-8."""
-    write_atomically(path, lambda file: file.write(text.encode("utf-8")))
+    """Writes a text file atomically, as UTF-8; names of files keep bytes that are none."""
+    write_atomically(path, lambda file: file.write(text.encode("utf-8", "surrogateescape")))

@@ -3,9 +3,11 @@
 import dataclasses
 import math
 import typing
+import unicodedata
 
 from absl import flags
 
+from jitnet_tf.base.credentials import without_credentials
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
 
@@ -100,6 +102,19 @@ def check(config):
             bounds = " and ".join(filter(None, (about.bounds, "finite" if infinite else "")))
             reason = f" ({about.reason})" if about.reason else ""
             raise UserError(f"--{field.name}={value} is invalid: it has to be {bounds}{reason}")
+
+
+def check_texts(config):
+    """Raises UserError for a text of a dataclass that a line of a flag file cannot hold."""
+    for field, _ in options(config):
+        text = getattr(config, field.name)
+        if not isinstance(text, str):
+            continue
+        if text != text.strip() or any(unicodedata.category(letter) == "Cc" for letter in text):
+            raise UserError(
+                f"--{field.name}={without_credentials(text)!r} is invalid: it has a line break or "
+                "another control character, or a space at an end; rename the file"
+            )
 
 
 def define_flag(name, default, of_type, about):

@@ -5,9 +5,9 @@ import concurrent.futures
 import os
 
 import numpy as np
-from tqdm import tqdm
 
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.progress import progress_bar
 from jitnet_tf.pretraining.datasets.base import MAX_UNREADABLE
 from teacher.images import UnreadableError, remarked
 
@@ -31,7 +31,7 @@ def take(dataset):
     sample = list(range(0, total, max(step, 1)))
     rest = [number for number in range(total) if step and number % step]
     remarks = collections.defaultdict(list)
-    with tqdm(total=len(sample), desc="counting pixels", leave=False, delay=1) as progress:
+    with progress_bar(total=len(sample), desc="counting pixels", leave=False, delay=1) as progress:
         unreadable = _count(dataset, sample, remarks, progress)
         if unreadable > MAX_UNREADABLE * len(sample):
             dataset.check_unreadable()  # its message is better

@@ -6,11 +6,11 @@ import time
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
-from jitnet_tf.base import checkpoint
+from jitnet_tf.base import checkpoint, shell
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.interrupt import StopRequest
+from jitnet_tf.base.progress import progress_bar, say
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.pretraining import splits, training, validation
 from jitnet_tf.pretraining.augmentation import Augmentation
@@ -93,7 +93,7 @@ class Pretraining:
         if "images" not in progress:
             raise UserError(
                 f"--resume: an older version started the training in {self.config.logdir!r}: start "
-                f"another with --init={self.config.logdir}"
+                f"another with {shell.flag('init', self.config.logdir)}"
             )
         now = self._inputs()
         for name, what in (
@@ -104,7 +104,8 @@ class Pretraining:
             if progress[name] != now[name]:
                 raise UserError(
                     f"--resume: {what} differed when the training in {self.config.logdir!r} "
-                    f"started: restore that, or start another with --init={self.config.logdir}"
+                    f"started: restore that, or start another with "
+                    f"{shell.flag('init', self.config.logdir)}"
                 )
 
     def _inputs(self):
@@ -131,7 +132,7 @@ class Pretraining:
         for problem in self.splits.problems():
             print(f"note: {problem}")
         total = self.config.steps
-        progress = tqdm(total=total, initial=self.step, unit="step", dynamic_ncols=True)
+        progress = progress_bar(total=total, initial=self.step, unit="step")
         with StopRequest() as stop, progress:
             try:
                 self._train(stop, progress)
@@ -192,7 +193,7 @@ class Pretraining:
         """Scores the averaged student on the held-out images, also for TensorBoard."""
         names, datasets = self._groups.names, self.splits.validation
         total = sum(map(len, datasets))
-        with tqdm(total=total, desc="validating", leave=False, dynamic_ncols=True) as progress:
+        with progress_bar(total=total, desc="validating", leave=False) as progress:
             counts = [
                 validation.evaluate(self._segment, dataset, len(names), progress)
                 for dataset in datasets
@@ -208,7 +209,7 @@ class Pretraining:
             for name, iou in result["class_iou"].items():
                 tf.summary.scalar(f"validation IoU/{name}", iou)
             self._pictures.write(self._segment)
-        tqdm.write(f"step {self.step}: validation mean IoU {percent(result['mean_iou'])}")
+        say(f"step {self.step}: validation mean IoU {percent(result['mean_iou'])}")
         return result
 
     def _finish(self):

@@ -6,9 +6,9 @@ import pathlib
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.progress import progress_bar
 from jitnet_tf.pretraining import census
 from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from jitnet_tf.pretraining.datasets.label_folder import LabelFolder
@@ -187,7 +187,7 @@ def hold_out(training, part):
         held_out.append(dataset.subset(np.flatnonzero(ranks < part)))
         dataset.keep(np.flatnonzero(ranks >= part))
     total = sum(map(len, (*training, *held_out)))
-    with tqdm(total=total, desc="comparing images", leave=False) as progress:
+    with progress_bar(total=total, desc="comparing images", leave=False) as progress:
         seen = np.concatenate([fingerprints(dataset, progress) for dataset in held_out])
         for dataset in training:
             differing = _least_difference(fingerprints(dataset, progress), seen)

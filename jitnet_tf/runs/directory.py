@@ -4,7 +4,8 @@ import json
 import os
 import pathlib
 
-from jitnet_tf.base import checkpoint, files
+from jitnet_tf.base import checkpoint, files, options, shell
+from jitnet_tf.base.credentials import MASK
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig
 
@@ -35,8 +36,9 @@ def find_checkpoint(config, resume, overwrite):
 
     Raises:
       UserError: another run is there and neither resume nor overwrite was asked, or the files of
-        something else; the run to resume is complete, or there is none.
+        something else; the run to resume is complete, or there is none; an option has a line break.
     """
+    options.check_texts(config)
     logdir = pathlib.Path(config.logdir)
     if (logdir / CONFIG).is_file():
         load_config(logdir, type(config))  # or it is not ours
@@ -82,6 +84,14 @@ def check_paths_distinct(inputs, outputs):
 
 def _same_place(one, other):
     return pathlib.Path(one).resolve() == pathlib.Path(other).resolve()
+
+
+def resume_flags(config):
+    """Returns the flags that continue a run, for a shell."""
+    flags = f"--resume {shell.flag('logdir', config.logdir)}"
+    if MASK in getattr(config, "video", ""):
+        flags += f" {shell.flag('video', config.video)}, with what {MASK} stands for"
+    return flags
 
 
 def is_complete(logdir):

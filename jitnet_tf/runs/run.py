@@ -6,12 +6,12 @@ import pathlib
 import time
 
 import tensorflow as tf
-from tqdm import tqdm
 
 from jitnet_tf import video
 from jitnet_tf.base import checkpoint, registry, threads
 from jitnet_tf.base.errors import UserError, reason_of
 from jitnet_tf.base.interrupt import StopRequest
+from jitnet_tf.base.progress import progress_bar
 from jitnet_tf.base.state import prefixed, with_prefix
 from jitnet_tf.config import ASYNC, RANDOM, UPDATE_POLICIES
 from jitnet_tf.distillation import metrics
@@ -269,7 +269,7 @@ class Run:
         total = min(
             filter(None, (self.source.announced_frames, self.config.max_frames)), default=None
         )
-        progress = tqdm(total=total, initial=self.distiller.index, unit="frame", dynamic_ncols=True)
+        progress = progress_bar(total=total, initial=self.distiller.index, unit="frame")
         with StopRequest() as stop, progress, _disk_errors_as_user_errors(self.config.logdir):
             while not stop.made and self.advance() is not None:
                 progress.set_postfix_str(self.statistics.progress(), refresh=False)
@@ -304,8 +304,8 @@ class Run:
                 raise
             if isinstance(error, (video.BrokenOffError, TeacherError)):
                 self._failure = UserError(
-                    f"{error}; the frames so far are kept: --resume --logdir={self.config.logdir} "
-                    "continues after them"
+                    f"{error}; the frames so far are kept; to continue after them give "
+                    f"{directory.resume_flags(self.config)}"
                 )
             return None
         self._latest = result.frame

@@ -72,7 +72,15 @@ def distill_arguments(material, **changes):
         ({"teacher": None}, "--teacher is missing"),
         ({"video": "nowhere.mp4"}, "nowhere.mp4"),
         ({"video": "97"}, "camera 97"),
-        ({"video": "rtsp://me:secret@127.0.0.1:9/x"}, "rtsp://127.0.0.1:9/x"),
+        ({"video": "rtsp://me:secret@127.0.0.1:9/x"}, "rtsp://***@127.0.0.1:9/x"),
+        ({"video": "rtsp://me:sec/secret@127.0.0.1:9/x"}, "%2F for /"),
+        ({"video": "http://127.0.0.1:9/x?mail=me@secret"}, "%40 for @"),
+        ({"video": "me:secret@127.0.0.1/x"}, "rtsp://"),
+        ({"video": "rtsp://127.0.0.1:9/user=me_password=secret"}, "password=***"),
+        ({"teacher": "http://me:secret@127.0.0.1:9/model"}, "http://***@127.0.0.1:9/model"),
+        ({"reference": "http://127.0.0.1:9/m?secret"}, "http://127.0.0.1:9/m?***"),
+        ({"max_frames": "rtsp://me:secret@camera/1"}, "max_frames=rtsp://***@camera/1"),
+        ({"video": "street\n.mp4"}, "line break"),
         ({"teacher": "nowhere"}, "'nowhere'"),
         ({"teacher": "recorded:nowhere"}, "'nowhere'"),
         ({"teacher": "zoo:mask_rcnn"}, "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"),
@@ -107,6 +115,8 @@ def test_distill_refuses(refused, material, change, named):
 
 def test_stray_arguments_are_refused(refused, material):
     assert "'street.mp4'" in refused(distill, *distill_arguments(material), "street.mp4")
+    url = "rtsp://me:s#cret@camera/1"
+    assert "'rtsp://***'" in refused(distill, *distill_arguments(material), url)
 
 
 def truncated_video(material):
