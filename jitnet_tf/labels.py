@@ -27,6 +27,7 @@ LVS = {
 }
 PRESETS = {"lvs": LVS, "coco": {name: (name,) for name in coco.NAMES.values()}}
 MAX_CLASSES = 255  # a label map is uint8
+_COCO = {meaning for name in coco.IDS for meaning in meanings(name)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ class ClassGroups:
           categories: id → name.
         """
         table = np.zeros(max(categories, default=0) + 1, np.uint8)
-        classes = self._classes()
+        classes = self.class_of_names()
         for number, name in categories.items():
             found = (classes[meaning] for meaning in meanings(name) if meaning in classes)
             table[number] = next(found, 0)
@@ -70,7 +71,7 @@ class ClassGroups:
           UserError: a category that neither the teacher nor COCO has, or none that the teacher has.
         """
         had = {meaning for name in categories.values() for meaning in meanings(name)}
-        known = had.union(*map(meanings, coco.IDS))
+        known = had | _COCO
         listed = f"the teacher has {', '.join(categories.values())}"
         notes, lacking = [], []
         for group, members in self.groups.items():
@@ -97,7 +98,13 @@ class ClassGroups:
             notes.append(f"the teacher has no category of the classes {', '.join(lacking)}")
         return notes
 
-    def _classes(self):
+    def vocabulary(self):
+        """Returns id → name of COCO's categories, and of those that only the groups name."""
+        members = (name for names in self.groups.values() for name in names)
+        own = dict.fromkeys(name for name in members if plain(name) not in _COCO)
+        return coco.NAMES | dict(enumerate(own, max(coco.NAMES) + 1))
+
+    def class_of_names(self):
         """Returns name of a category, as compared → class id."""
         members = list(self.groups.values())
         return {plain(name): i + 1 for i, names in enumerate(members) for name in names}
@@ -158,14 +165,20 @@ class LabelMaker:
       box_weight: loss weight inside the boxes (paper: 5; EastGit0: 10), 1 outside.
       box_dilation: fraction of a box's size added on every side. The paper's "dilated by 15 %" is
         .15 in EastGit0; ShadowTutor adds 15 % in total, .075 on each side.
-      categories: id → name of the detections' categories: those of their teacher.
+      categories: id → name of the detections' categories: those of their teacher. None for COCO's
+        and those that only the groups name.
     """
 
     groups: ClassGroups
     score_threshold: float = 0.5
     box_weight: float = 5.0
     box_dilation: float = 0.15
-    categories: Mapping[int, str] = dataclasses.field(default_factory=lambda: coco.NAMES)
+    categories: Mapping[int, str] | None = None
+
+    def __post_init__(self):
+        """Sets the default of the categories."""
+        if self.categories is None:
+            object.__setattr__(self, "categories", self.groups.vocabulary())
 
     def labels(self, detections, frame_size):
         """Returns class ids, uint8 [H, W]; where objects overlap, the higher id wins (EastGit0)."""
@@ -191,8 +204,25 @@ class LabelMaker:
         return weights
 
     def _classes(self, detections):
-        return self._class_ids[detections.classes]
+        return self.class_ids[detections.classes]
 
     @functools.cached_property
-    def _class_ids(self):
+    def class_ids(self):
+        """The class id of each category id: see `ClassGroups.class_ids`."""
         return self.groups.class_ids(self.categories)
+
+    @functools.cached_property
+    def ids(self):
+        """The id of each category by its names: its own and those in the groups.
+
+        Names are as compared: see `class_names.plain`.
+        """
+        own = {plain(name): number for number, name in self.categories.items()}
+        members = self.groups.class_of_names()
+        other = {
+            meaning: number
+            for number, name in self.categories.items()
+            for meaning in meanings(name)
+            if meaning in members
+        }
+        return other | own

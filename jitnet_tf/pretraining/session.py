@@ -22,7 +22,6 @@ from jitnet_tf.runs.summary import percent
 from jitnet_tf.runs.versions import versions
 from jitnet_tf.student import initial_weights
 from jitnet_tf.student.devices import make_repeatable, use_xla
-from teacher import coco
 
 LOGGED_EVERY = 20  # steps: reading a loss waits for its step
 PATHS_READ = ("init", "images", "labels", "unlabeled_images")
@@ -61,7 +60,6 @@ class Pretraining:
         self._earlier_problems = progress.get("problems", [])
         _check_steps(config, progress)
         self._groups = class_groups(config.class_groups)
-        self._groups.check(coco.NAMES)
         self._described = initial_weights.describe(self._groups, config.student)
         self._trainer = _make_trainer(config, len(self._groups.names))
         if not saved:

@@ -432,3 +432,28 @@ def test_invalid_flags_are_refused(material, tmp_path, monkeypatch, capsys, chan
     monkeypatch.chdir(tmp_path)
     inputs = (f"--images={material}/photos", f"--teacher={material}/teacher", "--output=a.json")
     assert named in refusal(annotate, tmp_path, capsys, *inputs, changed)
+
+
+def test_another_list_of_classes_is_learned_from(photos, tmp_path):
+    teacher = Answers(
+        *[
+            from_box_masks(
+                [[0, 0, 1, 0.5], [0, 0.5, 1, 1]], [12, 1], [1, 1], np.ones((2, 7, 7)), (48, 64)
+            )
+        ]
+    )
+    shutil.rmtree(photos / "more")
+    for path in sorted(photos.iterdir())[1:]:
+        path.unlink()
+    teacher.names = {1: "sidewalk", 12: "rider"}
+    file = tmp_path / "photos.json"
+    annotate.annotate(photos, teacher, TEACHER, file)
+    assert {one["name"]: one["id"] for one in json.loads(file.read_text())["categories"]} == {
+        "sidewalk": 1,
+        "rider": 12,
+    }
+    (tmp_path / "groups.txt").write_text("walk = sidewalk\nperson\n")
+    dataset = CocoDataset(file, photos, LabelMaker(class_groups(str(tmp_path / "groups.txt"))))
+    _, labels, _ = dataset.read(0)
+    assert (labels[:, :32] == 2).all()
+    assert (labels[:, 32:] == 1).all()

@@ -4,12 +4,15 @@ import re
 import shutil
 import sqlite3
 
+import numpy as np
 import pytest
 
 from jitnet_tf import video
-from teacher import record
+from jitnet_tf.labels import LabelMaker, class_groups
+from teacher import TeacherOptions, open_teacher, record
+from teacher.process import ProcessTeacher
 from tests.commands import record_street, run_command
-from tests.materials import frames, write_street, write_video
+from tests.materials import SIZE, frames, write_semantic_teacher, write_street, write_video
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +103,37 @@ def test_a_recording_of_a_recording_has_the_live_teachers_header(street, tmp_pat
     assert [second.seconds(i) for i in range(4)] == [5, 6, 7, None]
     assert second.mean_seconds == 6
     assert second.header == {**first.header, "min_score": "0.3"}
+
+
+def test_names_of_the_classes_are_recorded(street, tmp_path, capsys):
+    model = write_semantic_teacher(tmp_path / "model")
+    chosen = (f"--teacher={model}", "--teacher_classes=cityscapes", "--max_frames=3")
+    with record_street(street, tmp_path / "one", *chosen) as recording:
+        names = recording.names
+        assert (names[0], names[10], names[12]) == ("road", "sky", "rider")
+        teacher = open_teacher(str(model), TeacherOptions("cityscapes"))
+        maker = LabelMaker(class_groups("lvs"), categories=names)
+        with video.open_source(f"{street}/street.mp4") as source:
+            pictures = list(source)
+        for i, frame in enumerate(pictures[:3]):
+            live, replayed = teacher(frame, i), recording(frame, i)
+            assert set(live.classes) == {0, 10, 12}
+            np.testing.assert_array_equal(
+                maker.labels(replayed, SIZE), maker.labels(live, SIZE), strict=True
+            )
+            assert set(np.unique(maker.labels(live, SIZE))) == {0, 1}  # riders are persons
+    with ProcessTeacher(f"recorded:{tmp_path}/one") as process:
+        assert process.names == names
+    again = (f"--teacher=recorded:{tmp_path}/one", "--max_frames=3")
+    with record_street(street, tmp_path / "two", *again) as copy:
+        assert copy.names == names
+    others = (f"--video={street}/street.mp4", *chosen[::2], f"--output={tmp_path}/one")
+    assert run_command(record, *others, "--teacher_classes=ade20k") == 2
+    assert "teacher_names" in capsys.readouterr().err
+    assert (
+        run_command(
+            record, f"--video={street}/street.mp4", *again, *chosen[1:2], f"--output={tmp_path}/x"
+        )
+        == 2
+    )
+    assert "--teacher_classes=cityscapes" in capsys.readouterr().err

@@ -1,10 +1,14 @@
 """YOLO segmentation networks as teachers: boxes, suppression and masks of a tiny SavedModel."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.labels import LabelMaker, class_groups
+from jitnet_tf.video import open_source
 from teacher import TeacherOptions, coco, open_teacher
 
 INPUT = (64, 96)  # of the network, in pixels
@@ -221,3 +225,24 @@ def test_objects_end_with_the_frame(tmp_path):
     seen = open_teacher(save(tmp_path / "m", predictions(objects).T))(frame(), 0)
     np.testing.assert_allclose(seen.boxes * (64, 96, 64, 96), [[16, 0, 48, 16]])
     assert seen.masks[0].shape == (32, 16)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("video", "classes"),
+    [("traffic-intersection.mp4", ["auto"]), ("animals-dog-person.mp4", ["person", "dog"])],
+)
+def test_raw_outputs_of_a_real_network_give_its_own_labels(shared, video, classes):
+    """Its serving_default is the same network, decoded by its exporter."""
+    path = str(shared("teachers/yolo11n_seg_384x640"))
+    decoded, raw = open_teacher(path), open_teacher(path, TeacherOptions(signature="raw"))
+    maker = LabelMaker(class_groups("lvs"))
+    names = maker.groups.names
+    with open_source(str(shared(f"videos/{video}"))) as source:
+        for i, picture in enumerate(itertools.islice(source, 0, 100, 25)):
+            size = picture.shape[:2]
+            one, other = (maker.labels(teacher(picture, i), size) for teacher in (decoded, raw))
+            assert {names[k] for k in np.unique(one)} >= {*classes}
+            for name in classes:
+                both = [labels == names.index(name) for labels in (one, other)]
+                assert (both[0] & both[1]).sum() >= 0.97 * (both[0] | both[1]).sum()

@@ -7,10 +7,10 @@ import pathlib
 import numpy as np
 
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.pretraining.datasets import coco_annotations, names
+from jitnet_tf.pretraining.datasets import coco_annotations
 from jitnet_tf.pretraining.datasets.base import LabeledDataset
 from jitnet_tf.pretraining.datasets.coco_annotations import decode
-from teacher import coco
+from teacher.class_names import meanings, plain
 from teacher.detections import Detections
 from teacher.images import NOTES, UNREAD, UnreadableError, passed_over, read_image, scan
 
@@ -89,9 +89,9 @@ class CocoDataset(LabeledDataset):
     def _parse_annotations(self, data, by_id):
         """Sets `_annotations`: image id → Annotations of the categories in class groups."""
         named = _categories(data)
-        class_ids = self._label_maker.groups.class_ids()
+        class_ids = self._label_maker.class_ids
         # The file's category ids may differ from COCO's: categories are matched by name.
-        known = {number: coco.IDS.get(names.plain(name)) for number, name in named.items()}
+        known = {number: self._category(name, is_teachers(data)) for number, name in named.items()}
         self._annotations = {image["id"]: [] for image in by_id.values()}
         counts, bare = collections.Counter(), set(self._annotations)
         doubts = collections.Counter()
@@ -121,6 +121,16 @@ class CocoDataset(LabeledDataset):
         self.found = [(name, number, counts[number]) for number, name in named.items()]
         self.unknown = sorted({named[number] for number in known if known[number] is None})
 
+    def _category(self, name, by_teacher):
+        """Returns the label maker's id of a category, or None.
+
+        Of a teacher's categories also those with another name for the same thing, as online.
+        """
+        ids, class_ids = self._label_maker.ids, self._label_maker.class_ids
+        found = [ids[one] for one in meanings(name) if one in ids] if by_teacher else []
+        grouped = [number for number in found if class_ids[number]]
+        return (grouped or found or [ids.get(plain(name))])[0]
+
     def _add_doubts_of_objects(self):
         rows = [one for rows in self._annotations.values() for one in rows]
         threshold = self._label_maker.score_threshold
@@ -145,7 +155,7 @@ class CocoDataset(LabeledDataset):
 
     def _check_classes(self):
         """Sets `absent`; raises UserError if there is no mask of any class."""
-        class_ids = self._label_maker.groups.class_ids()
+        class_ids = self._label_maker.class_ids
         masks = [one for rows in self._annotations.values() for one in rows if one.segmentation]
         found = {class_ids[one.category] for one in masks}
         classes = self._label_maker.groups.names
@@ -179,7 +189,7 @@ class CocoDataset(LabeledDataset):
 
     def showing(self, class_id):
         """Returns the numbers of the images with a mask of this class."""
-        class_ids = self._label_maker.groups.class_ids()
+        class_ids = self._label_maker.class_ids
         return [
             number
             for number, image in enumerate(self._images)
@@ -245,6 +255,12 @@ def _load(file):
         if not isinstance(data.get(part), list):
             raise ValueError(f"no {part}")
     return data
+
+
+def is_teachers(data):
+    """Returns whether an annotation file was written by `teacher.annotate`."""
+    info = data.get("info")
+    return isinstance(info, dict) and "teacher_sha256" in info
 
 
 def _categories(data):

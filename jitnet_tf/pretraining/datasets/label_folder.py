@@ -113,8 +113,11 @@ class LabelFolder(LabeledDataset):
                 f"{', '.join(groups.groups)}, but of {', '.join(self.classes)}"
                 f"{self.advice_on_names()}"
             )
-        # A detection has a COCO category; any of a group serves for its class.
-        self._categories = [0, *(coco.IDS[members[0]] for members in groups.groups.values())]
+        # A detection has a category; any of a group serves for its class.
+        ids = [
+            np.flatnonzero(self._label_maker.class_ids == i + 1) for i in range(len(groups.groups))
+        ]
+        self._categories = [0, *(int(one[0]) for one in ids)]
 
     def _list_images(self):
         root, labels = self._folder.resolve(), self._labels.resolve()
