@@ -211,8 +211,9 @@ class RunConfig(Config):
 
     video: str = option(
         "",
-        "Video file, folder of frames or of videos (played as one), camera index, rtsp/http URL, "
-        "or 'sample' (a street clip that comes with the installation, with its teacher's labels).",
+        "Video file, folder of frames or of videos (played as one), pipe, camera (0 or "
+        "/dev/video0), rtsp/http URL, or 'sample' (a street clip that comes with the installation, "
+        "with its teacher's labels).",
         INPUT,
         is_path=True,
         words=(SAMPLE,),

@@ -37,7 +37,9 @@ TEACHER_OPTIONS = ("teacher_names", "teacher_signature", "teacher_input")  # in 
 
 def define_flags():
     """Defines the flags of a recording: video, teacher, output."""
-    define_path("video", None, "Video file, folder of frames or of videos, or URL.", required=True)
+    define_path(
+        "video", None, "Video file, folder of frames or of videos, pipe, or URL.", required=True
+    )
     define_path(
         "teacher",
         None,

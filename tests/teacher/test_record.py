@@ -33,6 +33,18 @@ def test_an_interrupted_recording_is_resumed(street, tmp_path, capsys):
         assert [m.tobytes() for m in one.masks] == [m.tobytes() for m in other.masks]
 
 
+def test_the_order_of_chunks_and_what_is_passed_over_are_printed(street, tmp_path, capsys):
+    chunks = tmp_path / "gopro"
+    chunks.mkdir()
+    for name in ("GH010123.MP4", "GH010124.MP4", "GH020123.MP4", "GL010123.LRV"):
+        shutil.copy(street / "street.mp4", chunks / name)
+    output = tmp_path / "gopro.recording"
+    record_street(street, output, f"--video={chunks}", "--max_frames=2").close()
+    printed = capsys.readouterr().out
+    assert "GH010123.MP4, GH020123.MP4, GH010124.MP4" in printed
+    assert "1 .lrv" in printed
+
+
 def another_teacher(street, folder):
     """A copy of the teacher's SavedModel with one more field."""
     shutil.copytree(street / "teacher", folder / "teacher")
