@@ -203,6 +203,13 @@ class LabelMaker:
             weights[y0:y1, x0:x1] = self.box_weight
         return weights
 
+    def names_found(self, detections):
+        """Returns the category of each object that is sure enough, also of those in no group."""
+        sure = detections.above(self.score_threshold)
+        return tuple(
+            self.categories.get(number, f"id {number}") for number in sure.classes.tolist()
+        )
+
     def _classes(self, detections):
         return self.class_ids[detections.classes]
 

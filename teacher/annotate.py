@@ -21,6 +21,7 @@ from jitnet_tf.base.files import write_text
 from jitnet_tf.base.paths import define_path
 from jitnet_tf.base.progress import progress_bar
 from teacher import PRECOMPUTED, TeacherOptions, coco, open_teacher, options
+from teacher.base import TeacherError
 from teacher.images import (
     NOTES,
     UNREAD,
@@ -172,11 +173,15 @@ def _annotate_one(folder, name, teacher):
     except UnreadableError as error:
         return {"file_name": name, "problem": str(error)}
     height, width = frame.shape[:2]
+    try:
+        detections = teacher(frame, 0)
+    except TeacherError as error:
+        raise UserError(f"the teacher fails on {folder / name}: {error.reason}") from error
     return {
         "file_name": name,
         "height": height,
         "width": width,
-        "annotations": annotations(teacher(frame, 0), (height, width), teacher.names),
+        "annotations": annotations(detections, (height, width), teacher.names),
         **({"remarks": remarks} if remarks else {}),
     }
 

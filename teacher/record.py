@@ -28,6 +28,7 @@ from teacher import (
     options,
     saved_model_folder,
 )
+from teacher.base import TeacherError
 from teacher.lvs import Predictions
 from teacher.recorded import Recorder, Recording
 
@@ -131,9 +132,21 @@ def record(source, teacher, header):
                 seconds = teacher.seconds(recorder.count)
             recorder.append(frame, detections, seconds)
         progress.close()
+    except TeacherError as error:
+        raise UserError(
+            f"{error}; {recorder.count} frames are recorded: the same command continues after them"
+        ) from error
     finally:
         recorder.close()
     return recorder.count
+
+
+def without_objects(path):
+    """Returns what to say of a recording without any object, in a list that else is empty."""
+    with Recording(path) as recording:
+        if any(ids for ids, _ in recording.objects(len(recording))):
+            return []
+        return [f"the teacher found no object on any of the {len(recording)} frames"]
 
 
 def main():
@@ -159,7 +172,8 @@ def main():
         count = record(
             source, teacher, {**described, "video": name, "height": height, "width": width}
         )
-    for problem in filter(None, (lock.problem, *source.problems, *teacher.problems)):
+    problems = (*source.problems, *teacher.problems, *without_objects(FLAGS.output))
+    for problem in filter(None, (lock.problem, *problems)):
         print(problem)
     print(f"{FLAGS.output}: {count} frames recorded")
 

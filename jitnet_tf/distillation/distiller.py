@@ -43,6 +43,7 @@ class Training:
     Attributes:
       example: the frame and its labels.
       attempts: an update policy's attempts still to come.
+      categories: of the objects; see `TeacherFrame`.
       staleness, teacher_seconds: of an asynchronous answer; see `TeacherFrame`.
       first, last: the first and the latest Trial.
       losses: before each update.
@@ -50,6 +51,7 @@ class Training:
 
     example: Example
     attempts: Iterator[Trial]
+    categories: tuple[str, ...] = ()
     staleness: int = 0
     teacher_seconds: float = 0.0
     first: Trial | None = None
@@ -84,6 +86,7 @@ class Training:
             metrics.mean_iou(self.last.confusion),
             tuple(self.losses),
             self.staleness,
+            self.categories,
         )
 
 
@@ -200,8 +203,10 @@ class Distiller(Segmenter):
         with watch("labels"):
             labels = self.label_maker.labels(detections, frame.shape[:2])
             weights = self.label_maker.weights(detections, frame.shape[:2])
+            categories = self.label_maker.names_found(detections)
         example = Example(index, frame, labels, weights)
-        return Training(example, self.policy.train(self.student, example, self.schedule))
+        attempts = self.policy.train(self.student, example, self.schedule)
+        return Training(example, attempts, categories)
 
     def _receive(self, watch):
         """Starts the training on the frame in flight once the teacher has answered."""

@@ -20,6 +20,8 @@ class TeacherFrame:
       losses: before each update.
       staleness: frames between this one and the arrival of its labels; 0 for a synchronous
         teacher, at least 1 for an asynchronous one.
+      categories: the teacher's name for each object with a score from the threshold, also of those
+        in no class.
     """
 
     index: int
@@ -31,6 +33,7 @@ class TeacherFrame:
     accuracy_after: float | None = None
     losses: tuple[float, ...] = ()
     staleness: int = 0
+    categories: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

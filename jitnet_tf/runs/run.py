@@ -248,9 +248,10 @@ class Run:
     def problems(self):
         """Everything that the user has to know of the run so far, a sentence each, each once.
 
-        Those of source, teacher, reference and sinks, and what `note` was told.
+        Those of source, teacher, reference, sinks and statistics, and what `note` was told.
         """
-        return list(dict.fromkeys([*self.source.problems, *self._problems_to_save()]))
+        found = [*self.source.problems, *self._problems_to_save(), *self.statistics.problems]
+        return list(dict.fromkeys(found))
 
     def note(self, problem):
         """Adds a sentence to `problems`, which a resumed run keeps."""
@@ -302,11 +303,6 @@ class Run:
             self._ended, self._failure = True, error
             if isinstance(error, DivergedError):
                 raise
-            if isinstance(error, (video.BrokenOffError, TeacherError)):
-                self._failure = UserError(
-                    f"{error}; the frames so far are kept; to continue after them give "
-                    f"{directory.resume_flags(self.config)}"
-                )
             return None
         self._latest = result.frame
         self._outputs(result)
@@ -339,7 +335,14 @@ class Run:
             **self.statistics.summary(),
             "problems": self.problems,
         }
+        if self._failure and not isinstance(self._failure, video.BrokenOffError):
+            summary["problems"].append(str(self._failure))  # a source notes that it broke off
         directory.write_summary(self.config.logdir, summary)
+        if isinstance(self._failure, (video.BrokenOffError, TeacherError)):
+            raise UserError(
+                f"{self._failure}; the frames so far are kept; to continue after them give "
+                f"{directory.resume_flags(self.config)}"
+            ) from self._failure
         if self._failure:
             raise self._failure
         return summary

@@ -13,11 +13,13 @@ UNCOUNTED_STAGES = ("decode", "reference", "output", "teacher", "wait")
 COUNTS = (
     "frames",
     "teacher_frames",
+    "labeled_teacher_frames",
     "scored_teacher_frames",
     "updates",
     "accuracy_sum",
     "wall_seconds",
 )
+SHOWN = 8  # categories in a note
 ASYNCHRONOUS_COUNTS = ("staleness_sum", "staleness_max")
 
 
@@ -50,6 +52,8 @@ class Statistics:
       replayed: whether the teacher is a recording; a live one's time is measured.
       teacher_mode: SYNC or ASYNC, as in RunConfig.
       wall_seconds: of all frames, from decoding to output, checkpoints included.
+      labeled_teacher_frames: teacher frames on which the teacher labeled any pixel.
+      categories: objects of the teacher by category, until it has labeled a pixel.
       staleness_sum, staleness_max: over the teacher frames; see `TeacherFrame`.
     """
 
@@ -60,12 +64,14 @@ class Statistics:
     wall_seconds: float = 0.0
     frames: int = 0
     teacher_frames: int = 0
+    labeled_teacher_frames: int = 0
     scored_teacher_frames: int = 0
     updates: int = 0
     accuracy_sum: float = 0.0
     staleness_sum: int = 0
     staleness_max: int = 0
     seconds: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(float))
+    categories: collections.Counter = dataclasses.field(default_factory=collections.Counter)
 
     @classmethod
     def of(cls, teacher, score=None, teacher_mode=SYNC):
@@ -86,6 +92,9 @@ class Statistics:
         self.updates += result.updates
         if teacher := result.teacher:
             self.teacher_frames += 1
+            self.labeled_teacher_frames += bool(teacher.labels.any())
+            if not self.labeled_teacher_frames:
+                self.categories.update(teacher.categories)
             self.staleness_sum += teacher.staleness
             self.staleness_max = max(self.staleness_max, teacher.staleness)
             if teacher.accuracy_before is not None:
@@ -133,12 +142,29 @@ class Statistics:
         spent = self.teacher_frames * self.teacher_seconds + method
         return self.frames * self.teacher_seconds / spent if spent else 0.0
 
+    @property
+    def problems(self):
+        """A sentence if the teacher has labeled nothing so far, on however many frames."""
+        if not self.teacher_frames or self.labeled_teacher_frames:
+            return []
+        found = ", ".join(f"{name} ({n})" for name, n in self.categories.most_common(SHOWN))
+        if found:
+            advice = f"it found {found}: give --class_groups that have these, or check its masks"
+        else:
+            advice = "nor any other object: lower --score_threshold, or try another teacher"
+        return [
+            f"the teacher found no object of the classes on any of its {self.teacher_frames} "
+            "frames, so that accuracy says nothing and the student has learned background alone; "
+            f"{advice}"
+        ]
+
     def summary(self):
         """Returns the run's figures, as written to summary.json."""
         values = {
             "frames": self.frames,
             "teacher_frames": self.teacher_frames,
             "teacher_fraction": self.teacher_fraction,
+            "labeled_teacher_frames": self.labeled_teacher_frames,
             "updates": self.updates,
             "accuracy_before_update": self.accuracy,
             "fps": self.frames / self.wall_seconds if self.wall_seconds else 0.0,
@@ -178,6 +204,7 @@ class Statistics:
         """Returns all counts, as JSON values."""
         state = {name: getattr(self, name) for name in self._counts}
         state["seconds"] = dict(self.seconds)
+        state["categories"] = dict(self.categories)
         if self.score:
             state["all_frames"] = self.score.all_frames.tolist()
             state["student_frames"] = self.score.student_frames.tolist()
@@ -190,6 +217,7 @@ class Statistics:
             setattr(self, name, state[name])
         self.seconds.clear()
         self.seconds.update(state["seconds"])
+        self.categories = collections.Counter(state["categories"])
         if self.score:
             self.score.all_frames[:] = np.array(state["all_frames"])
             self.score.student_frames[:] = np.array(state["student_frames"])
@@ -203,11 +231,15 @@ def percent(value):
 
 def table(summary):
     """Returns the report at a run's end. summary: as in summary.json."""
+    labeled = summary["labeled_teacher_frames"]
+    part = (
+        "" if labeled == summary["teacher_frames"] else f", with objects of the classes: {labeled}"
+    )
     rows = [
         ("frames", f"{summary['frames']}"),
         (
             "teacher frames",
-            f"{summary['teacher_frames']} ({percent(summary['teacher_fraction'])})",
+            f"{summary['teacher_frames']} ({percent(summary['teacher_fraction'])}){part}",
         ),
         ("updates", f"{summary['updates']}"),
         ("accuracy before update", percent(summary["accuracy_before_update"])),

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.distillation.distiller import DivergedError
 from jitnet_tf.runs.run import Run
 from jitnet_tf.sinks.base import Sink
+from teacher.base import TeacherError
 from tests.materials import write_square_stream
 
 COUNT = 12
@@ -193,6 +195,36 @@ def test_problems_of_all_parts_are_kept_across_a_resume_each_once(config):
     assert run(2) == found
     assert checkpoint.load(config.logdir)[1]["problems"] == found[1:]
     assert run(1, resume=True) == [*found, "frame 2 is odd"]
+
+
+def test_a_run_that_its_teacher_ends_is_kept_and_resumed(config, monkeypatch):
+    with Run(config) as opened:
+        teacher = opened.distiller.teacher
+
+        def failing(frame, index):
+            if index >= 6:
+                raise TeacherError("out of luck", index)
+            return teacher(frame, index)
+
+        monkeypatch.setattr(opened.distiller, "teacher", failing)
+        with pytest.raises(UserError, match=r"frame \d+: out of luck.*--resume") as error:
+            opened.execute()
+    [index] = re.findall(r"frame (\d+)", str(error.value))
+    summary = json.loads(pathlib.Path(config.logdir, "summary.json").read_text())
+    assert (summary["frames"], summary["complete"]) == (int(index), False)
+    assert any("out of luck" in problem for problem in summary["problems"])
+    with Run(config, resume=True) as opened:
+        summary = opened.execute()
+    assert (summary["frames"], summary["complete"], summary["problems"]) == (COUNT, True, [])
+
+
+def test_resuming_is_offered_only_where_there_is_a_checkpoint(config, monkeypatch):
+    """Nothing is written yet when the first frame is tried."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_warm_up", lambda *_: pathlib.Path("/nowhere/x").read_bytes())
+        with pytest.raises(UserError, match="nowhere") as error:
+            Run(config)
+    assert "--resume" not in str(error.value)
 
 
 def test_a_diverged_run_keeps_its_last_checkpoint(config, monkeypatch):

@@ -17,15 +17,24 @@ FRAME = np.zeros((2, 2, 3), np.uint8)
 MAP = np.zeros((2, 2), np.uint8)
 
 
-def result(updates=None, accuracy=None, reference=None, staleness=0, **seconds):
+def result(
+    updates=None,
+    accuracy=None,
+    reference=None,
+    staleness=0,
+    seen=MAP + 1,
+    categories=(),
+    **seconds,
+):
     """A frame's result; of a teacher frame that came so late if it has updates."""
     made = FrameResult(9, FRAME, MAP, 8, seconds)
     if updates is not None:
         made.teacher = TeacherFrame(
             9 - staleness,
             FRAME,
+            seen,
             MAP,
-            MAP,
+            categories=categories,
             accuracy_before=accuracy,
             losses=(0.5,) * updates,
             staleness=staleness,
@@ -122,6 +131,28 @@ def test_accuracy_is_over_the_teacher_frames_on_which_a_student_was_scored():
     other = Statistics()
     other.set_state(json.loads(json.dumps(statistics.get_state())))
     assert other.accuracy == 0.25
+
+
+@pytest.mark.parametrize(
+    ("categories", "said"),
+    [((), "--score_threshold"), (("chair", "tv", "chair"), "chair (4), tv (2)")],
+)
+def test_a_teacher_that_labels_nothing_is_a_problem_until_it_does(categories, said):
+    statistics = Statistics()
+    assert statistics.problems == []
+    for _ in range(2):
+        statistics.add(result(0, 1.0, seen=MAP, categories=categories))
+        statistics.add(result())
+    [problem] = statistics.problems
+    assert "any of its 2 frames" in problem
+    assert said in problem
+    assert "of the classes: 0" in table({**statistics.summary(), "problems": []})
+    other = Statistics()
+    other.set_state(json.loads(json.dumps(statistics.get_state())))
+    assert other.problems == [problem]
+    other.add(result(0, 1.0))
+    assert other.problems == []
+    assert other.summary()["labeled_teacher_frames"] == 1
 
 
 def scored():

@@ -201,6 +201,16 @@ def test_interrupted_annotation_continues(photos, tmp_path, stop_after, cut):
     assert left(tmp_path) == ["parts.json", "whole.json"]
 
 
+def test_a_failure_of_the_teacher_names_the_image(material, tmp_path, capsys):
+    teacher = write_teacher(tmp_path / "wrong", detection_scores=[[9.0, 0, 0]])
+    output = tmp_path / "a.json"
+    inputs = (f"--images={material}/photos", f"--teacher={teacher}", f"--output={output}")
+    assert run_command(annotate, *inputs) == 2
+    name = list_images(material / "photos")[0]
+    assert f"{name}: detection_scores" in capsys.readouterr().err
+    assert not output.exists()
+
+
 def interrupt(folder, output, described=TEACHER, after=2):
     with pytest.raises(KeyboardInterrupt):
         annotate.annotate(folder, Teacher(after), described, output)

@@ -9,10 +9,18 @@ import pytest
 
 from jitnet_tf import video
 from jitnet_tf.labels import LabelMaker, class_groups
-from teacher import TeacherOptions, open_teacher, record
+from teacher import Teacher, TeacherOptions, open_teacher, record
+from teacher.base import TeacherError
 from teacher.process import ProcessTeacher
 from tests.commands import record_street, run_command
-from tests.materials import SIZE, frames, write_semantic_teacher, write_street, write_video
+from tests.materials import (
+    SIZE,
+    frames,
+    write_semantic_teacher,
+    write_street,
+    write_teacher,
+    write_video,
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +51,38 @@ def test_the_order_of_chunks_and_what_is_passed_over_are_printed(street, tmp_pat
     printed = capsys.readouterr().out
     assert "GH010123.MP4, GH020123.MP4, GH010124.MP4" in printed
     assert "1 .lrv" in printed
+
+
+def test_a_teacher_that_finds_nothing_or_fails_is_said(street, tmp_path, capsys):
+    blind = write_teacher(tmp_path / "blind", num_detections=[0.0])
+    record_street(street, tmp_path / "none", f"--teacher={blind}", "--max_frames=3").close()
+    assert "no object on any of the 3 frames" in capsys.readouterr().out
+    record_street(street, tmp_path / "some", "--max_frames=3").close()
+    assert "no object" not in capsys.readouterr().out
+    wrong = write_teacher(tmp_path / "wrong", detection_scores=[[1.5, 0, 0]])
+    arguments = (f"--teacher={wrong}", f"--output={tmp_path}/wrong.recording")
+    assert run_command(record, f"--video={street}/street.mp4", *arguments) == 2
+    assert "frame 0: detection_scores" in capsys.readouterr().err
+
+
+def test_frames_before_a_failure_of_the_teacher_are_kept(street, tmp_path, capsys, monkeypatch):
+    output = tmp_path / "street.recording"
+    opened = open_teacher(str(street / "teacher"))
+
+    class Failing(Teacher):
+        def __call__(self, frame, index):
+            if index == 4:
+                raise TeacherError("out of luck", index)
+            return opened(frame, index)
+
+    inputs = (f"--video={street}/street.mp4", f"--teacher={street}/teacher")
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "open_teacher", lambda *_: Failing())
+        assert run_command(record, *inputs, f"--output={output}") == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "frame 4: out of luck" in message
+    assert "4 frames are recorded" in message
+    assert len(record_street(street, output)) == 20
 
 
 def another_teacher(street, folder):
