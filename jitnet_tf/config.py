@@ -6,7 +6,7 @@ import os
 
 from jitnet_tf.base import options
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.base.options import FREE, option
+from jitnet_tf.base.options import FREE, MOVED, option
 from jitnet_tf.labels import PRESETS
 from teacher.class_names import COCO, WORDS
 from teacher.detections import MIN_SCORE
@@ -125,10 +125,16 @@ class Config:
         "'auto = car, bus, truck'.",
         LABELS,
         is_path=True,
+        resume=MOVED,
         words=tuple(PRESETS),
     )
     teacher_classes: str = option(
-        COCO, TEACHER_HELP["teacher_classes"], LABELS, is_path=True, words=WORDS
+        COCO,
+        TEACHER_HELP["teacher_classes"],
+        LABELS,
+        is_path=True,
+        words=WORDS,
+        resume=MOVED,
     )
     teacher_signature: str | None = option(None, TEACHER_HELP["teacher_signature"], LABELS)
     teacher_input: str | None = option(None, TEACHER_HELP["teacher_input"], LABELS, choices=RANGES)
@@ -216,6 +222,7 @@ class RunConfig(Config):
         "with its teacher's labels).",
         INPUT,
         is_path=True,
+        resume=MOVED,
         words=(SAMPLE,),
     )
     teacher: str = option(
@@ -223,12 +230,14 @@ class RunConfig(Config):
         "SavedModel folder (Mask R-CNN, YOLO, semantic), recorded:FILE, lvs:FOLDER, or zoo:NAME.",
         INPUT,
         is_path=True,
+        resume=MOVED,
     )
     reference: str | None = option(
         None,
         "Recording of the teacher on every frame, which every frame is scored against.",
         INPUT,
         is_path=True,
+        resume=MOVED,
     )
     logdir: str = option(
         "",
@@ -351,7 +360,11 @@ class PretrainConfig(Config):
     """A pretraining; the flags of `jitnet_tf.pretrain` have the same names."""
 
     annotations: str | None = option(
-        None, "Annotations of --images in COCO's format, .json.", TRAINING_SET, is_path=True
+        None,
+        "Annotations of --images in COCO's format, .json.",
+        TRAINING_SET,
+        is_path=True,
+        resume=MOVED,
     )
     labels: str | None = option(
         None,
@@ -359,6 +372,7 @@ class PretrainConfig(Config):
         "(some/name.png for some/name.jpg). Id 255 does not count unless it has a name.",
         TRAINING_SET,
         is_path=True,
+        resume=MOVED,
     )
     label_classes: tuple[str, ...] = option(
         (),
@@ -368,13 +382,18 @@ class PretrainConfig(Config):
         TRAINING_SET,
     )
     images: str | None = option(
-        None, "Folder of the images of --annotations or --labels.", TRAINING_SET, is_path=True
+        None,
+        "Folder of the images of --annotations or --labels.",
+        TRAINING_SET,
+        is_path=True,
+        resume=MOVED,
     )
     unlabeled_images: str | None = option(
         None,
         "Folder of images that --teacher labels.",
         TRAINING_SET,
         is_path=True,
+        resume=MOVED,
         aliases=("photographs",),
     )
     teacher: str | None = option(
@@ -383,6 +402,7 @@ class PretrainConfig(Config):
         "teacher.annotate wrote.",
         TRAINING_SET,
         is_path=True,
+        resume=MOVED,
     )
     unlabeled_rate: float = option(
         0.5,
@@ -400,13 +420,13 @@ class PretrainConfig(Config):
         at_most=1,
     )
     validation_annotations: str | None = option(
-        None, "As --annotations, to judge on.", VALIDATION_SET, is_path=True
+        None, "As --annotations, to judge on.", VALIDATION_SET, is_path=True, resume=MOVED
     )
     validation_labels: str | None = option(
-        None, "As --labels, to judge on.", VALIDATION_SET, is_path=True
+        None, "As --labels, to judge on.", VALIDATION_SET, is_path=True, resume=MOVED
     )
     validation_images: str | None = option(
-        None, "Folder of their images.", VALIDATION_SET, is_path=True
+        None, "Folder of their images.", VALIDATION_SET, is_path=True, resume=MOVED
     )
     logdir: str = option("", "Folder for everything that is written.", RUN, is_output=True)
     checkpoint_every: int = option(500, "Steps between checkpoints.", RUN, at_least=1)

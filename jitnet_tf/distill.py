@@ -8,13 +8,11 @@ Everything is written to --logdir: overlay.mp4, TensorBoard events, frames.jsonl
 a checkpoint. Interrupted, `--resume --logdir=…` continues. Defaults are the paper's.
 """
 
-import dataclasses
 import pathlib
 import sys
 
 from absl import flags
 
-from jitnet_tf import video
 from jitnet_tf.base import command_line, shell
 from jitnet_tf.base.credentials import MASK
 from jitnet_tf.base.errors import UserError
@@ -51,14 +49,8 @@ def new_config():
 
 def config_to_resume():
     """Returns the RunConfig of the run in --logdir. UserError for a flag that contradicts it."""
-
-    def comparable(name, value):
-        return video.without_credentials(value) if name == "video" else value
-
-    config = resumed_config(RunConfig, comparable)
-    if FLAGS.video:  # with its credentials, which a run directory does not hold
-        return dataclasses.replace(config, video=values(RunConfig)["video"])
-    if MASK in config.video:
+    config = resumed_config(RunConfig)
+    if not FLAGS.video and MASK in config.video:  # the directory does not hold credentials
         raise UserError(f"--resume: give --video={config.video} again, with what {MASK} stands for")
     return config
 

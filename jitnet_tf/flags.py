@@ -11,7 +11,7 @@ from absl import flags
 
 from jitnet_tf.base import options
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.base.options import FREE, Option
+from jitnet_tf.base.options import FREE, MOVED, Option
 from jitnet_tf.config import GROUPS, RUN, PretrainConfig, RunConfig, StudentConfig
 from jitnet_tf.runs import directory
 from jitnet_tf.video import parse_size
@@ -79,10 +79,8 @@ def values(kind):
     return {**given, "student": made}
 
 
-def resumed_config(kind, comparable=lambda name, value: value):
+def resumed_config(kind):
     """Returns the configuration of what is in --logdir, to continue it.
-
-    comparable: (name, value) → the value as the configuration was written.
 
     Raises:
       UserError: there is none, or a flag contradicts it.
@@ -92,19 +90,25 @@ def resumed_config(kind, comparable=lambda name, value: value):
     if not FLAGS.logdir:
         raise UserError("--resume needs the run's --logdir")
     config = directory.load_config(FLAGS.logdir, kind)
-    known, changes = config.flat(), {"logdir": FLAGS.logdir}
+    known, changes = config.flat(), {}
     for name, (_, _, about) in options_of(kind).items():
         if not FLAGS[name].present or name == "logdir":
             continue
         value = value_of(kind, name)
-        if about.resume == FREE:
+        if about.resume == FREE or (about.resume == MOVED and known[name] is not None):
             changes[name] = value
-        elif comparable(name, value) != known[name]:
+        elif not _is_same(about, value, known[name]):
             raise UserError(
                 f"--resume: the run in {FLAGS.logdir!r} has --{name}={known[name]}, not {value}: "
                 "leave the flag out, or start another run"
             )
     return dataclasses.replace(config, **changes)
+
+
+def _is_same(about, value, known):
+    if value is None or known is None or not (about.is_path or about.is_output):
+        return value == known
+    return os.path.abspath(value) == os.path.abspath(known)
 
 
 def markdown():

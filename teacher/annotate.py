@@ -33,6 +33,7 @@ from teacher.images import (
     remarked,
 )
 from teacher.record import describe_live
+from teacher.recorded import difference
 
 FLAGS = flags.FLAGS
 SHOWN_PROBLEMS = 10
@@ -156,9 +157,9 @@ def check_same(path, folder, described):
     names = list_images(folder)
     try:
         found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-        same = found["info"] == {**described, "images": len(names)}
+        same = not difference(found["info"], {**described, "images": len(names)})
         same = same and {image["file_name"] for image in found["images"]} <= set(names)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         same = False
     if not same:
         raise UserError(
@@ -199,9 +200,9 @@ def _read_partial(path, info, names):
                 f"{str(path)!r} was begun by an older version: delete it, or choose another "
                 "--output"
             )
-        same = not done or found == info
+        same = not done or not difference(found, info)
         same = same and [entry["file_name"] for entry in done] == names[: len(done)]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         same = False
     if not same:
         raise UserError(

@@ -7,6 +7,7 @@ the labels equal those of the live teacher.
 """
 
 import contextlib
+import hashlib
 import json
 import pathlib
 import sqlite3
@@ -26,6 +27,7 @@ from teacher.encoding import (
 )
 
 FORMAT = "jitnet_tf teacher recording 1"
+IDENTIFYING = 64  # frames that the identity is of
 # SQL for the seconds of a frame; NULL if unknown or invalid.
 SECONDS = "CASE WHEN seconds BETWEEN 0 AND 1e6 THEN seconds END"
 
@@ -57,6 +59,21 @@ def _another_video(path, index, video):
         f"recording {path!r} is of another video: frame {index} does not look like "
         f"the one recorded from {video!r}"
     )
+
+
+def difference(header, other):
+    """Returns the name of the first entry in which two headers differ; None if they are the same.
+
+    Files are renamed: the name of the video does not count, nor the teacher's if both headers have
+    its digest.
+    """
+    renamed = {"video"}
+    if "teacher_sha256" in header and "teacher_sha256" in other:
+        renamed.add("teacher")
+    for name in {**header, **other}:
+        if name not in renamed and header.get(name) != other.get(name):
+            return name
+    return None
 
 
 class Recording(Teacher):
@@ -160,6 +177,27 @@ class Recording(Teacher):
                 rows = decode_rows(data, self.frame_size, self._ids)
             yield [row[0] for row in rows], [row[1] for row in rows]
 
+    def identity(self, frames=None):
+        """Returns what tells the recording from others, as JSON values; cheap for any length.
+
+        A digest of the header, and of thumbnails and detections of some of the first `frames`
+        frames, by default of all: a recording that has grown since then has the same.
+
+        Returns:
+          {"frames": number, "sha256": 16 hexadecimal digits}; None if there are less frames.
+        """
+        frames = len(self) if frames is None else frames
+        if frames > len(self):
+            return None
+        digest = hashlib.sha256(json.dumps(self.header, sort_keys=True).encode())
+        for index in sorted({i * frames // IDENTIFYING for i in range(IDENTIFYING)}):
+            with _damage_reported(self.path, index):
+                row = self._database.execute(
+                    "SELECT thumbnail, instances FROM frames WHERE number = ?", (index,)
+                ).fetchone()
+            digest.update(repr(row).encode())
+        return {"frames": frames, "sha256": digest.hexdigest()[:16]}
+
     def close(self):
         """Closes the file."""
         self._database.close()
@@ -175,7 +213,8 @@ class Recorder:
     """Writes or resumes a recording.
 
     Args:
-      path: the file; its folder is made. An existing recording with the same header is resumed.
+      path: the file; its folder is made. An existing recording with the same header is resumed;
+        `check_last` tells whether it is of the same video, which may have been renamed.
       header: names and values that identify it: teacher, video, height, width, min_score; from
         `teacher.record` also teacher_sha256, which older recordings lack, and the options of the
         teacher, where given; teacher_names is a JSON list of the categories' names by id.
@@ -215,12 +254,11 @@ class Recorder:
             raise UserError(
                 f"cannot write the recording {self.path!r} ({error}); choose another --output"
             ) from error
-        for name in {**header, **found} if found else ():
-            if found.get(name) != header.get(name):
-                raise UserError(
-                    f"recording {self.path!r} already exists with {name} {found.get(name)!r}, not "
-                    f"{header.get(name)!r}: choose another --output or delete it"
-                )
+        if found and (name := difference(header, found)):
+            raise UserError(
+                f"recording {self.path!r} already exists with {name} {found.get(name)!r}, not "
+                f"{header.get(name)!r}: choose another --output or delete it"
+            )
         if self.count != end:
             raise UserError(f"recording {self.path!r} is damaged, frames are missing: delete it")
 

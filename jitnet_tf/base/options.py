@@ -11,7 +11,9 @@ from jitnet_tf.base.credentials import without_credentials
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
 
-FIXED, FREE = "fixed", "free"  # --resume refuses another value, or takes it
+# --resume refuses another value, takes it, or takes another path to the same thing, which the run
+# then checks.
+FIXED, FREE, MOVED = "fixed", "free", "moved"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Option:
       is_path: a file, folder or teacher, which is made absolute so that a resumed run finds it.
       is_output: a file or folder that is written.
       words: values of a path option that are no paths.
-      resume: FIXED or FREE.
+      resume: FIXED, FREE or MOVED.
       aliases: names in configurations that older versions wrote.
       value_aliases: values in such configurations → today's.
       only_for: the architecture that alone has the option.

@@ -83,8 +83,7 @@ class Pretraining:
         """Restores a checkpoint, and cuts the logs back to it."""
         self._check_same(progress)
         self._trainer.set_state(arrays)
-        checkpoint.cut_back(self.config.logdir, progress["file_sizes"])
-        directory.write_config(self.config)  # the number of steps may differ
+        directory.restart(self.config, progress)
 
     def _check_same(self, progress):
         """Raises UserError if the pretraining to resume had other inputs or another Keras."""
@@ -246,9 +245,11 @@ def _check_steps(config, progress):
         raise UserError(f"--steps={config.steps}: {progress['step']} are done already")
     before = progress.get("steps", config.steps)
     if config.steps != before and progress["step"] > (1 - config.cooldown) * before:
+        ended = progress["step"] == before
+        falling = "has fallen to 0" if ended else f"is falling already at step {progress['step']}"
         raise UserError(
-            f"--steps={config.steps}: of {before} steps, the learning rate is falling already "
-            f"at step {progress['step']}: let it end, then start another with --init"
+            f"--steps={config.steps}: of {before} steps, the learning rate {falling}: "
+            f"{'' if ended else 'let it end, then '}start another with --init={config.logdir}"
         )
 
 

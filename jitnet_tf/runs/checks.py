@@ -1,13 +1,10 @@
-"""Checks before a run writes anything: paths, classes, and the video to resume on."""
-
-import numpy as np
+"""Checks before a run writes anything: paths, sinks, classes."""
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.runs import directory
 from jitnet_tf.sinks.registry import SINKS
 from jitnet_tf.student import initial_weights
 from teacher import split_spec
-from teacher.encoding import is_like
 
 
 def check_paths_distinct(config):
@@ -45,23 +42,10 @@ def check_classes(config, groups, progress):
         )
 
 
-def seek_to_checkpoint(source, progress):
-    """Seeks a source to its frame at a checkpoint. Live sources cannot seek: frames are lost.
-
-    Raises:
-      UserError: it is not the video that the checkpoint was taken on.
-    """
-    if source.live or not progress["frames"]:
-        return
-    if source.size != tuple(progress["frame_size"]) or (
-        source.skip(progress["frames"] - 1) < progress["frames"] - 1
-    ):
-        same = False
-    else:
-        frame = next(source, None)
-        same = frame is not None and is_like(frame, np.array(progress["thumbnail"], np.uint8))
-    if not same:
+def check_max_frames(config, progress):
+    """Raises UserError if a run to resume has taken more frames than it is to take."""
+    if config.max_frames is not None and config.max_frames < progress["frames"]:
         raise UserError(
-            f"--resume: {source.spec} is not the video that the run was made of, or not the whole "
-            "of it any more"
+            f"--max_frames={config.max_frames}: {progress['frames']} are done already: give a "
+            "greater number, or leave the flag out"
         )

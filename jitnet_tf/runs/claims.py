@@ -45,12 +45,13 @@ def claim(config, stack, overwrite):
 def name_of(source):
     """Returns the name of a source for its run directory: street, and cam1-street of cam1/street.
 
-    A folder counts if it is not the working directory.
+    A folder counts if it is not the working directory or that of devices.
     """
     if credentials.is_url(source):
         return credentials.plain_name(source) or "stream"
     path = pathlib.PurePath(os.path.relpath(source))
-    parts = [part for part in (path.parent.name, path.stem) if part not in ("", "..")]
+    folder = "" if source.startswith("/dev/") else path.parent.name
+    parts = [part for part in (folder, path.stem) if part not in ("", "..")]
     return re.sub(r"[^\w.+%-]", "-", "-".join(parts)) or "stream"
 
 

@@ -1,5 +1,6 @@
 """The run directory: its files, and whether a run may use it."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -14,14 +15,18 @@ FLAGFILE = "resolved.flags"
 VERSIONS = "versions.json"
 SUMMARY = "summary.json"
 # The checkpoint first: killed while they are deleted, no run is left that lacks its logs.
+NO_OUTPUT = (None, "", "none")
 REPLACED = (checkpoint.NAME, checkpoint.WEIGHTS, SUMMARY)
 
 
 def load_config(logdir, kind=RunConfig):
-    """Returns the configuration, a `kind`, of the run in `logdir`. UserError if there is none."""
+    """Returns the configuration, a `kind`, of the run in `logdir`. UserError if there is none.
+
+    If the directory has moved, outputs inside it have moved along.
+    """
     path = pathlib.Path(logdir) / CONFIG
     try:
-        return kind.from_json(path.read_text(encoding="utf-8"))
+        return _moved(kind.from_json(path.read_text(encoding="utf-8")), str(logdir))
     except FileNotFoundError:
         raise UserError(f"{str(logdir)!r} holds no run: no {CONFIG} in it") from None
     except (OSError, TypeError, ValueError, AttributeError) as error:
@@ -29,6 +34,23 @@ def load_config(logdir, kind=RunConfig):
             f"{str(path)!r} is not a run's configuration ({error}): give a run's folder; runs and "
             "pretrainings are not the same"
         ) from None
+
+
+def _moved(config, logdir):
+    """Returns a configuration with another logdir; outputs inside the old one are in the new."""
+    changes = {"logdir": logdir}
+    old = os.path.normpath(config.logdir)
+    for name in outputs_of(config):
+        path = os.path.normpath(getattr(config, name))
+        if path.startswith(os.path.join(old, "")):
+            changes[name] = os.path.join(logdir, os.path.relpath(path, old))
+    return dataclasses.replace(config, **changes)
+
+
+def outputs_of(config):
+    """Returns the names of the options of a configuration that are outputs beside its logdir."""
+    found = (field.name for field, about in options.options(config) if about.is_output)
+    return [name for name in found if name != "logdir" and getattr(config, name) not in NO_OUTPUT]
 
 
 def find_checkpoint(config, resume, overwrite):
@@ -56,13 +78,22 @@ def find_checkpoint(config, resume, overwrite):
                     f"--logdir={logdir} holds {name}, but no run of jitnet_tf that it could belong "
                     "to: choose another folder"
                 )
-    if resume and is_complete(logdir):
+    # Killed before its first checkpoint, a run starts anew.
+    saved = checkpoint.load(logdir) if resume and (logdir / checkpoint.NAME).is_file() else None
+    if resume and is_complete(logdir) and not (saved and _goes_on(config, saved[1])):
         raise UserError(
             f"the run in {str(logdir)!r} is complete, there is nothing to resume; its figures are "
             f"in {SUMMARY}"
         )
-    # Killed before its first checkpoint, a run starts anew.
-    return checkpoint.load(logdir) if resume and (logdir / checkpoint.NAME).is_file() else None
+    return saved
+
+
+def _goes_on(config, progress):
+    """Returns whether a complete run goes on, since it is now to take more frames or steps."""
+    if "step" in progress:
+        return config.steps > progress["step"]
+    earlier = load_config(config.logdir)
+    return progress["frames"] == earlier.max_frames != config.max_frames
 
 
 def check_paths_distinct(inputs, outputs):
@@ -97,7 +128,7 @@ def resume_flags(config):
 def is_complete(logdir):
     """Returns whether the run in `logdir` came to its end."""
     try:
-        return json.loads((logdir / SUMMARY).read_text(encoding="utf-8"))["complete"]
+        return json.loads((pathlib.Path(logdir) / SUMMARY).read_text(encoding="utf-8"))["complete"]
     except (OSError, ValueError, KeyError):
         return False
 
@@ -120,9 +151,26 @@ def start(config, versions):
         raise UserError(f"--logdir={logdir} cannot be written ({error})") from None
 
 
+def restart(config, progress):
+    """Goes back to a checkpoint: cuts the logs, and describes what may differ from now on.
+
+    Raises:
+      UserError: the logs are shorter than at the checkpoint.
+    """
+    checkpoint.cut_back(config.logdir, progress["file_sizes"])
+    (pathlib.Path(config.logdir) / SUMMARY).unlink(missing_ok=True)  # the run is not at its end
+    write_config(config)
+
+
 def write_config(config):
-    """Writes the configuration into its run directory, for programs and for people."""
+    """Writes the configuration into its run directory, for programs and for people.
+
+    Its outputs are absolute paths, so that it holds from any folder.
+    """
     logdir = pathlib.Path(config.logdir)
+    outputs = ["logdir", *outputs_of(config)]
+    absolute = {name: os.path.abspath(getattr(config, name)) for name in outputs}
+    config = dataclasses.replace(config, **absolute)
     files.write_text(logdir / FLAGFILE, config.to_flagfile())
     files.write_text(logdir / CONFIG, config.to_json())
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import pathlib
 import time
 
@@ -20,12 +21,12 @@ from jitnet_tf.distillation.schedule import Schedule
 from jitnet_tf.distillation.stopwatch import Stopwatch
 from jitnet_tf.distillation.stream import ScoredStream, warmed_up
 from jitnet_tf.labels import LabelMaker, class_groups
-from jitnet_tf.runs import directory
+from jitnet_tf.runs import directory, inputs
 from jitnet_tf.runs.checks import (
     check_classes,
+    check_max_frames,
     check_paths_distinct,
     check_sink_names,
-    seek_to_checkpoint,
 )
 from jitnet_tf.runs.claims import claim
 from jitnet_tf.runs.summary import Statistics
@@ -36,7 +37,6 @@ from jitnet_tf.student import initial_weights
 from jitnet_tf.student.build import build_student
 from teacher import open_teacher
 from teacher.base import TeacherError
-from teacher.encoding import thumbnail
 from teacher.process import ProcessTeacher
 from teacher.recorded import Recording
 
@@ -123,6 +123,9 @@ class Run:
             saved = directory.find_checkpoint(config, resume, overwrite)
             arrays, progress = saved or ({}, {"frames": 0})
             self._notes = list(dict.fromkeys([*progress.get("problems", []), *notes]))
+            if resume:
+                inputs.check_present(config)
+            check_max_frames(config, progress)
             groups = class_groups(config.class_groups)
             check_classes(config, groups, progress)
             self._teacher = teacher = self._open_inputs(config, stack)
@@ -135,7 +138,9 @@ class Run:
                 config.box_dilation,
                 teacher.names,
             )
-            seek_to_checkpoint(self.source, progress)
+            if saved:
+                for problem in self._seek(progress):
+                    self.note(problem)
             check_sinks(config, resumed=resume, overwrite=overwrite)
             self._make_distiller(config, teacher, bool(saved))
             if saved:
@@ -145,7 +150,7 @@ class Run:
             self._claim_directory(progress if saved else None)
             resume_at = progress["frames"] if resume else None
             self._open_sinks(sinks, arrays, resume_at, overwrite, stack)
-            self._thumbnail = progress.get("thumbnail")
+            self._shown = {name: progress.get(name) for name in inputs.FRAME}
             self._latest = self._failure = None
             self._ended = False
             self._wall_seconds = self.statistics.wall_seconds
@@ -164,10 +169,27 @@ class Run:
         self._reference = Recording(config.reference) if config.reference else None
         if self._reference:
             stack.callback(self._reference.close)
+        self._local_teacher = local
+        self._identities = inputs.identities(config, local, self._reference)
         for recording in (local, self._reference):
             if isinstance(recording, Recording):
                 recording.check_score_threshold(config.score_threshold)
         return teacher
+
+    def _seek(self, progress):
+        """Goes to a checkpoint's frame; returns the problems of inputs that have moved."""
+        earlier = directory.load_config(self.config.logdir)
+        return [
+            *inputs.seek(self.source, progress, earlier),
+            *inputs.check_same(
+                self.config,
+                earlier,
+                progress,
+                self._identities,
+                self._local_teacher,
+                self._reference,
+            ),
+        ]
 
     def _make_distiller(self, config, teacher, resumed):
         """Makes the distiller, and its statistics, as yet of no frame."""
@@ -202,13 +224,19 @@ class Run:
         """Returns the frames, after the first has been tried on all that it will go through."""
         if self.distiller.index == self.config.max_frames:
             return iter(())
+        frames = self.source.frames()
+        first = next(frames, None)
+        if first is None:
+            if directory.is_complete(self.config.logdir):
+                raise UserError(f"--resume: {self.source.spec} has no more frames: nothing to do")
+            return frames
         teachers = filter(None, (teacher, self._reference))
-        return warmed_up(self.source.frames(), self.distiller, *teachers)
+        return warmed_up(itertools.chain([first], frames), self.distiller, *teachers)
 
     def _claim_directory(self, progress):
         """Starts the run directory anew, or cuts it back to a checkpoint."""
         if progress:
-            checkpoint.cut_back(self.config.logdir, progress["file_sizes"])
+            directory.restart(self.config, progress)
         else:
             directory.start(self.config, versions())
 
@@ -356,11 +384,12 @@ class Run:
             sink.flush()
             arrays.update(prefixed(f"{SINKS}{sink.name}/", sink.get_state()))
         if self._latest is not None:
-            self._thumbnail = thumbnail(self._latest).tolist()
+            self._shown = inputs.describe_frame(self._latest)
         progress = {
             "frames": self.distiller.index,
             "frame_size": self.source.size,
-            "thumbnail": self._thumbnail,
+            **self._shown,
+            inputs.IDENTITIES: self._identities,
             **initial_weights.describe(self._label_maker.groups, self.config.student),
             "statistics": self.statistics.get_state(),
             "problems": self._problems_to_save(),

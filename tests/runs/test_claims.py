@@ -32,6 +32,8 @@ def folder(tmp_path, monkeypatch):
         ("rtsp://10.0.0.1:554/stream1", "10.0.0.1-554-stream1"),
         ("http://me:secret@host/cam/a.mjpg?token=secret", "host-a.mjpg"),
         ("rtsp://host/", "host"),
+        ("/dev/stdin", "stdin"),
+        ("/dev/video0", "video0"),
         ("/", "stream"),
     ],
 )

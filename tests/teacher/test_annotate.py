@@ -227,6 +227,16 @@ def test_the_unfinished_file_of_another_teacher_is_refused(photos, tmp_path):
     assert (tmp_path / "a.json.partial").read_bytes() == before
 
 
+def test_a_renamed_teacher_continues_its_file(photos, tmp_path):
+    output = tmp_path / "a.json"
+    interrupt(photos, output)
+    teacher = Teacher()
+    renamed = {**TEACHER, "teacher": "renamed"}
+    annotate.annotate(photos, teacher, renamed, output)
+    assert len(teacher.seen) == 5  # of 7, after 2
+    annotate.check_same(output, photos, renamed)
+
+
 @pytest.mark.parametrize("change", ["added", "removed", "renamed"])
 def test_the_unfinished_file_of_other_images_is_refused(photos, tmp_path, change):
     output = tmp_path / "a.json"
@@ -409,7 +419,7 @@ def test_labels_of_other_images_or_of_another_teacher_are_refused(photos, tmp_pa
     annotate.check_same(output, photos, TEACHER)
     message = r"a\.json' .*other images or of another teacher"
     with pytest.raises(UserError, match=message):
-        annotate.check_same(output, photos, {**TEACHER, "teacher": "u"})
+        annotate.check_same(output, photos, {**TEACHER, "teacher_sha256": "f" * 16})
     (photos / "0.jpg").rename(photos / "00.jpg")
     with pytest.raises(UserError, match=message):
         annotate.check_same(output, photos, TEACHER)

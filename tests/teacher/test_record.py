@@ -115,6 +115,16 @@ def test_another_teacher_or_video_does_not_resume_a_recording(street, tmp_path, 
         assert output.read_bytes() == before
 
 
+def test_a_renamed_video_and_teacher_resume_a_recording(street, tmp_path):
+    output = tmp_path / "street.recording"
+    record_street(street, output, "--max_frames=7").close()
+    shutil.copy(street / "street.mp4", tmp_path / "renamed.mp4")
+    shutil.copytree(street / "teacher", tmp_path / "renamed")
+    inputs = (f"--video={tmp_path}/renamed.mp4", f"--teacher={tmp_path}/renamed")
+    with record_street(street, output, *inputs, "--max_frames=9") as recording:
+        assert len(recording) == 9
+
+
 @pytest.mark.parametrize("nested", ["", "saved_model"])
 def test_digest_of_a_live_teacher_is_of_graph_and_weights(tmp_path, nested):
     folder = tmp_path / "mask_rcnn"

@@ -259,7 +259,7 @@ def test_creates_its_folder(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("teacher", "other"), ("video", "lane.mp4"), ("height", 61), ("width", 8), ("min_score", 0.1)],
+    [("teacher", "other"), ("height", 61), ("width", 8), ("min_score", 0.1)],
 )
 def test_a_recording_with_another_header_is_not_resumed(recording, name, value):
     before = recording.read_bytes()
