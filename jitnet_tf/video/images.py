@@ -51,10 +51,11 @@ def _stills(files: Sequence[Path], note: Note) -> Iterator[DecodedFrame]:
 def _pictures(file: Path, count: int, note: Note) -> Iterator[DecodedFrame]:
     """Yields the pictures of one file, with the times that their durations give."""
     time, shown = 0.0, 0
+    data = _content(file)
     try:
-        with Image.open(file) as image:
+        with Image.open(io.BytesIO(data)) as image:
             for picture in ImageSequence.Iterator(image):
-                rgb = _rgb(picture, file, shown)
+                rgb = _rgb(picture, data, shown)
                 yield DecodedFrame(rgb.shape[:2], partial(np.asarray, rgb), time)
                 shown += 1
                 time += picture.info.get("duration", 1000 / FPS) / 1000
@@ -62,10 +63,10 @@ def _pictures(file: Path, count: int, note: Note) -> Iterator[DecodedFrame]:
         note(f"{shown} of {count} pictures can be decoded ({error})")
 
 
-def _rgb(picture: Image.Image, file: Path, index: int) -> np.ndarray:
-    if file.suffix.lower() in (".tif", ".tiff"):
+def _rgb(picture: Image.Image, data: np.ndarray, index: int) -> np.ndarray:
+    if picture.format == "TIFF":
         # OpenCV's conversion of any depth to 8 bits; Pillow has none.
-        _, pages = cv2.imreadmulti(str(file), index, 1, flags=cv2.IMREAD_COLOR)
+        pages = cv2.imdecodemulti(data, cv2.IMREAD_COLOR, range=(index, index + 1))[1]
         return cv2.cvtColor(pages[0], cv2.COLOR_BGR2RGB)
     return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
 

@@ -35,6 +35,8 @@ def open_path(path: Path, spec: str) -> Decoder:
     """
     images = image_files(path)
     videos = video_files(path) if path.is_dir() else []
+    if images:  # of which animations are often a preview
+        videos = [file for file in videos if file.suffix.lower() not in (".apng", ".gif")]
     if images and videos:
         raise UserError(
             f"the folder {spec} holds both images and videos ({images[0].name}, {videos[0].name}): "

@@ -79,6 +79,14 @@ def test_what_is_passed_over_is_counted(kind, tmp_path):
         assert part in problem
 
 
+def test_an_animation_beside_images_is_passed_over(folder):
+    (folder / "preview.gif").write_bytes(b"GIF89a")
+    frames, source = read_all(folder)
+    assert len(frames) == 12
+    [problem] = source.problems
+    assert "1 .gif" in problem
+
+
 def test_a_folder_with_nothing_to_play_says_what_it_holds(tmp_path):
     (tmp_path / "IMG_1.HEIC").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"holds no image or video .*1 \.heic.*jpg"):

@@ -1,5 +1,7 @@
 """Image files: orientation, depth, several pictures in one."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -52,6 +54,11 @@ def test_all_pictures_of_one_file_are_played(suffix, tmp_path):
     assert [index_of(frame) for frame in frames] == list(range(10))
     assert source.fps == 25.0
     assert source.problems == []
+
+
+def test_pages_of_a_file_whose_name_is_not_utf8(tmp_path):
+    path = save_several(tmp_path / "pages.tif").rename(tmp_path / os.fsdecode(b"pages-\xff.tif"))
+    assert len(read_all(path)[0]) == 10
 
 
 def test_among_others_the_first_picture_is_taken_and_noted(tmp_path):
