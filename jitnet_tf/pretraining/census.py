@@ -53,8 +53,8 @@ def take(dataset):
     dataset.notes += [f"{dataset.file}: {doubt}" for doubt in dataset.doubts()]
     if dataset.unknown:
         dataset.notes.append(
-            f"{dataset.file}: not COCO's, taken for background: {', '.join(dataset.unknown)}"
-            f"{dataset.advice_on_names()}"
+            f"{dataset.file}: of no class and not COCO's, taken for background: "
+            f"{', '.join(dataset.unknown)}{dataset.advice_on_names()}"
         )
     dataset.notes += [f"{dataset.file}: {sentence}" for sentence in remarked(remarks)]
 

@@ -12,7 +12,8 @@ from jitnet_tf.base.progress import progress_bar
 from jitnet_tf.pretraining import census
 from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from jitnet_tf.pretraining.datasets.label_folder import LabelFolder
-from teacher import ANNOTATED, split_spec
+from teacher import ANNOTATED, coco, split_spec
+from teacher.class_names import meanings, plain
 
 TEACHER_LABELS = "teacher_labels.json"  # in the run directory
 BITS = 64  # of an image's fingerprint
@@ -90,6 +91,7 @@ def open_splits(config, label_maker):
                 f"--holdout={config.holdout} leaves none of the images of {dataset.file!r} for "
                 "training: lower it"
             )
+    _check_groups(label_maker.groups, [*training, *validation])
     class_names = label_maker.groups.names
     if not sum(map(census.pixels, training))[1:-1].any():
         raise UserError(
@@ -97,6 +99,21 @@ def open_splits(config, label_maker):
             "training: lower it"
         )
     return Splits(training, validation, class_names)
+
+
+def _check_groups(groups, datasets):
+    """Raises UserError for a category that neither COCO nor the labels have: a slip."""
+    named = [*coco.IDS, *(name for dataset in datasets for name in dataset.categories)]
+    known = {meaning for name in named for meaning in meanings(name)}
+    for group, members in groups.groups.items():
+        for member in members:
+            # Class masks of a run have the names of the groups instead.
+            if plain(member) not in known and group not in named:
+                there = sorted(set(named) - set(coco.IDS))
+                raise UserError(
+                    f"--class_groups: class {group!r} has {member!r}, which neither COCO nor the "
+                    f"labels name: correct it; beside COCO's, labeled are {', '.join(there) or '-'}"
+                )
 
 
 def _open_training(config, label_maker):

@@ -200,6 +200,74 @@ def test_annotations_in_any_unicode_are_read(tmp_path, encoding):
     assert census.pixels(taken(CocoDataset(file, pictures, LVS)))[PERSON] == 1200
 
 
+def rename(*names):
+    """An edit that gives the first annotations a category each, of these names."""
+
+    def edit(data):
+        data["categories"] = [{"id": i, "name": name} for i, name in enumerate(names)]
+        for row in data["annotations"]:
+            row["category_id"] = row["id"] % len(names)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("pedestrian", "person = person, pedestrian"),
+        ("lorry", "truck = truck, lorry"),
+        ("aeroplane", "airplane = airplane, aeroplane"),
+        ("bycicle", "bicycle = bicycle, bycicle"),
+        ("forklift", "forklift"),
+    ],
+)
+def test_the_names_of_labels_of_no_class_are_said(tmp_path, name, line):
+    """With the line of class groups that makes them a class."""
+    material = write_annotated(tmp_path, rename(name))
+    (tmp_path / "other").mkdir()
+    labels, pictures = write_labels(tmp_path / "other", square(1))
+    for open_dataset in (
+        lambda maker: CocoDataset(*material, maker),
+        lambda maker: LabelFolder(labels, pictures, maker, ("background", name)),
+    ):
+        with pytest.raises(UserError) as info:
+            open_dataset(LVS)
+        assert name in str(info.value)
+        assert f"'{line}'" in str(info.value)
+        file = tmp_path / "groups.txt"
+        file.write_text(line)
+        assert census.pixels(taken(open_dataset(LabelMaker(class_groups(str(file))))))[1]
+
+
+def test_case_and_underscores_make_no_other_name(tmp_path):
+    dataset = taken(CocoDataset(*write_annotated(tmp_path, rename("PERSON", "Traffic_light")), LVS))
+    assert census.pixels(dataset)[PERSON] == 600
+    assert dataset.notes == []
+
+
+def test_categories_that_coco_lacks_are_named_and_can_be_learned(tmp_path):
+    edit = rename("forklift", "lorry", "person")
+    material = write_annotated(tmp_path, edit)
+    dataset = taken(CocoDataset(*material, LVS))
+    [note] = dataset.notes
+    assert "taken for background: forklift, lorry" in note
+    assert "such as 'forklift'" in note
+    file = tmp_path / "groups.txt"
+    file.write_text("forklift\nheavy = lorry, truck\n")
+    groups = class_groups(str(file))
+    dataset = taken(CocoDataset(*material, LabelMaker(groups)))
+    assert census.pixels(dataset)[1:3].tolist() == [400, 400]
+    assert dataset.notes == []
+    _, labels, weights = dataset.read(1)
+    assert (labels[2:12, 4:14] == 2).all()
+    assert weights.max() == 5
+    (tmp_path / "other").mkdir()
+    labels, pictures = write_labels(tmp_path / "other", square(1))
+    folder = taken(LabelFolder(labels, pictures, LabelMaker(groups), ("background", "lorry")))
+    assert census.pixels(folder)[2] == 1200
+    assert folder.read(1)[2].max() == 5
+
+
 def test_many_images_are_counted_by_a_sample(tmp_path, monkeypatch):
     """A class that it lacks is looked for where the annotations say."""
 
@@ -246,7 +314,7 @@ def square(value):
         (square(255), ".png", "background,person", ("(id 255, 1200", "255=person")),
         (square(0), ".png", "background,person", ("background (id 0, 7200 pixels)",)),
         (square(7), ".png", "background,person", ("12 of the 12", "without a name: 7")),
-        (square(1), ".png", "background,pedestrian", ("person", "'pedestrian' to 'person'")),
+        (square(1), ".png", "background,lorry", ("background, lorry", "'truck = truck, lorry'")),
         (square(1), ".jpg", "background,person", ("12 .jpg", "JPEG")),
         (square(1), "_mask.png", "background,person", ("without a label", "'00_mask.png'")),
         (square(1)[:9], ".png", "background,person", ("annotated as 9×30",)),

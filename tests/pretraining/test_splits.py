@@ -376,6 +376,20 @@ def test_a_holdout_of_everything_is_refused(config, annotated):
         splits.open_splits(config(annotations=file, images=folder, holdout=1), LVS)
 
 
+def test_a_category_that_nothing_names_is_refused(config, annotated, tmp_path):
+    """A slip in the class groups; what the labels name is no slip."""
+    file = tmp_path / "groups.txt"
+    made = config(annotations=str(annotated[0]), images=str(annotated[1]))
+    file.write_text("person\nauto = car, buss\n")
+    with pytest.raises(UserError, match=r"class 'auto' has 'buss'.*labeled are -"):
+        splits.open_splits(made, LabelMaker(class_groups(str(file))))
+    data = annotated[0].read_text()
+    annotated[0].write_text(
+        data.replace('"name": "person"}', '"name": "person"}, {"id": 2, "name": "buss"}')
+    )
+    splits.open_splits(made, LabelMaker(class_groups(str(file))))
+
+
 def test_a_holdout_of_all_objects_is_refused(config, tmp_path):
     names = [*held_names(4), *kept_names(8)]
     file, folder = write(tmp_path, {name: picture(number) for number, name in enumerate(names)})

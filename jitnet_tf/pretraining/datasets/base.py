@@ -7,7 +7,6 @@ import pathlib
 import numpy as np
 
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.labels import BACKGROUND
 from jitnet_tf.pretraining.datasets import names
 from teacher.images import UnreadableError, inspect
 
@@ -30,7 +29,8 @@ class LabeledDataset(abc.ABC):
     Attributes:
       file: the argument, as a text.
       unreadable: the images that are missing or damaged, file name → problem.
-      unknown: names of labeled classes that are not COCO's; they are taken for background.
+      categories: the names in the labels.
+      unknown: those that neither a class nor COCO has; they are taken for background.
       absent: classes of the student that no label has.
       found: what the labels name: (name, id, number of objects or pixels).
       pixels: image → int64 [C + 1], see `count`; `census.take` sets it.
@@ -44,7 +44,7 @@ class LabeledDataset(abc.ABC):
     def __init__(self, file, folder, label_maker):
         self.file = str(file)
         self.unreadable = {}
-        self.unknown, self.absent = [], []
+        self.categories, self.unknown, self.absent = [], [], []
         self.pixels, self.notes = {}, []
         self._folder = pathlib.Path(folder)
         self._label_maker = label_maker
@@ -182,10 +182,13 @@ class LabeledDataset(abc.ABC):
         return ", ".join([*some[:SHOWN], *more])
 
     def advice_on_names(self):
-        """Returns how to name unknown categories that seem to mean COCO's, or ''."""
-        meant = {name: names.meant(name) for name in self.unknown if name != BACKGROUND}
-        pairs = [f"{name!r} to {other!r}" for name, other in meant.items() if other]
-        return f"; perhaps rename {', '.join(pairs[:SHOWN])} there" if pairs else ""
+        """Returns how unknown categories become classes, or ''."""
+        if not self.unknown:
+            return ""
+        name = self.unknown[0]
+        meant = names.meant(name)
+        line = f"{meant} = {meant}, {name}" if meant else name
+        return f"; to learn them, give --class_groups=FILE with lines such as '{line}'"
 
     @abc.abstractmethod
     def _read(self, image, path):

@@ -119,6 +119,7 @@ class CocoDataset(LabeledDataset):
             )
         self._add_doubts_of_objects()
         self.found = [(name, number, counts[number]) for number, name in named.items()]
+        self.categories = sorted(set(named.values()))
         self.unknown = sorted({named[number] for number in known if known[number] is None})
 
     def _category(self, name, by_teacher):

@@ -9,10 +9,10 @@ import numpy as np
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import BACKGROUND
-from jitnet_tf.pretraining.datasets import names
 from jitnet_tf.pretraining.datasets.base import MAX_UNREADABLE, LabeledDataset
 from jitnet_tf.pretraining.datasets.class_ids import open_ids, read_ids
 from teacher import coco
+from teacher.class_names import plain
 from teacher.detections import Detections
 from teacher.images import (
     UnreadableError,
@@ -96,9 +96,10 @@ class LabelFolder(LabeledDataset):
         self.classes = {name: _student_class(name, groups) for name in self._named.values()}
         found = set(self.classes.values())
         self.absent = [name for name in groups.groups if name not in found]
+        self.categories = sorted(self.classes)
         known = {BACKGROUND, IGNORED, *coco.IDS, *groups.groups}
         self.unknown = sorted(
-            name for name in self.classes if name not in known and names.plain(name) not in known
+            name for name in self.classes if name not in known and plain(name) not in known
         )
         self._class_ids = np.zeros(256, np.uint8)
         self._is_named, self._has_loss = np.zeros(256, bool), np.zeros(256, bool)
@@ -282,7 +283,7 @@ def _labels_by_stem(folder):
 
 def _student_class(name, groups):
     """Returns the student's class for the name of a label's class, or IGNORED."""
-    for one in (name, names.plain(name)):
+    for one in (name, plain(name)):
         if one == IGNORED or one in groups.groups:
             return one
         for group, members in groups.groups.items():
