@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -251,7 +252,8 @@ def test_killed_evaluations_continue_from_their_last_save(
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(segmentation.time, "monotonic", lambda: next(times))
+        clock = types.SimpleNamespace(monotonic=lambda: next(times))
+        patched.setattr(segmentation, "time", clock)  # not of the progress bar
         interrupt_after(patched, 5, kill)
         with pytest.raises(RuntimeError, match="killed"):
             run_command(segmentation, *flags(material, output))
