@@ -14,7 +14,7 @@ from absl import flags
 
 from jitnet_tf.labels import class_groups
 from tests.commands import run_command
-from tests.materials import frames, write_images, write_teacher, write_video
+from tests.materials import frames, write_images, write_semantic_teacher, write_teacher, write_video
 
 FLAGS = flags.FLAGS
 ROOT = pathlib.Path(__file__).parents[2]
@@ -43,6 +43,7 @@ NEEDS = {
     "experiments.gpu_benchmark --export": "minutes; test_gpu_benchmark.py runs it",
     "experiments.asynchronous --streams": "minutes; tests/experiments/test_asynchronous.py runs it",
     "--mask_rcnn=": "the SavedModel that experiments.mask_rcnn makes",
+    "path/to/yolo11n-seg": "an export; tests/teacher/test_yolo.py makes one",
     "LVS": "the dataset",
     "DAVIS": "the dataset",
 }
@@ -174,6 +175,7 @@ def material(tmp_path_factory):
     (folder / "clips").mkdir()
     shutil.copy(folder / "street.mp4", folder / "clips")
     write_teacher(folder / "path" / "to" / "saved_model")
+    write_semantic_teacher(folder / "path" / "to" / "deeplab")
     (folder / "coco").mkdir()
     for part in ("train2017", "val2017"):
         annotations, images = write_images(folder / part, 3)
