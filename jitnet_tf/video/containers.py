@@ -21,6 +21,8 @@ from jitnet_tf.video.completeness import Completeness
 from jitnet_tf.video.decoders import DecodedFrame, Decoder, Note
 from jitnet_tf.video.geometry import Geometry, Turn
 
+# Of titles and the like. PyAV 19 does so by itself.
+_ANY_ENCODING = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 # Images in containers of video, that may be cut into tiles, a stream each.
 _TILED = ("avif", "heic", "heix", "mif1")
 _STREAMABLE = (
@@ -55,7 +57,12 @@ def open_video(address: str, spec: str, is_url: bool = False, is_pipe: bool = Fa
 def _open_container(address: str, spec: str, is_url: bool = False, is_pipe: bool = False):
     options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
     try:
-        container = av.open(address, options=options, timeout=urls.TIMEOUT if is_url else None)
+        container = av.open(
+            address,
+            options=options,
+            **_ANY_ENCODING,
+            timeout=urls.TIMEOUT if is_url else None,
+        )
     except av.FFmpegError as error:
         advice = "the file is cut off or not a video; check that it plays, or copy it again"
         if is_url:
@@ -114,7 +121,7 @@ def _video_frames(
                 continue
             try:
                 frames = packet.decode()
-            except av.FFmpegError:
+            except (av.FFmpegError, ValueError):  # ValueError: of an unknown codec
                 broken += 1
                 continue
             for frame in frames:

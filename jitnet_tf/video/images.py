@@ -1,6 +1,7 @@
 """Decodes image files: stills with OpenCV, files of several pictures with Pillow."""
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -89,7 +90,8 @@ def _pictures_in(file: Path, data: np.ndarray) -> int:
     if file.suffix.lower() not in _SEVERAL:
         return 1
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
+            warnings.simplefilter("ignore")  # of damaged entries that do not matter here
             return getattr(image, "n_frames", 1)
     except Exception:  # Pillow's kinds are many; OpenCV then says whether it can be decoded
         return 1

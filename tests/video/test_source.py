@@ -347,3 +347,10 @@ def test_missing_sample_names_the_package_to_install(monkeypatch):
 def test_real_videos(name, count, size):
     with video.open_source(str(VIDEOS / name)) as source:
         assert (source.skip(10_000), source.size, source.problems) == (count, size, [])
+
+
+def test_titles_of_any_encoding(clip):
+    data = clip.read_bytes()
+    assert data.count(b"VideoHandler") == 1
+    clip.write_bytes(data.replace(b"VideoHandler", b"Fu\xdfg\xe4ngerweg"))  # Latin-1
+    assert len(read_all(clip)[0]) == 20
