@@ -11,6 +11,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 # The public names of the library, imported on first use (PEP 562): TensorFlow takes seconds.
 _PUBLIC = {
+    "CallableTeacher": "teacher.python_function",
     "Detections": "teacher.detections",
     "Distiller": "jitnet_tf.distillation.distiller",
     "FrameResult": "jitnet_tf.distillation.result",

@@ -1,10 +1,12 @@
 """Checks before a run writes anything: paths, sinks, classes."""
 
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.config import ASYNC
 from jitnet_tf.runs import directory
 from jitnet_tf.sinks.registry import SINKS
 from jitnet_tf.student import initial_weights
-from teacher import split_spec
+from teacher import Teacher, split_spec
+from teacher.python_function import CallableTeacher
 
 
 def check_paths_distinct(config):
@@ -25,6 +27,33 @@ def check_sink_names(further):
     names = [*SINKS, *(getattr(sink, "name", None) for sink in further)]
     if None in names or len(set(names)) < len(names):
         raise ValueError(f"sinks need names of their own: {names}")
+
+
+def own_teacher(config, teacher):
+    """Returns a caller's own teacher as a Teacher; None for the one that config.teacher names.
+
+    Raises:
+      UserError: both are given, or neither, or the teacher does not run as the configuration says.
+    """
+    if teacher is None and not config.teacher:
+        raise UserError(
+            "the teacher is missing: give its name in RunConfig(teacher=…), or Run(…, teacher=…), "
+            "as the program did that started the run"
+        )
+    if teacher is None:
+        return None
+    if config.teacher:
+        raise UserError(
+            f"RunConfig(teacher={config.teacher!r}) and Run(…, teacher=…): give only one of them"
+        )
+    config.teacher_options.check_unused("a teacher in Python")
+    if config.teacher_mode == ASYNC and not hasattr(teacher, "ask"):
+        raise UserError(
+            "teacher_mode='async' is for teachers that a process of their own opens by name: leave "
+            "it out with a teacher in Python"
+        )
+    is_teacher = Teacher in type(teacher).__mro__  # a protocol, which isinstance does not take
+    return teacher if is_teacher else CallableTeacher(teacher)
 
 
 def check_classes(config, groups, progress):

@@ -27,6 +27,7 @@ from jitnet_tf.runs.checks import (
     check_max_frames,
     check_paths_distinct,
     check_sink_names,
+    own_teacher,
 )
 from jitnet_tf.runs.claims import claim
 from jitnet_tf.runs.summary import Statistics
@@ -97,6 +98,8 @@ class Run:
       config: a RunConfig. Without a logdir, it gets a free one by the name of its video.
       sinks: Sinks beside those that the configuration asks for. A resumed run restores those that
         it had.
+      teacher: a Teacher, or a function as for `CallableTeacher`, where config.teacher is empty; it
+        is not closed. Resume such a run with its teacher.
       resume: continue the run in config.logdir.
       overwrite: replace the run in config.logdir, and existing outputs.
 
@@ -111,7 +114,7 @@ class Run:
       UserError: the input, the options or the output cannot be used.
     """
 
-    def __init__(self, config, sinks=(), *, resume=False, overwrite=False):
+    def __init__(self, config, sinks=(), *, teacher=None, resume=False, overwrite=False):
         check_sink_names(sinks)
         check_paths_distinct(config)
         resumed = config.logdir if resume else ""
@@ -128,7 +131,7 @@ class Run:
             check_max_frames(config, progress)
             groups = class_groups(config.class_groups)
             check_classes(config, groups, progress)
-            self._teacher = teacher = self._open_inputs(config, stack)
+            self._teacher = teacher = self._open_inputs(config, teacher, stack)
             for note in groups.check(teacher.names):
                 self.note(note)
             self._label_maker = LabelMaker(
@@ -157,15 +160,18 @@ class Run:
             self._start_threads(frames, stack)
             self._stack = stack.pop_all()
 
-    def _open_inputs(self, config, stack):
-        """Opens source, teacher and reference, to be closed by the stack; returns the teacher."""
+    def _open_inputs(self, config, teacher, stack):
+        """Opens source, teacher and reference, to be closed by the stack; returns the teacher.
+
+        teacher: the caller's own, or None.
+        """
+        teacher = own_teacher(config, teacher)
         self.source = stack.enter_context(video.open_source(config.video, config.frame_size))
-        if config.teacher_mode == ASYNC:
-            teacher = ProcessTeacher(config.teacher, config.teacher_options)
-            local = teacher.local
-        else:
-            teacher = local = open_teacher(config.teacher, config.teacher_options)
-        stack.callback(teacher.close)
+        if teacher is None:
+            opens = ProcessTeacher if config.teacher_mode == ASYNC else open_teacher
+            teacher = opens(config.teacher, config.teacher_options)
+            stack.callback(teacher.close)
+        local = teacher.local if isinstance(teacher, ProcessTeacher) else teacher
         self._reference = Recording(config.reference) if config.reference else None
         if self._reference:
             stack.callback(self._reference.close)

@@ -262,7 +262,7 @@ def library_example(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("i", [0, 1])
+@pytest.mark.parametrize("i", [0, 1, 2])
 def test_library_examples_of_loops_distill(library_example, i):
     lines = library_example(i)
     assert len(lines) == 20
@@ -272,7 +272,7 @@ def test_library_examples_of_loops_distill(library_example, i):
 
 @pytest.mark.slow
 def test_library_example_of_a_run_gives_every_frame_and_a_summary(library_example):
-    lines = library_example(2)
+    lines = library_example(3)
     frames_shown = [line for line in lines if re.fullmatch(r"\d+ \d+", line)]
     assert len(frames_shown) == 20
     assert re.fullmatch(r"\d+ updates", lines[-1])
