@@ -10,7 +10,7 @@ from experiments.protocol import streams
 from jitnet_tf import video
 from jitnet_tf.config import SYNC
 from jitnet_tf.distillation import metrics
-from jitnet_tf.distillation.stream import ScoredStream, warmed_up
+from jitnet_tf.distillation.stream import ScoredStream, warm_up
 from jitnet_tf.labels import LabelMaker
 from jitnet_tf.runs.summary import Statistics
 from teacher.recorded import Recording
@@ -87,9 +87,10 @@ def open_stream(
                 stream,
             )
         )
+        warm_up(source.peek(), segmenter, teacher)
         yield OpenStream(
             source,
-            itertools.islice(warmed_up(source.frames(), segmenter, teacher), frames),
+            itertools.islice(source.frames(), frames),
             lambda frames: ScoredStream(iter(frames), segmenter, label_maker, recording),
             Statistics.of(
                 teacher,

@@ -63,7 +63,10 @@ class FrameResult:
       teacher: the teacher frame on which training ended with this frame, if one did. With a
         synchronous teacher it is this very frame, with an asynchronous one an earlier frame.
       reference: the prediction's score, if there is a reference.
-      time: the frame's, in seconds from the stream's start; None if unknown.
+      time, duration: of the frame in the stream, in seconds; None if unknown. A live stream's time
+        is that of arrival.
+      dropped: of a live stream: number of frames passed over just before this one.
+      lag: of a live stream: seconds from the frame's arrival to this result; otherwise None.
     """
 
     index: int
@@ -75,6 +78,9 @@ class FrameResult:
     teacher: TeacherFrame | None = None
     reference: Score | None = None
     time: float | None = None
+    duration: float | None = None
+    dropped: int = 0
+    lag: float | None = None
 
     @property
     def updates(self):

@@ -1,38 +1,33 @@
 """A stream of frames, segmented and scored against the teacher on every frame."""
 
 import dataclasses
-import itertools
+import time
 
 import numpy as np
 
+from jitnet_tf import video
 from jitnet_tf.distillation import metrics
 from jitnet_tf.distillation.result import Score
 from jitnet_tf.distillation.stopwatch import Stopwatch
 
 
-def warmed_up(frames, segmenter, *teachers):
-    """Runs segmenter and teachers once on the first frame, then gives all frames.
+def warm_up(frame, segmenter, *teachers):
+    """Runs segmenter and teachers once on the first frame, before it is taken.
 
     What does not fit fails here, and one-time costs stay out of the timings.
 
     Args:
-      frames: iterator of `video.Frame`s.
+      frame: uint8 RGB [H, W, 3], or None if there is no frame: nothing is run.
       segmenter: a Segmenter; its state stays as it is.
       teachers: callables (frame, index) → Detections.
-
-    Returns:
-      An iterator of the same frames, the first included.
 
     Raises:
       UserError: a teacher fails, or does not fit the frames.
     """
-    first = next(frames, None)
-    if first is None:
-        return frames
-    for teacher in teachers:
-        teacher(first.pixels, segmenter.index)
-    segmenter.warm_up(first.pixels)
-    return itertools.chain([first], frames)
+    if frame is not None:
+        for teacher in teachers:
+            teacher(frame, segmenter.index)
+        segmenter.warm_up(frame)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,14 +35,12 @@ class Taken:
     """A frame on its way through the segmenter.
 
     Attributes:
-      frame: uint8 RGB [H, W, 3].
-      time: seconds from the stream's start; None if unknown.
+      frame: a `video.Frame`.
       labels: the reference's, uint8 [H, W]; None without one.
       watch: the Stopwatch of the stages around the segmenter.
     """
 
-    frame: np.ndarray
-    time: float | None
+    frame: video.Frame
     labels: np.ndarray | None
     watch: Stopwatch
 
@@ -84,11 +77,14 @@ class ScoredStream:
             with watch("reference"):
                 detections = self._reference(frame.pixels, self._segmenter.index)
                 labels = self._label_maker.labels(detections, frame.pixels.shape[:2])
-        return Taken(frame.pixels, frame.time, labels, watch)
+        return Taken(frame, labels, watch)
 
     def score(self, result, taken):
         """Adds time, score and stages of a taken frame to its result, and returns it."""
-        result.time = taken.time
+        frame = taken.frame
+        result.time, result.duration, result.dropped = frame.time, frame.duration, frame.dropped
+        if frame.arrived is not None:
+            result.lag = time.monotonic() - frame.arrived
         if self._reference:
             with taken.watch("reference"):
                 classes = len(self._label_maker.groups.names)
@@ -100,4 +96,4 @@ class ScoredStream:
     def __iter__(self):
         """Yields the FrameResult of each frame."""
         while taken := self.take():
-            yield self.score(self._segmenter.step(taken.frame), taken)
+            yield self.score(self._segmenter.step(taken.frame.pixels), taken)

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import itertools
 import pathlib
 import time
 
@@ -19,7 +18,7 @@ from jitnet_tf.distillation import metrics
 from jitnet_tf.distillation.distiller import Distiller, DivergedError
 from jitnet_tf.distillation.schedule import Schedule
 from jitnet_tf.distillation.stopwatch import Stopwatch
-from jitnet_tf.distillation.stream import ScoredStream, warmed_up
+from jitnet_tf.distillation.stream import ScoredStream, warm_up
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.runs import directory, inputs
 from jitnet_tf.runs.checks import (
@@ -30,6 +29,7 @@ from jitnet_tf.runs.checks import (
     own_teacher,
 )
 from jitnet_tf.runs.claims import claim
+from jitnet_tf.runs.progress import bar_options, step
 from jitnet_tf.runs.summary import Statistics
 from jitnet_tf.runs.versions import versions
 from jitnet_tf.sinks.base import StreamInfo
@@ -213,6 +213,8 @@ class Run:
         with self._misfits_as_user_errors():
             self.distiller.set_state(with_prefix(DISTILLER, arrays))
             self.statistics.set_state(progress["statistics"])
+        if self.source.live:  # the time between the runs is not counted
+            self.source.start_at(self.statistics.video_seconds or 0.0)
 
     @contextlib.contextmanager
     def _misfits_as_user_errors(self):
@@ -227,17 +229,17 @@ class Run:
             ) from None
 
     def _warm_up(self, teacher):
-        """Returns the frames, after the first has been tried on all that it will go through."""
+        """Returns the frames, once the first has been tried on all that it will go through."""
         if self.distiller.index == self.config.max_frames:
             return iter(())
-        frames = self.source.frames()
-        first = next(frames, None)
+        frames, first = self.source.frames(), self.source.peek()
         if first is None:
             if directory.is_complete(self.config.logdir):
                 raise UserError(f"--resume: {self.source.spec} has no more frames: nothing to do")
             return frames
         teachers = filter(None, (teacher, self._reference))
-        return warmed_up(itertools.chain([first], frames), self.distiller, *teachers)
+        warm_up(first, self.distiller, *teachers)
+        return frames
 
     def _claim_directory(self, progress):
         """Starts the run directory anew, or cuts it back to a checkpoint."""
@@ -301,14 +303,12 @@ class Run:
 
     def execute(self):
         """Processes the frames to the end or Ctrl-C, showing progress; returns the summary."""
-        total = min(
-            filter(None, (self.source.announced_frames, self.config.max_frames)), default=None
-        )
-        progress = progress_bar(total=total, initial=self.distiller.index, unit="frame")
+        of_bar = self.source, self.config.max_frames
+        progress = progress_bar(**bar_options(*of_bar, self.statistics))
         with StopRequest() as stop, progress, _disk_errors_as_user_errors(self.config.logdir):
-            while not stop.made and self.advance() is not None:
+            while not stop.made and (result := self.advance()) is not None:
                 progress.set_postfix_str(self.statistics.progress(), refresh=False)
-                progress.update()
+                progress.update(step(progress, *of_bar, result))
             # A live stream has no end but the user's.
             return self.finish(complete=self.source.live or not stop.made)
 
@@ -332,7 +332,7 @@ class Run:
             if taken is None:
                 self._ended = True
                 return None
-            result = self._stream.score(self.distiller.step(taken.frame), taken)
+            result = self._stream.score(self.distiller.step(taken.frame.pixels), taken)
         except UserError as error:
             self._ended, self._failure = True, error
             if isinstance(error, DivergedError):

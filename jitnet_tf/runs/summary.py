@@ -18,6 +18,12 @@ COUNTS = (
     "updates",
     "accuracy_sum",
     "wall_seconds",
+    "video_seconds",
+    "dropped",
+    "arrived",
+    "lag_frames",
+    "lag_sum",
+    "lag_max",
 )
 SHOWN = 8  # categories in a note
 ASYNCHRONOUS_COUNTS = ("staleness_sum", "staleness_max")
@@ -54,6 +60,12 @@ class Statistics:
       wall_seconds: of all frames, from decoding to output, checkpoints included.
       labeled_teacher_frames: teacher frames on which the teacher labeled any pixel.
       categories: objects of the teacher by category, until it has labeled a pixel.
+      video_seconds: from the stream's start to the end of the latest frame; None if unknown.
+      dropped: frames of a live stream that were passed over for newer ones.
+      arrived: frames of the source within `video_seconds`, dropped ones included.
+      lag: seconds from the arrival of a live stream's latest frame to its result.
+      lag_frames, lag_sum, lag_max: number of a live stream's frames, and their seconds from arrival
+        to result.
       staleness_sum, staleness_max: over the teacher frames; see `TeacherFrame`.
     """
 
@@ -68,10 +80,18 @@ class Statistics:
     scored_teacher_frames: int = 0
     updates: int = 0
     accuracy_sum: float = 0.0
+    video_seconds: float | None = None
+    dropped: int = 0
+    arrived: int = 0
+    lag: float = 0.0
+    lag_frames: int = 0
+    lag_sum: float = 0.0
+    lag_max: float = 0.0
     staleness_sum: int = 0
     staleness_max: int = 0
     seconds: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(float))
     categories: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    _is_first: bool = dataclasses.field(default=True, init=False)
 
     @classmethod
     def of(cls, teacher, score=None, teacher_mode=SYNC):
@@ -90,6 +110,17 @@ class Statistics:
         """Counts the result of one frame."""
         self.frames += 1
         self.updates += result.updates
+        self.dropped += result.dropped
+        # Those dropped before the first result came while the run was opened, at no time of its.
+        self.arrived += 1 if self._is_first else 1 + result.dropped
+        self._is_first = False
+        if result.time is not None:
+            self.video_seconds = result.time + (result.duration or 0)
+        if result.lag is not None:
+            self.lag = result.lag
+            self.lag_frames += 1
+            self.lag_sum += result.lag
+            self.lag_max = max(self.lag_max, result.lag)
         if teacher := result.teacher:
             self.teacher_frames += 1
             self.labeled_teacher_frames += bool(teacher.labels.any())
@@ -104,6 +135,16 @@ class Statistics:
             self.score.add(result.reference.confusion, result.is_teacher_frame)
         for stage, seconds in result.seconds.items():
             self.seconds[stage] += seconds
+
+    @property
+    def live(self):
+        """True if the frames are those of a live stream, of which some may be dropped."""
+        return self.lag_frames > 0
+
+    @property
+    def source_fps(self):
+        """Frames a second of the stream in the mean, dropped ones included; None if unknown."""
+        return self.arrived / self.video_seconds if self.video_seconds else None
 
     @property
     def teacher_fraction(self):
@@ -167,7 +208,9 @@ class Statistics:
             "labeled_teacher_frames": self.labeled_teacher_frames,
             "updates": self.updates,
             "accuracy_before_update": self.accuracy,
-            "fps": self.frames / self.wall_seconds if self.wall_seconds else 0.0,
+            "video_seconds": self.video_seconds,
+            "source_fps": self.source_fps,
+            "processing_fps": self.frames / self.wall_seconds if self.wall_seconds else 0.0,
             "speedup": self.speedup,
             "teacher_seconds_per_frame": self.teacher_seconds,
             "teacher_time": "recorded" if self.replayed else "measured",
@@ -178,6 +221,9 @@ class Statistics:
             count = self.teacher_frames
             mean = self.staleness_sum / count if count else None
             values["staleness"] = {"mean": mean, "max": self.staleness_max}
+        if self.live:
+            values["dropped_frames"] = self.dropped
+            values["lag"] = {"mean": self.lag_sum / self.lag_frames, "max": self.lag_max}
         if self.score:
             values["mean_iou"] = self.score.mean()
             values["mean_iou_student_only"] = self.score.mean_student_only()
@@ -194,7 +240,10 @@ class Statistics:
             accuracy = f"mean IoU {percent(self.score.mean())}"
         else:
             accuracy = f"accuracy {percent(self.accuracy)}"
-        return f"{accuracy}, teacher {percent(self.teacher_fraction)}, {self.updates} updates"
+        line = f"{accuracy}, teacher {percent(self.teacher_fraction)}, {self.updates} updates"
+        if self.live:
+            line += f", {self.dropped} dropped, lag {self.lag:.1f} s"
+        return line
 
     @property
     def _counts(self):
@@ -215,6 +264,7 @@ class Statistics:
         """Restores `get_state`'s counts."""
         for name in self._counts:
             setattr(self, name, state[name])
+        self._is_first = True
         self.seconds.clear()
         self.seconds.update(state["seconds"])
         self.categories = collections.Counter(state["categories"])
@@ -260,7 +310,15 @@ def table(summary):
         count = counts.get(stage, summary["frames"])
         each = f", {count} × {1000 * seconds / count:.1f} ms" if count else ""
         rows.append((f"  seconds in {stage}", f"{seconds:.1f}{each}"))
-    rows.append(("frames a second", f"{summary['fps']:.1f}"))
+    if "lag" in summary:
+        lag, dropped = summary["lag"], summary["dropped_frames"]
+        share = percent(dropped / (dropped + summary["frames"]))
+        rows.append(("dropped for newer frames", f"{dropped} ({share})"))
+        rows.append(("lag", f"{lag['mean']:.2f} s in the mean, at most {lag['max']:.2f} s"))
+    if summary["source_fps"] is not None:
+        seconds = f"{summary['video_seconds']:.1f} s, {summary['source_fps']:.1f} frames a second"
+        rows.append(("video", seconds))
+    rows.append(("processed a second", f"{summary['processing_fps']:.1f}"))
     note = "" if summary["teacher_time"] == "measured" else " (teacher's time as recorded)"
     speedup = "–" if summary["speedup"] is None else f"{summary['speedup']:.1f}×{note}"
     rows.append(("speedup over the teacher", speedup))

@@ -14,7 +14,8 @@ class FrameLog(Sink):
 
     Every row has "frame", its "time" in seconds from the stream's start (null if unknown), its
     "teacher" (whether training on a teacher frame ended with it), "stride", "updates" and "ms" by
-    stage.
+    stage. Rows of a live stream have "dropped", frames passed over just before, and "lag", seconds
+    from arrival to result.
     """
 
     name = "frame_log"
@@ -38,6 +39,9 @@ class FrameLog(Sink):
             "stride": result.stride,
             "updates": result.updates,
         }
+        if result.lag is not None:
+            row["dropped"] = result.dropped
+            row["lag"] = round(result.lag, 3)
         if teacher:
             row["accuracy_before"] = round(teacher.accuracy_before, 6)
             row["accuracy_after"] = round(teacher.accuracy_after, 6)

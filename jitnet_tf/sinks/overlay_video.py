@@ -67,7 +67,7 @@ class OverlayVideo(Sink):
             self._statistics.updates,
         )
         picture = self._overlay.draw(result.frame, result.prediction, self._teacher, status)
-        self._writer.write(picture)
+        self._writer.write(picture, result.time, result.duration)
 
     def flush(self):
         """Ends a part of the video, which then survives a crash."""

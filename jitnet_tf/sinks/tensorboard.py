@@ -114,6 +114,9 @@ class TensorBoard(Sink):
             for stage, seconds in result.seconds.items()
             if stage not in BY_TEACHER_FRAME[self._statistics.teacher_mode]
         }
+        if result.lag is not None:
+            values["live/lag in seconds"] = result.lag
+            values["live/dropped frames in all"] = self._statistics.dropped
         if result.reference:
             values["iou against reference/frame"] = metrics.mean_iou(result.reference.confusion)
         for name, value in values.items():

@@ -5,6 +5,7 @@ may be older than the last frame written. So the video is written in parts, one 
 checkpoint, and a resumed run deletes the masks from its checkpoint on.
 """
 
+import collections
 import contextlib
 import json
 import os
@@ -24,9 +25,11 @@ from jitnet_tf.base.errors import UserError
 
 # For three 640-pixel panels with a strip of text on two cores: 18 ms and 5.7 kB a frame, 38.6 dB.
 # superfast takes 14 ms and 11 kB, ultrafast 10 ms and 19 kB. Without B-frames a part's packets are
-# in the order of its frames, each a frame long, so that parts join by shifting time stamps.
+# in the order of its frames, so that parts join by shifting time stamps.
 _X264 = {"preset": "veryfast", "crf": "23", "bf": "0"}
 
+
+_LEAST_UNIT = 90_000  # time stamps a second, as in MPEG
 
 _CLASSES = "classes.json"
 
@@ -34,12 +37,13 @@ _CLASSES = "classes.json"
 class VideoWriter:
     """Writes frames as an H.264 MP4 (yuv420p, index in front) that browsers play.
 
-    Until `finish` the frames are in `parts_dir`, as closed MP4 files named by the index of their
-    first frame; a resumed run deletes the parts that begin at its checkpoint or later.
+    Until `finish` the frames are in `parts_dir`, as closed MP4 files named by the index and the
+    time (in microseconds) of their first frame; a resumed run deletes the parts that begin at its
+    checkpoint or later.
 
     Args:
       path: the video to make, ending in .mp4; its folder is created.
-      fps: frames a second.
+      fps: frames a second in the mean; the rate of frames without a time.
       parts_dir: folder for the parts alone, created here and removed by `finish`.
       resume_at: number of frames before the checkpoint to resume from; None for a new video.
       overwrite: whether a new video may replace an existing file.
@@ -60,8 +64,7 @@ class VideoWriter:
     ):
         self._path = Path(path)
         self._parts_dir = Path(parts_dir)
-        # 29.97… from a header is 30000/1001.
-        self._rate = Fraction(fps).limit_denominator(1001)
+        self._timeline = _Timeline(fps)
         self._part: _Part | None = None
         self._index = resume_at or 0
         self.check(path, resumed=resume_at is not None, overwrite=overwrite)
@@ -81,14 +84,26 @@ class VideoWriter:
             raise UserError(f"the video {path} exists: give --overwrite or another name")
         _make_writable(path.parent)
 
-    def write(self, frame: np.ndarray) -> None:
-        """Appends one frame, uint8 RGB [H, W, 3]; ValueError if its size differs from before."""
+    def write(
+        self, frame: np.ndarray, time: float | None = None, duration: float | None = None
+    ) -> None:
+        """Appends one frame.
+
+        Args:
+          frame: uint8 RGB [H, W, 3].
+          time: seconds from the start of the video; default: by its index and the frame rate.
+          duration: seconds that it is shown if it is the last; default: by the frame rate.
+
+        Raises:
+          ValueError: its size differs from before.
+        """
+        time = self._index * self._timeline.period if time is None else time
+        end = time + (self._timeline.period if duration is None else duration)
         with disk_errors_as_user_errors(self._path):
             if self._part is None:
-                self._part = _Part(
-                    self._parts_dir / f"part-{self._index:09d}.mp4", self._rate, frame.shape
-                )
-            self._part.write(frame)
+                name = f"part-{self._index:09d}-{round(time * 1e6)}.mp4"
+                self._part = _Part(self._parts_dir / name, self._timeline, time, frame.shape)
+            self._part.write(frame, time, end)
         self._index += 1
 
     def cut(self) -> None:
@@ -107,7 +122,7 @@ class VideoWriter:
         with disk_errors_as_user_errors(self._path):
             if parts := self._parts():
                 unfinished = self._path.with_name(f".{self._path.name}.tmp")
-                _join(parts, unfinished, self._rate)
+                _join(parts, unfinished, self._timeline)
                 os.replace(unfinished, self._path)
             shutil.rmtree(self._parts_dir)
 
@@ -130,18 +145,43 @@ class VideoWriter:
             )
         for part in self._parts():
             part.unlink()
-        whole = self._parts_dir / "part-000000000.mp4"
+        whole = self._parts_dir / "part-000000000-0.mp4"
         shutil.copyfile(self._path, f"{whole}.tmp")
         os.replace(f"{whole}.tmp", whole)
+
+
+class _Timeline:
+    """Converts seconds into the unit of a video's time stamps, 1 / `unit` seconds.
+
+    What is a multiple of the frame's period to the millisecond, as exactly as many containers state
+    times, becomes an exact multiple: a constant rate stays constant.
+    """
+
+    def __init__(self, fps: float):
+        # 29.97… from a header is 30000/1001.
+        self.rate = Fraction(fps).limit_denominator(1001) or Fraction(1, 1001)
+        self.unit = self.rate.numerator * -(-_LEAST_UNIT // self.rate.numerator)
+        self.period = float(1 / self.rate)
+
+    def ticks(self, seconds: float) -> int:
+        index = round(seconds * self.rate)
+        if abs(seconds - index / self.rate) < 0.001:
+            return index * self.rate.denominator * (self.unit // self.rate.numerator)
+        return round(seconds * self.unit)
 
 
 class _Part:
     """One part of the video; it has its name only once it is complete."""
 
-    def __init__(self, path: Path, rate: Fraction, shape: tuple[int, int, int]):
+    def __init__(self, path: Path, timeline: _Timeline, start: float, shape: tuple[int, int, int]):
         self._path = path
         self._shape = shape
-        self._container = av.open(f"{path}.tmp", "w", format="mp4")
+        self._timeline = timeline
+        self._start = timeline.ticks(start)
+        self._times = collections.deque()  # of the frames in the encoder: start and duration
+        self._earliest = 0
+        rate = timeline.rate
+        self._container = _create(f"{path}.tmp", timeline)
         self._stream = self._container.add_stream("libx264", rate=rate, options=_X264)
         self._stream.height, self._stream.width = (side + side % 2 for side in shape[:2])
         self._stream.pix_fmt = "yuv420p"
@@ -150,17 +190,28 @@ class _Part:
         self._stream.codec_context.colorspace = av.video.reformatter.Colorspace.SMPTE170M
         self._stream.codec_context.color_range = av.video.reformatter.ColorRange.MPEG
 
-    def write(self, frame: np.ndarray) -> None:
+    def write(self, frame: np.ndarray, time: float, end: float) -> None:
         if frame.shape != self._shape:
             raise ValueError(f"a frame of {frame.shape} in a video of {self._shape}")
         height, width, _ = frame.shape
         if height % 2 or width % 2:  # which yuv420p cannot hold
             frame = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-        self._container.mux(self._stream.encode(picture))
+        start = max(self._timeline.ticks(time) - self._start, self._earliest)
+        self._times.append((start, max(self._timeline.ticks(end) - self._start - start, 1)))
+        self._earliest = start + 1
+        self._mux(self._stream.encode(picture))
+
+    def _mux(self, packets: Sequence[av.Packet]) -> None:
+        # The encoder counts frames; their packets come in the same order.
+        for packet in packets:
+            packet.time_base = Fraction(1, self._timeline.unit)
+            packet.pts, packet.duration = self._times.popleft()
+            packet.dts = packet.pts
+            self._container.mux(packet)
 
     def close(self) -> None:
-        self._container.mux(self._stream.encode(None))
+        self._mux(self._stream.encode(None))
         self._container.close()
         os.replace(f"{self._path}.tmp", self._path)
 
@@ -240,7 +291,11 @@ def _names_classes(path: Path) -> bool:
 
 
 def _first_index(part: Path) -> int:
-    return int(re.search("[0-9]+", part.name)[0])
+    return int(part.stem.split("-")[1])
+
+
+def _start_of(part: Path) -> float:
+    return int(part.stem.split("-")[2]) / 1e6
 
 
 def _frame_count(path: Path) -> int:
@@ -252,21 +307,30 @@ def _frame_count(path: Path) -> int:
         return -1  # not a video of ours
 
 
-def _join(parts: Sequence[Path], path: Path, rate: Fraction) -> None:
+def _create(path: str, timeline: _Timeline, **options: str) -> av.container.OutputContainer:
+    options["video_track_timescale"] = str(timeline.unit)
+    return av.open(path, "w", format="mp4", options=options)
+
+
+def _join(parts: Sequence[Path], path: Path, timeline: _Timeline) -> None:
     # "faststart" puts the index in front, so that playing over a network starts at once.
-    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as output:
-        joined = None
+    with _create(str(path), timeline, movflags="faststart") as output:
+        joined, earliest = None, 0
         for part in parts:
             with av.open(str(part)) as container:
                 stream = container.streams.video[0]
                 if joined is None:
                     joined = output.add_stream_from_template(stream)
-                offset = round(_first_index(part) / rate / stream.time_base)
+                start = timeline.ticks(_start_of(part))
+                # A live source may state another rate each time that it is opened.
+                scale = stream.time_base * timeline.unit
                 for packet in container.demux(stream):
                     if packet.dts is None:  # the demuxer's sign of the end
                         continue
-                    packet.pts += offset
-                    packet.dts += offset
+                    packet.pts = packet.dts = max(start + round(packet.pts * scale), earliest)
+                    packet.duration = round(packet.duration * scale)
+                    packet.time_base = Fraction(1, timeline.unit)
+                    earliest = packet.pts + 1
                     packet.stream = joined
                     output.mux(packet)
 

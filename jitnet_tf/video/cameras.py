@@ -24,7 +24,7 @@ def open_camera(index: int, spec: str) -> Decoder:
             f"camera {spec} cannot be opened: check that it is plugged in, that no other program "
             f"uses it and that this user may{file}"
         )
-    return Decoder(partial(_camera_frames, camera), camera.get(cv2.CAP_PROP_FPS))
+    return Decoder(partial(_camera_frames, camera), camera.get(cv2.CAP_PROP_FPS), live=True)
 
 
 def _camera_frames(camera: cv2.VideoCapture, note: Note) -> Iterator[DecodedFrame]:

@@ -6,8 +6,10 @@ returns frames of the first size, filled with stale pixels (4.11) or rescaled (5
 sign: the change can be neither refused nor resized as asked.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +32,9 @@ _STREAMABLE = (
     "(ffmpeg: -movflags frag_keyframe+empty_moov)"
 )
 
+# Formats of URLs whose bytes are no video file.
+_NO_FILES = ("dash", "hls", "mpjpeg", "sdp")
+
 
 def open_video(address: str, spec: str, is_url: bool = False, is_pipe: bool = False) -> Decoder:
     """Opens a video file, a pipe or a URL; a URL that breaks off ends in a BrokenOffError.
@@ -48,10 +53,12 @@ def open_video(address: str, spec: str, is_url: bool = False, is_pipe: bool = Fa
     if is_pipe:
         packets = partial(_pipe_packets, spec)
     frames = partial(_video_frames, container, stream, packets, set())
-    remark = None
+    header, remark = _header(container, stream), None
     if is_pipe:
         remark = f"{spec} is a pipe: to resume, pipe the same video in from its start"
-    return Decoder(frames, *_header(container, stream), remark=remark)
+    live = is_url and header["announced_seconds"] is None and not _is_file(container)
+    in_bursts = live and container.format.name in ("dash", "hls")
+    return Decoder(frames, **header, live=live, in_bursts=in_bursts, remark=remark)
 
 
 def _open_container(address: str, spec: str, is_url: bool = False, is_pipe: bool = False):
@@ -87,15 +94,31 @@ def _open_container(address: str, spec: str, is_url: bool = False, is_pipe: bool
     return container, stream
 
 
-def _header(container, stream) -> tuple[float | None, int | None]:
-    """Returns the announced frame rate and number of frames; None where unknown."""
-    rate, length = stream.average_rate, urls.announced_length(container, stream)
-    announced = stream.frames
-    if announced <= 0 and length and rate:
-        announced = round(length * rate)
-    if container.format.name.startswith("mov") and length and rate:
-        announced = min(announced, round(length * rate))  # an edit list may hide frames
-    return float(rate) if rate else None, announced if announced > 0 else None
+def _is_file(container) -> bool:
+    """Returns whether a URL is a file with a number of bytes, though without one of seconds."""
+    return container.format.name not in _NO_FILES and container.size > 0
+
+
+def _header(container, stream) -> dict:
+    """Returns what the header states, by the names of `Decoder`'s attributes."""
+    seconds, fps = urls.announced_length(container, stream), _rate(stream)
+    frames = stream.frames
+    if frames <= 0 and seconds and fps:
+        frames = round(seconds * fps)
+    if container.format.name.startswith("mov") and seconds and fps:
+        frames = min(frames, round(seconds * fps))  # an edit list may hide frames
+    return {
+        "fps": fps,
+        "announced_frames": frames if frames > 0 else None,
+        "announced_seconds": seconds,
+        "constant_rate": not fps or abs(fps - stream.guessed_rate) <= 0.01 * fps,
+    }
+
+
+def _rate(stream) -> float | None:
+    # Without time stamps the mean is a guess, but the codec may state its rate.
+    rate = stream.guessed_rate if stream.start_time is None else stream.average_rate
+    return float(rate) if rate else None
 
 
 def _is_video(stream) -> bool:
@@ -113,9 +136,11 @@ def _video_frames(
     reformatter = VideoReformatter()
     geometry = Geometry(stream, note, noted)
     completeness = Completeness(container, stream)
-    count, broken = 0, 0
+    count, broken, stamp = 0, 0, None
+    waited = 0.0
     try:
-        for packet in packets(container, stream, note):
+        for seconds, packet in _timed(packets(container, stream, note)):
+            waited += seconds
             completeness.add(packet)
             if packet.stream.index != stream.index:
                 continue
@@ -132,7 +157,16 @@ def _video_frames(
                     note(f"frame {count} is damaged: kept as decoded")
                 size, turn = geometry.of(frame)
                 convert = partial(_video_rgb, reformatter, frame, turn)
-                yield DecodedFrame(size, convert, frame.time)
+                stamp = _stamp(container, frame, stamp)
+                duration = frame.duration or None
+                yield DecodedFrame(
+                    size,
+                    convert,
+                    None if stamp is None else float(stamp * stream.time_base),
+                    duration and float(duration * stream.time_base),
+                    waited,
+                )
+                waited = 0.0
                 count += 1
         if broken:
             note(f"{broken} undecodable packets after the last frame skipped")
@@ -140,6 +174,22 @@ def _video_frames(
             note(shortfall)
     finally:
         container.close()
+
+
+def _timed(packets: Iterator[av.Packet]) -> Iterator[tuple[float, av.Packet]]:
+    """Yields each packet with the seconds that it was waited for."""
+    start = time.perf_counter()
+    for packet in packets:
+        yield time.perf_counter() - start, packet
+        start = time.perf_counter()
+
+
+def _stamp(container, frame: av.VideoFrame, before: int | None) -> int | None:
+    """Returns the time stamp of a frame in its stream's unit. before: the frame's before it."""
+    if container.format.name != "avi":
+        return frame.pts
+    # AVI has decoding times alone, and the frames that a decoder held back to the end have none.
+    return before + frame.duration if frame.dts is None and before is not None else frame.dts
 
 
 def _file_packets(container, stream, note: Note) -> Iterator[av.Packet]:
@@ -183,9 +233,21 @@ def open_chunks(
         container, stream = _open_chunk(file)
         headers.append(_header(container, stream))
         container.close()
-    fps, counts = headers[0][0], [count for _, count in headers]
-    total = sum(counts) if all(counts) else None
-    return Decoder(partial(_chunk_frames, files, fps), fps, total, remark, problems)
+    fps = headers[0]["fps"]
+    return Decoder(
+        partial(_chunk_frames, files, fps),
+        fps,
+        announced_frames=_sum(header["announced_frames"] for header in headers),
+        announced_seconds=_sum(header["announced_seconds"] for header in headers),
+        constant_rate=all(header["constant_rate"] for header in headers),
+        remark=remark,
+        problems=problems,
+    )
+
+
+def _sum(values: Iterable) -> float | None:
+    values = list(values)
+    return sum(values) if all(values) else None
 
 
 def _open_chunk(file: Path):
@@ -195,9 +257,9 @@ def _open_chunk(file: Path):
 
 def _chunk_frames(files: Sequence[Path], fps: float | None, note: Note) -> Iterator[DecodedFrame]:
     noted: set[str] = set()
-    for file in files:
+    for part, file in enumerate(files):
         container, stream = _open_chunk(file)
-        rate, _ = _header(container, stream)
+        rate = _rate(stream)
         if fps and rate and abs(rate - fps) > 0.01 * fps:
             note(f"{file.name} has {rate:g} frames a second, the first chunk has {fps:g}")
         is_empty = True
@@ -206,7 +268,7 @@ def _chunk_frames(files: Sequence[Path], fps: float | None, note: Note) -> Itera
         with closing(decoded) as frames:
             for frame in frames:
                 is_empty = False
-                yield frame
+                yield replace(frame, part=part)
         if is_empty:
             note(f"{file.name} holds no frame that can be decoded: skipped")
 

@@ -26,12 +26,18 @@ class DecodedFrame:
       size: (H, W) in which it is shown, in square pixels.
       convert: returns it as uint8 RGB [H, W, 3], upright; of another width than `size` if its
         pixels are not square. Skipped frames do not need it.
-      time: seconds by the source's own clock; None where it states none.
+      stamp: its time stamp in seconds, of any origin; None if it has none.
+      duration: seconds until the next frame; None if unknown.
+      waited: seconds waited for its data, rather than decoded; None if not measured.
+      part: number of its file among those that are played one after another.
     """
 
     size: tuple[int, int]
     convert: Callable[[], np.ndarray]
-    time: float | None = None
+    stamp: float | None = None
+    duration: float | None = None
+    waited: float | None = None
+    part: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,10 +46,14 @@ class Decoder:
 
     Attributes:
       frames: starts the only pass over the frames; closing the iterator releases the source.
-      fps: the header's frame rate; may be missing (None) or implausible.
+      fps: the header's mean frame rate; may be missing (None) or implausible.
       announced_frames: number of frames by the header or an estimate; None if unknown.
       remark: a line that the user of a command should see at its start, if there is one.
       problems: those found at opening.
+      announced_seconds: length by the header; None if unknown.
+      constant_rate: False if the header tells that frames last differently long.
+      live: True for a camera or a stream that nobody can read again.
+      in_bursts: True for a live stream whose frames come many at once.
     """
 
     frames: Callable[[Note], Iterator[DecodedFrame]]
@@ -51,3 +61,7 @@ class Decoder:
     announced_frames: int | None = None
     remark: str | None = None
     problems: Sequence[str] = ()
+    announced_seconds: float | None = None
+    constant_rate: bool = True
+    live: bool = False
+    in_bursts: bool = False

@@ -28,12 +28,15 @@ def open_images(files: Sequence[Path], problems: Sequence[str] = ()) -> Decoder:
         with Image.open(files[0]) as image:
             duration = image.info.get("duration")
         fps = 1000 / duration if duration else FPS
-        return Decoder(partial(_pictures, files[0], pictures), fps, pictures, problems=problems)
-    return Decoder(partial(_stills, files), FPS, len(files), problems=problems)
+        frames = partial(_pictures, files[0], pictures)
+        return Decoder(frames, fps, pictures, announced_seconds=pictures / fps, problems=problems)
+    count = len(files)
+    frames = partial(_stills, files)
+    return Decoder(frames, FPS, count, announced_seconds=count / FPS, problems=problems)
 
 
 def _stills(files: Sequence[Path], note: Note) -> Iterator[DecodedFrame]:
-    is_dark_noted = False
+    is_dark_noted, count = False, 0
     for file in files:
         data = _content(file)
         bgr = _decoded(data, cv2.IMREAD_COLOR)  # 8 bits, for any depth and number of channels
@@ -46,7 +49,9 @@ def _stills(files: Sequence[Path], note: Note) -> Iterator[DecodedFrame]:
             note(f"{file.name} {reason}")
             is_dark_noted = True
         bgr = _turned_webp(bgr, file, data)
-        yield DecodedFrame(bgr.shape[:2], partial(cv2.cvtColor, bgr, cv2.COLOR_BGR2RGB))
+        convert = partial(cv2.cvtColor, bgr, cv2.COLOR_BGR2RGB)
+        yield DecodedFrame(bgr.shape[:2], convert, count / FPS, 1 / FPS)
+        count += 1
 
 
 def _pictures(file: Path, count: int, note: Note) -> Iterator[DecodedFrame]:
@@ -57,9 +62,10 @@ def _pictures(file: Path, count: int, note: Note) -> Iterator[DecodedFrame]:
         with Image.open(io.BytesIO(data)) as image:
             for picture in ImageSequence.Iterator(image):
                 rgb = _rgb(picture, data, shown)
-                yield DecodedFrame(rgb.shape[:2], partial(np.asarray, rgb), time)
+                duration = (picture.info.get("duration") or 1000 / FPS) / 1000
+                yield DecodedFrame(rgb.shape[:2], partial(np.asarray, rgb), time, duration)
                 shown += 1
-                time += picture.info.get("duration", 1000 / FPS) / 1000
+                time += duration
     except Exception as error:  # Pillow's kinds are many
         note(f"{shown} of {count} pictures can be decoded ({error})")
 

@@ -5,9 +5,10 @@ are decoded; the header's number is a hint. Undecodable parts are skipped and li
 `FrameSource.problems`. A camera or URL that breaks off raises BrokenOffError after its last frame.
 """
 
+import contextlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,9 @@ from jitnet_tf.video.cameras import open_camera
 from jitnet_tf.video.containers import open_video
 from jitnet_tf.video.decoders import BrokenOffError, DecodedFrame, Decoder
 from jitnet_tf.video.files import sample
+from jitnet_tf.video.live import NewestFrame
 from jitnet_tf.video.paths import camera_index, open_path
+from jitnet_tf.video.timing import Clock
 
 Size = tuple[int, int]
 
@@ -57,17 +60,14 @@ def open_source(spec: str, frame_size: Size | None = None) -> "FrameSource":
     if frame_size is not None:
         _checked(frame_size)
     if (index := camera_index(spec)) is not None:
-        return FrameSource(spec, open_camera(index, spec), frame_size, live=True)
+        return FrameSource(spec, open_camera(index, spec), frame_size)
     if credentials.is_url(spec):
-        decoder = _open_url(spec)
-        # A file on a server has a length, and can be read again.
-        live = decoder.announced_frames is None
-        return FrameSource(without_credentials(spec), decoder, frame_size, live)
+        return FrameSource(without_credentials(spec), _open_url(spec), frame_size)
     try:
         decoder = open_path(sample() if spec == "sample" else Path(spec), spec)
     except PermissionError:
         raise UserError(f"{spec} cannot be read: give this user the permission") from None
-    return FrameSource(spec, decoder, frame_size, live=False)
+    return FrameSource(spec, decoder, frame_size)
 
 
 @dataclass(frozen=True)
@@ -77,40 +77,51 @@ class Frame:
     Attributes:
       pixels: uint8 RGB [H, W, 3], contiguous.
       time: seconds from the stream's start; None if unknown.
+      duration: seconds until the next frame, as far as the source tells.
+      arrived: of a live source: the time of its decoding by `time.monotonic`.
+      dropped: of a live source: number of frames passed over just before it.
     """
 
     pixels: np.ndarray
     time: float | None = None
+    duration: float | None = None
+    arrived: float | None = None
+    dropped: int = 0
 
 
 class FrameSource:
     """An iterator over the frames of a source, uint8 RGB [H, W, 3]; made by `open_source`.
 
-    `frames` gives them with their times.
+    `frames` gives them with their times. A live source gives its newest frame each time: a thread
+    decodes all of them, and those for which there was no time are dropped.
 
     Attributes:
       spec: the source, without credentials.
       size: (H, W) of every frame.
-      fps: frames a second; 25 for images, and if the header's rate is missing or implausible (then
-        `problems` says so).
-      announced_frames: expected number of frames, for a progress bar only; None if unknown.
+      fps: frames a second in the mean, by the header; 25 for images, and if the header's rate is
+        missing or implausible (then `problems` says so).
+      constant_rate: False if the header tells that frames last differently long.
+      announced_frames, announced_seconds: expected length, for a progress bar only; None if
+        unknown.
       live: True for a camera or a live stream, which cannot be read again from its start.
       decoded: number of frames delivered or skipped so far.
       remark: a line that the user should see at the start, such as the order of a folder's videos;
         else None.
     """
 
-    def __init__(self, spec: str, decoder: Decoder, frame_size: Size | None, live: bool):
+    def __init__(self, spec: str, decoder: Decoder, frame_size: Size | None):
         self.spec = spec
         self.announced_frames = decoder.announced_frames
-        self.live = live
+        self.announced_seconds = decoder.announced_seconds
+        self.constant_rate = decoder.constant_rate
+        self.live = decoder.live
         self.decoded = 0
         self.remark = decoder.remark
         self._problems = list(decoder.problems)
         self._further_problems = 0
         self._native_size_changes = frame_size is not None
         self.fps = decoder.fps
-        if self.fps is None or not 1 <= self.fps <= 240:
+        if self.fps is None or not 0.001 <= self.fps < 1000:  # 1000: milliseconds
             self._note(f"no usable frame rate in the header ({self.fps}): {ASSUMED_FPS} assumed")
             self.fps = ASSUMED_FPS
         self._frames = decoder.frames(self._note)
@@ -125,12 +136,18 @@ class FrameSource:
                 f"no frame of {spec} can be decoded{reason}: check that it plays elsewhere"
             )
         self.size = frame_size or self._first.size
+        self._clock = Clock(1 / self.fps)
+        self._newest: NewestFrame | None = None
+        if self.live:
+            self._newest = NewestFrame(self._first, self._frames, decoder.in_bursts)
+            self._first = None
 
     @property
     def problems(self) -> list[str]:
         """The problems so far, a sentence each: what was skipped or does not fit."""
         more = [f"... and {self._further_problems} more"] if self._further_problems else []
-        return self._problems + more
+        of_live = self._newest.problems if self.live else []
+        return [*self._clock.problems, *of_live, *self._problems, *more]
 
     def skip(self, count: int) -> int:
         """Decodes and drops up to `count` frames; returns their number.
@@ -157,20 +174,52 @@ class FrameSource:
 
     def read(self) -> Frame | None:
         """Returns the next frame; None at the end."""
+        dropped_before = self.dropped
         decoded = self._next_decoded()
         if decoded is None:
             return None
+        frame = Frame(self._pixels(decoded), *self._times)
+        if not self.live:
+            return frame
+        dropped = self.dropped - dropped_before
+        return replace(frame, arrived=decoded.stamp, dropped=dropped)
+
+    @property
+    def dropped(self) -> int:
+        """Number of a live source's frames that newer ones replaced before the latest read."""
+        return self._newest.dropped if self.live else 0
+
+    def peek(self) -> np.ndarray | None:
+        """Returns the next frame without taking it, None at the end; to warm up with.
+
+        Of a live source the next one taken may be newer.
+        """
+        with self._breaks_as_user_errors():
+            if self.live:
+                decoded = self._newest.peek()
+            else:
+                decoded = self._first = self._first or next(self._frames, None)
+        return None if decoded is None else self._pixels(decoded)
+
+    def start_at(self, seconds: float) -> None:
+        """Lets the times of a live source's frames begin here instead of at 0, to resume a run."""
+        self._clock.start_at(seconds)
+
+    def _pixels(self, decoded: DecodedFrame) -> np.ndarray:
         pixels = decoded.convert()
         if pixels.shape[:2] != self.size:
             shrinks = self.size[0] <= pixels.shape[0] and self.size[1] <= pixels.shape[1]
             interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
             pixels = cv2.resize(pixels, self.size[::-1], interpolation=interpolation)
-        return Frame(np.ascontiguousarray(pixels), decoded.time)
+        return np.ascontiguousarray(pixels)
 
     def close(self) -> None:
         """Releases the file or device; a closed source has no more frames."""
         self._first = None
-        self._frames.close()
+        if self.live:
+            self._newest.close()
+        else:
+            self._frames.close()
 
     def __enter__(self) -> "FrameSource":
         return self
@@ -179,14 +228,11 @@ class FrameSource:
         self.close()
 
     def _next_decoded(self) -> DecodedFrame | None:
-        try:
-            decoded, self._first = self._first or next(self._frames, None), None
-        except BrokenOffError as error:
-            problem = f"the stream broke off after {self.decoded} frames ({error})"
-            self._problems.append(problem)  # never only counted
-            raise BrokenOffError(
-                f"{self.spec}: {problem}: if that was not its end, check camera, server and network"
-            ) from None
+        with self._breaks_as_user_errors():
+            if self.live:
+                decoded = self._newest.take()
+            else:
+                decoded, self._first = self._first or next(self._frames, None), None
         if decoded is None:
             return None
         size = decoded.size
@@ -198,7 +244,19 @@ class FrameSource:
                 f"give --frame_size=HxW to bring all frames to one size"
             )
         self.decoded += 1
+        self._times = self._clock(decoded.stamp, decoded.duration, decoded.part)
         return decoded
+
+    @contextlib.contextmanager
+    def _breaks_as_user_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenOffError as error:
+            problem = f"the stream broke off after {self.decoded} frames ({error})"
+            self._problems.append(problem)  # never only counted
+            raise BrokenOffError(
+                f"{self.spec}: {problem}: if that was not its end, check camera, server and network"
+            ) from None
 
     def _note(self, problem: str) -> None:
         if len(self._problems) < _MAX_PROBLEMS:

@@ -63,7 +63,7 @@ def _why_early(container, stream, reached: float, reason: str | None) -> str | N
     if length is None:
         # FFmpeg reports a lost server as a normal end of stream.
         protocol = container.name.partition(":")[0].lower()
-        is_live = protocol.startswith(LIVE_PROTOCOLS) or container.format.name == "hls"
+        is_live = protocol.startswith(LIVE_PROTOCOLS) or container.format.name in ("hls", "mpjpeg")
         return reason or (NO_MORE if is_live else None)
     # If a server closes the connection without having stated a length, FFmpeg reports an error.
     is_whole = stream.average_rate and abs(length - reached) < 0.5 / stream.average_rate

@@ -7,7 +7,7 @@ from jitnet_tf import video
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.distillation import metrics
 from jitnet_tf.distillation.result import FrameResult
-from jitnet_tf.distillation.stream import ScoredStream, warmed_up
+from jitnet_tf.distillation.stream import ScoredStream, warm_up
 from jitnet_tf.labels import LabelMaker, class_groups
 from teacher.recorded import Recording
 from tests.materials import square_scene, write_square_stream
@@ -113,12 +113,12 @@ class Warmed(Segmenter):
         self.warmed.append(frame)
 
 
-def test_warming_up_takes_no_frame_away():
-    frames, _ = square_scene(COUNT)
+def test_warming_up_runs_segmenter_and_teachers_once():
+    [frame, *_], _ = square_scene(COUNT)
     segmenter, asked = Warmed(7), []
-    shown = warmed_up(timed(frames), segmenter, lambda frame, index: asked.append((frame, index)))
-    assert [f.pixels is first for f, first in zip(shown, frames, strict=True)] == [True] * COUNT
+    warm_up(frame, segmenter, lambda frame, index: asked.append((frame, index)))
     assert len(segmenter.warmed) == len(asked) == 1
-    assert segmenter.warmed[0] is asked[0][0] is frames[0]
+    assert segmenter.warmed[0] is asked[0][0] is frame
     assert asked[0][1] == 7
-    assert list(warmed_up(iter([]), segmenter)) == []
+    warm_up(None, segmenter)
+    assert len(segmenter.warmed) == 1

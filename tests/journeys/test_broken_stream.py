@@ -1,5 +1,8 @@
 """Runs on a stream that breaks off: complete log, one line of message, resumable."""
 
+import itertools
+import time
+
 import av
 import cv2
 import pytest
@@ -79,9 +82,15 @@ def test_a_run_on_a_url_that_breaks_off_is_incomplete(server, street, tmp_path, 
 
 @pytest.mark.slow
 def test_a_run_on_an_unplugged_camera_is_incomplete(tmp_path, monkeypatch, capsys):
+    logdir = tmp_path / "run"
+
     class Camera:
+        """Delivers more frames than a run takes, until the run has logged some."""
+
+        plugged = 5
+
         def __init__(self, _):
-            self.pictures = iter(frames(20))
+            self.pictures = itertools.cycle(frames(20))
 
         def isOpened(self):  # noqa: N802
             return True
@@ -90,25 +99,41 @@ def test_a_run_on_an_unplugged_camera_is_incomplete(tmp_path, monkeypatch, capsy
             return 25.0
 
         def read(self):
-            picture = next(self.pictures, None)
-            return picture is not None, picture
+            time.sleep(0.002)
+            log = logdir / "frames.jsonl"
+            is_plugged = not log.exists() or len(read_frames(logdir)) < self.plugged
+            return is_plugged, next(self.pictures)
 
         def release(self):
             pass
 
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
     write_teacher(tmp_path / "teacher")
-    logdir = tmp_path / "run"
     arguments = ("--video=3", f"--teacher={tmp_path}/teacher", *CHEAP)
     assert run_command(distill, *arguments, f"--logdir={logdir}") == 2
-    assert "3: the stream broke off after 20 frames (the camera stopped" in last_line(capsys)
-    assert not read_summary(logdir)["complete"]
-    assert frames_of_overlay(logdir) == len(timeless_frames(logdir)) == 20
+    rows, first = read_frames(logdir), read_summary(logdir)
+    count = len(rows)
+    message = f"3: the stream broke off after {count} frames (the camera stopped"
+    assert message in last_line(capsys)
+    assert not first["complete"]
+    assert frames_of_overlay(logdir) == count >= 5
+    assert first["dropped_frames"] == sum(row["dropped"] for row in rows) > 0
+    assert first["lag"]["max"] == pytest.approx(max(row["lag"] for row in rows), abs=0.001)
 
-    # Plugged in again: the run resumes with the current frames.
-    assert run_command(distill, "--resume", f"--logdir={logdir}", "--max_frames=35") == 0
-    assert read_summary(logdir)["complete"]
-    assert [row["frame"] for row in timeless_frames(logdir)] == list(range(35))
+    # Plugged in again: the run resumes with the current frames, its counts go on.
+    Camera.plugged = 100
+    assert run_command(distill, "--resume", f"--logdir={logdir}", f"--max_frames={count + 9}") == 0
+    rows, summary = read_frames(logdir), read_summary(logdir)
+    assert summary["complete"]
+    assert [row["frame"] for row in rows] == list(range(count + 9))
+    times = [row["time"] for row in rows]
+    assert times[0] == 0
+    assert times[count] == pytest.approx(first["video_seconds"], abs=1e-5)
+    assert times == sorted(set(times))
+    assert summary["dropped_frames"] == sum(row["dropped"] for row in rows)
+    with av.open(str(logdir / "overlay.mp4")) as container:
+        shown = [frame.time for frame in container.decode(video=0)]
+    assert shown == pytest.approx(times, abs=0.002)
 
 
 def test_a_recording_is_resumed(server, tmp_path, capsys):

@@ -70,7 +70,7 @@ def test_summary_agrees_with_the_frame_log(sample_run):
     assert summary["updates"] == sum(row["updates"] for row in rows)
     assert summary["updates"] == sum(len(row.get("losses", [])) for row in rows)
     assert set(summary["seconds"]) >= {"decode", "teacher", "labels", "infer", "update", "output"}
-    assert summary["fps"] > 0
+    assert summary["processing_fps"] > 0
     assert summary["speedup"] > 0
     assert summary["problems"] == []
 

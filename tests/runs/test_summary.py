@@ -185,7 +185,7 @@ def test_summary_without_reference():
     assert {name: summary[name] for name in expected} == expected
     assert summary["seconds"]["teacher"] == 0.3
     assert summary["seconds"]["infer"] == pytest.approx(0.04)
-    assert {"fps", "speedup"} < summary.keys()
+    assert {"processing_fps", "speedup"} < summary.keys()
     assert not any("iou" in name or "reference" in name for name in summary)
 
 
@@ -196,13 +196,48 @@ def test_summary_with_reference():
     assert summary["mean_iou"] == pytest.approx((person + car) / 2)
     assert summary["mean_iou_student_only"] == pytest.approx((10 / 20 + 5 / 10) / 2)
     assert summary["reference_frames_with"] == {"person": 2, "car": 2}
-    assert summary["fps"] == 0.5
+    assert summary["processing_fps"] == 0.5
     assert json.loads(json.dumps(summary)) == summary
+
+
+def timed(time, dropped=0, lag=None):
+    made = result()
+    made.time, made.duration, made.dropped, made.lag = time, 0.5, dropped, lag
+    return made
+
+
+def test_rate_of_the_source_is_that_of_its_times():
+    statistics = Statistics(wall_seconds=10.0)
+    for time in (0.0, 0.5, 9.5):
+        statistics.add(timed(time))
+    summary = statistics.summary()
+    assert (summary["video_seconds"], summary["source_fps"]) == (10.0, 0.3)
+    assert summary["processing_fps"] == 0.3
+    assert not {"dropped_frames", "lag"} & summary.keys()
+    assert "dropped" not in statistics.progress()
+    assert "10.0 s, 0.3 frames a second" in table({**summary, "problems": []})
+
+
+def test_drops_and_lag_of_a_live_stream_go_on_from_their_state():
+    before = Statistics()
+    before.add(timed(0.0, dropped=100, lag=1.5))  # 100 while the run was opened
+    before.add(timed(0.5, dropped=9, lag=0.5))
+    statistics = Statistics()
+    statistics.set_state(json.loads(json.dumps(before.get_state())))
+    statistics.add(timed(1.0, dropped=50, lag=1.0))
+    summary = statistics.summary()
+    assert summary["dropped_frames"] == 159
+    assert summary["lag"] == {"mean": 1.0, "max": 1.5}
+    assert summary["source_fps"] == 12 / 1.5
+    assert "159 dropped, lag 1.0 s" in statistics.progress()
+    found = rows(table({**summary, "problems": []}))
+    assert found["dropped for newer frames"] == "159 (98.1 %)"
+    assert found["lag"] == "1.00 s in the mean, at most 1.50 s"
 
 
 def test_nothing_yet():
     summary = Statistics(StreamScore(NAMES)).summary()
-    assert (summary["frames"], summary["fps"], summary["speedup"]) == (0, 0, None)
+    assert (summary["frames"], summary["processing_fps"], summary["speedup"]) == (0, 0, None)
     assert summary["mean_iou"] is None
     assert "mean IoU, all frames      –" in table({**summary, "problems": []})
 
@@ -302,7 +337,7 @@ def test_table_with_reference():
         "mean IoU, student only": "50.0 %",
         "IoU person": "83.3 %, on 2 frames",
         "IoU car": "75.0 %, on 2 frames",
-        "frames a second": "0.5",
+        "processed a second": "0.5",
         "speedup over the teacher": "1.1×",  # 3·.75 / (.75 + .05 + .1 + .9 + .2)
     }
     assert {name: found[name] for name in expected} == expected

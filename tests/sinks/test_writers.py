@@ -156,8 +156,8 @@ class TestResume:
         writer.cut()
         write(writer, range(4, 10))
         writer.cut()
-        assert sorted(os.listdir(paths[1])) == ["part-000000000.mp4", "part-000000004.mp4"]
-        with av.open(str(paths[1] / "part-000000004.mp4")) as container:
+        assert sorted(os.listdir(paths[1])) == ["part-000000000-0.mp4", "part-000000004-160000.mp4"]
+        with av.open(str(paths[1] / "part-000000004-160000.mp4")) as container:
             assert len(list(container.decode(video=0))) == 6
         assert not paths[0].exists()
         writer = VideoWriter(paths[0], 25, paths[1], resume_at=10)
@@ -186,9 +186,9 @@ class TestResume:
         process.send_signal(signal.SIGKILL)
         process.communicate()
         left = sorted(os.listdir(paths[1]))
-        assert left == ["part-000000000.mp4", "part-000000010.mp4.tmp"]
+        assert left == ["part-000000000-0.mp4", "part-000000010-400000.mp4.tmp"]
         writer = VideoWriter(paths[0], 25, paths[1], resume_at=10)
-        assert os.listdir(paths[1]) == ["part-000000000.mp4"]
+        assert os.listdir(paths[1]) == ["part-000000000-0.mp4"]
         write(writer, range(10, 30))
         writer.finish()
         assert decoded(paths[0]) == list(range(30))
@@ -218,11 +218,11 @@ class TestResume:
         for start in (0, 5):
             write(writer, range(start, start + 5))
             writer.cut()
-        second_part = (paths[1] / "part-000000005.mp4").read_bytes()
+        second_part = (paths[1] / "part-000000005-200000.mp4").read_bytes()
         writer.finish()
         if parts_left:  # killed while the parts were being removed
             paths[1].mkdir()
-            (paths[1] / "part-000000005.mp4").write_bytes(second_part)
+            (paths[1] / "part-000000005-200000.mp4").write_bytes(second_part)
         writer = VideoWriter(paths[0], 25, paths[1], resume_at=10)
         write(writer, range(10, 14))
         writer.finish()
@@ -233,7 +233,7 @@ class TestResume:
         for start in (0, 5):
             write(writer, range(start, start + 5))
             writer.cut()
-        (paths[1] / "part-000000000.mp4").unlink()
+        (paths[1] / "part-000000000-0.mp4").unlink()
         with pytest.raises(UserError, match=r"first 10 frames .*--overwrite"):
             VideoWriter(paths[0], 25, paths[1], resume_at=10)
         paths[0].write_text("another file")
@@ -357,4 +357,4 @@ class TestMistakes:
         video, masks = done.stdout.splitlines()
         assert re.search(r"video\.mp4 .*free space", video)
         assert re.search(r"masks .*free space", masks)
-        assert os.listdir(paths[1]) == ["part-000000000.mp4.tmp"]
+        assert os.listdir(paths[1]) == ["part-000000000-0.mp4.tmp"]

@@ -97,7 +97,8 @@ def test_url(served, clip):
     assert [index_of(frame) for frame in frames] == list(range(20))
 
 
-def test_url_without_a_length_is_live(served, clip):
+def test_files_without_a_length_are_not_live(served, clip):
+    """Their number of bytes is known: they can be read again, and no frame is dropped."""
     with av.open(str(clip)) as mp4, av.open(str(clip.parent / "raw.h264"), "w") as raw:
         picture = mp4.streams.video[0]
         stream = raw.add_stream("libx264", rate=25)
@@ -106,8 +107,17 @@ def test_url_without_a_length_is_live(served, clip):
             raw.mux(stream.encode(frame.reformat(format="yuv420p")))
         raw.mux(stream.encode(None))
     frames, source = read_all(f"http://{served}/raw.h264")
-    assert (source.live, source.announced_frames) == (True, None)
+    assert (source.live, source.announced_frames) == (False, None)
     assert len(frames) == 20
+
+
+def test_streams_without_any_length_are_live(server, bodies):
+    """All frames come at once: the newest is given."""
+    server.body, server.chunked = bodies["h264"], True
+    frames, source = read_all(server.url())
+    assert (source.live, source.announced_frames) == (True, None)
+    assert len(frames) + source.dropped == COUNT
+    assert len(frames) < COUNT
 
 
 def test_missing_urls_are_refused(served):
@@ -119,10 +129,12 @@ def test_camera(monkeypatch):
     camera = FakeCamera([numbered_frame(i)[..., ::-1] for i in range(5)], fps=0.0)
     monkeypatch.setattr(cv2, "VideoCapture", lambda index: camera)
     frames, source, message = read_to_the_break("3")
-    assert [index_of(frame) for frame in frames] == list(range(5))
+    indices = [index_of(frame) for frame in frames]
+    assert indices == sorted(set(indices))
+    assert (indices[-1], len(indices) + source.dropped) == (4, 5)
     assert (source.live, source.fps, source.announced_frames) == (True, 25.0, None)
     assert "no usable frame rate" in source.problems[0]
-    assert "after 5 frames (the camera" in message
+    assert f"after {len(frames)} frames (the camera" in message
     assert camera.released
 
 
@@ -156,7 +168,7 @@ def test_connection_closed_before_the_announced_byte(server, bodies, file_format
         assert COUNT // 3 < len(frames) < 2 * COUNT // 3
         assert equal(frames, whole[: len(frames)])
         has_length = file_format in ("matroska", "avi")
-        assert source.live == (not has_length)
+        assert not source.live
         assert "(Input/output error" in message
         assert ("of 4.0 s)" in message) == has_length
 
@@ -202,7 +214,7 @@ def test_rtsp(bodies):
     """The end of a live stream counts as a break, but FFmpeg reports a normal end."""
     with rtsp_camera.running(bodies["h264"]) as url:
         frames, source, message = read_to_the_break(url)
-    assert COUNT - 5 < len(frames) <= COUNT
+    assert COUNT - 5 < len(frames) + source.dropped <= COUNT
     assert (source.live, source.announced_frames, source.size) == (True, None, (64, 96))
     assert "(no more data came)" in message
 
