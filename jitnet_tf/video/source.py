@@ -146,7 +146,7 @@ class FrameSource:
     def problems(self) -> list[str]:
         """The problems so far, a sentence each: what was skipped or does not fit."""
         more = [f"... and {self._further_problems} more"] if self._further_problems else []
-        of_live = self._newest.problems if self.live else []
+        of_live = self._newest.problems if self._newest else []
         return [*self._clock.problems, *of_live, *self._problems, *more]
 
     def skip(self, count: int) -> int:
@@ -179,7 +179,7 @@ class FrameSource:
         if decoded is None:
             return None
         frame = Frame(self._pixels(decoded), *self._times)
-        if not self.live:
+        if not self._newest:
             return frame
         dropped = self.dropped - dropped_before
         return replace(frame, arrived=decoded.stamp, dropped=dropped)
@@ -187,7 +187,7 @@ class FrameSource:
     @property
     def dropped(self) -> int:
         """Number of a live source's frames that newer ones replaced before the latest read."""
-        return self._newest.dropped if self.live else 0
+        return self._newest.dropped if self._newest else 0
 
     def peek(self) -> np.ndarray | None:
         """Returns the next frame without taking it, None at the end; to warm up with.
@@ -195,7 +195,7 @@ class FrameSource:
         Of a live source the next one taken may be newer.
         """
         with self._breaks_as_user_errors():
-            if self.live:
+            if self._newest:
                 decoded = self._newest.peek()
             else:
                 decoded = self._first = self._first or next(self._frames, None)
@@ -216,7 +216,7 @@ class FrameSource:
     def close(self) -> None:
         """Releases the file or device; a closed source has no more frames."""
         self._first = None
-        if self.live:
+        if self._newest:
             self._newest.close()
         else:
             self._frames.close()
@@ -229,7 +229,7 @@ class FrameSource:
 
     def _next_decoded(self) -> DecodedFrame | None:
         with self._breaks_as_user_errors():
-            if self.live:
+            if self._newest:
                 decoded = self._newest.take()
             else:
                 decoded, self._first = self._first or next(self._frames, None), None

@@ -56,7 +56,7 @@ class Clock:
             self._offset = self._time - stamp
         else:
             self._time = self._checked(stamp)
-        if duration is None or not 0 < duration <= _LONGEST_STEP:
+        if duration is None or not _LEAST_STEP <= duration <= _LONGEST_STEP:
             duration = self._period
         self._count += 1
         self.end = self._time + duration

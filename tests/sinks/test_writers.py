@@ -77,6 +77,34 @@ class TestVideo:
         assert not paths[1].exists()
         assert os.listdir(paths[0].parent) == ["video.mp4"]
 
+    @pytest.mark.parametrize("cuts", [set(), {3, 6}])
+    @pytest.mark.parametrize("resume_at", [None, 6])
+    def test_frames_keep_their_times(self, paths, cuts, resume_at):
+        """A screen recording: also where its parts are of two runs, with other header rates."""
+        times = [0, 0.05, 0.1, 0.15, 4, 4.05, 6.123456, 70.5]
+        writer = VideoWriter(paths[0], 1.14, paths[1])
+        for index, time in enumerate(times):
+            if index in cuts:
+                writer.cut()
+            if index == resume_at:
+                writer.cut()
+                writer = VideoWriter(paths[0], 29.97, paths[1], resume_at=resume_at)
+            writer.write(frame_of(index), time, 0.25)
+        writer.finish()
+        with av.open(str(paths[0])) as container:
+            stream = container.streams.video[0]
+            assert float(stream.duration * stream.time_base) == pytest.approx(70.75, abs=0.001)
+            shown = [frame.time for frame in container.decode(stream)]
+        assert shown == pytest.approx(times, abs=0.001)
+
+    def test_times_to_the_millisecond_are_a_constant_rate(self, paths):
+        """As Matroska states them."""
+        writer = VideoWriter(paths[0], 30, paths[1])
+        for index in range(20):
+            writer.write(frame_of(index), round(index / 30, 3), 0.033)
+        writer.finish()
+        assert decoded(paths[0]) == list(range(20))
+
     def test_index_is_in_front(self, paths):
         writer = VideoWriter(paths[0], 25, paths[1])
         write(writer, range(3))
