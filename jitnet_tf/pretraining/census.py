@@ -75,6 +75,9 @@ def _count(dataset, numbers, remarks, progress):
                 progress.update()
                 if counted is None:
                     unreadable += 1
+                    # Threads add them in any order.
+                    name = names[number]
+                    dataset.unreadable[name] = dataset.unreadable.pop(name)
                     continue
                 dataset.pixels[names[number]], found = counted
                 for remark in found:
