@@ -1,4 +1,4 @@
-"""Tells whether a container's packets reach the end that its header announces."""
+"""Tells whether a container's packets reach the announced end, and whether any are lost before."""
 
 import av
 
@@ -8,6 +8,9 @@ _STREAM_LENGTH = ("ivf", "mov", "mxf")  # of each stream
 _FRAMES = ("avi",)  # of each stream, in frames
 _FILE_LENGTH = ("asf", "flv", "matroska")  # of the longest stream
 _INEXACT = {"asf": 0.1, "flv": 0.1}  # seconds by which some writers are wrong
+# Formats whose packets follow each other in the file, and the bytes between two that are no index.
+_IN_SEQUENCE = ("asf", "flv", "matroska", "mpegts")
+_HOLE = 4096
 _TS_PACKETS = (188, 192, 204)  # bytes of a packet of MPEG-TS, of M2TS, and with correction codes
 
 
@@ -29,6 +32,11 @@ class Completeness:
         self._video_is_cut = self._is_cut = False  # the last packet of the video, of any stream
         self._video_end: float | None = None  # seconds
         self._end: float | None = None  # of all streams
+        self._read_to: int | None = None  # place in the file, in bytes
+        self._unread = 0  # bytes before it that belong to no packet, since the last of the video
+        self._last_time: float | None = None  # of decoding, of the video's last packet
+        self._holes = 0
+        self._first_hole = (0.0, 0.0)  # seconds
 
     def add(self, packet: av.Packet) -> None:
         """Takes a packet of any stream, in the order of the file."""
@@ -38,11 +46,26 @@ class Completeness:
         if end is not None:
             self._end = max(end, self._end or end)
         self._is_cut = packet.is_corrupt
+        if packet.pos is not None and packet.pos >= 0:
+            self._unread += max(0, packet.pos - (self._read_to or packet.pos))
+            self._read_to = max(self._read_to or 0, packet.pos + packet.size)
         if packet.stream_index == self._stream.index:
             self._packets += 1
             self._video_is_cut = packet.is_corrupt
             if end is not None:
                 self._video_end = max(end, self._video_end or end)
+            self._look_for_hole(packet)
+
+    def problems(self) -> list[str]:
+        """Returns a sentence for each problem, at the end of the file."""
+        found = []
+        if self._holes:
+            start, end = self._first_hole
+            more = f", and {self._holes - 1} more such gaps" if self._holes > 1 else ""
+            found.append(f"the file is damaged: no frame from {start:.2f} to {end:.2f} s{more}")
+        if shortfall := self.shortfall():
+            found.append(shortfall)
+        return found
 
     def shortfall(self) -> str | None:
         """Returns a sentence if the video ends early; None if it does not, or nobody can tell."""
@@ -58,6 +81,17 @@ class Completeness:
         # The length of a fragmented MP4 may be that of the fragments that are there.
         is_fragmented = self._format == "mov" and not self._stream.frames
         return self._shortfall_without_length() if is_fragmented else None
+
+    def _look_for_hole(self, packet: av.Packet) -> None:
+        # A gap in time alone may be a frame that lasts long.
+        time = None if packet.dts is None else float(packet.dts * packet.time_base)
+        if time is not None and self._last_time is not None and self._unread > _HOLE:
+            is_gap = time - self._last_time > 3.5 * self._frame_seconds()
+            if is_gap and self._format in _IN_SEQUENCE:
+                self._first_hole = self._first_hole if self._holes else (self._last_time, time)
+                self._holes += 1
+        self._unread = 0
+        self._last_time = time
 
     def _announced(self) -> float | None:
         stream, container = self._stream, self._container

@@ -170,8 +170,8 @@ def _video_frames(
                 count += 1
         if broken:
             note(f"{broken} undecodable packets after the last frame skipped")
-        if shortfall := completeness.shortfall():
-            note(shortfall)
+        for problem in completeness.problems():
+            note(problem)
     finally:
         container.close()
 

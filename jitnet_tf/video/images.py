@@ -104,16 +104,15 @@ def _pictures_in(file: Path, data: np.ndarray) -> int:
 
 
 def _why_dark(bgr: np.ndarray, data: np.ndarray) -> str | None:
-    """Returns why an image of more than 8 bits is nearly black; None if it is not."""
+    """Returns why an image of 16 bits is nearly black; None if it is not."""
     if bgr.max() >= _DARK:
         return None
     deep = _decoded(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
-    if deep is None or deep.dtype == np.uint8:
+    if deep is None or deep.dtype != np.uint16:
         return None
-    white = 65535 if deep.dtype == np.uint16 else 255
     return (
-        f"has {deep.dtype} values up to {deep.max():g} and is nearly black as an image, whose "
-        f"white is {white}: scale the values, or convert them to 8 bits"
+        f"has 16-bit values up to {deep.max()} of 65535, which is nearly black: unless it is night "
+        "there, scale the values, or convert them to 8 bits"
     )
 
 

@@ -68,12 +68,20 @@ def problems_of(path, data=None):
     return len(frames), problems, source
 
 
+def cut(data, share):
+    """The first part of a file, not cut between packets of MPEG-TS, where it cannot be told."""
+    length = int(len(data) * share)
+    while any(length % packet == 0 for packet in (188, 192, 204)):
+        length += 1
+    return data[:length]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_cut_is_noted_and_an_intact_file_is_not(kind, tmp_path):
     data = written(tmp_path / "whole", **KINDS[kind])
     assert problems_of(tmp_path / "whole")[:2] == (COUNT, [])
     for share in (0.35, 0.6, 0.9):
-        count, problems, _ = problems_of(tmp_path / "cut", data[: int(len(data) * share)])
+        count, problems, _ = problems_of(tmp_path / "cut", cut(data, share))
         assert 5 < count < COUNT
         assert "cut off" in problems[-1], share
 
@@ -83,7 +91,7 @@ def test_a_cut_is_noted_and_an_intact_file_is_not(kind, tmp_path):
 def test_sound_of_another_length(kind, seconds, tmp_path):
     data = written(tmp_path / "whole", **KINDS[kind], sound=SOUND.get(kind, "aac"), seconds=seconds)
     assert problems_of(tmp_path / "whole")[:2] == (COUNT, [])
-    _, problems, _ = problems_of(tmp_path / "cut", data[: len(data) // 2])
+    _, problems, _ = problems_of(tmp_path / "cut", cut(data, 0.5))
     assert "cut off" in problems[-1]
 
 
@@ -108,6 +116,16 @@ def test_frames_that_an_edit_list_hides(start, length, tmp_path):
     assert count == pytest.approx(length * RATE, abs=1.5)
     assert source.announced_frames == pytest.approx(count, abs=1)
     assert problems == []
+
+
+@pytest.mark.parametrize("kind", ["webm", "flv", "ts"])
+def test_a_hole_in_the_middle_is_noted(kind, tmp_path):
+    data = bytearray(written(tmp_path / "whole", **KINDS[kind]))
+    start, end = len(data) * 2 // 5, len(data) * 3 // 5
+    data[start:end] = bytes(end - start)
+    count, problems, _ = problems_of(tmp_path / "damaged", data)
+    assert 10 < count < COUNT - 3
+    assert any("damaged: no frame from" in problem for problem in problems)
 
 
 def test_the_loss_of_one_frame_is_noted(tmp_path):
