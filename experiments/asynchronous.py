@@ -33,6 +33,8 @@ FLAGS = flags.FLAGS
 
 FORMAT = "experiments.asynchronous, 1"
 FROZEN = "frozen"
+SETTINGS = ("init", "seed")
+TEACHER_SETTINGS = ("teacher", "teacher_classes", "teacher_signature", "teacher_input")
 TITLES = {FROZEN: "student frozen, no teacher", SYNC: "synchronous", ASYNC: "asynchronous"}
 METHODS = ("jitnet_0.8", "never_adapted")
 
@@ -90,13 +92,14 @@ def define_flags():
     )
 
 
-def open_live_teacher(spec, mode):
-    """Opens the live teacher of a mode; None for FROZEN."""
+def open_live_teacher(settings, mode):
+    """Opens the live teacher of the settings for a mode; None for FROZEN."""
     from teacher import open_teacher
 
     if mode == FROZEN:
         return None
-    return process.ProcessTeacher(spec) if mode == ASYNC else open_teacher(spec)
+    open_one = process.ProcessTeacher if mode == ASYNC else open_teacher
+    return open_one(settings.teacher, settings.teacher_options)
 
 
 def make_segmenter(mode, context, max_staleness):
@@ -130,7 +133,7 @@ def evaluate(stream, frames, mode, settings, max_staleness):
             frames,
             lambda context: make_segmenter(mode, context, max_staleness),
             settings,
-            teacher=open_live_teacher(settings.teacher, mode),
+            teacher=open_live_teacher(settings, mode),
             teacher_mode=ASYNC if mode == ASYNC else SYNC,
         ) as opened,
         contextlib.closing(threads.prefetch(opened.frames)) as ahead,
@@ -211,9 +214,9 @@ def measure(chosen, settings, max_staleness, output):
 
     values = {
         "format": FORMAT,
-        "settings": {name: getattr(settings, name) for name in ("init", "seed")},
+        "settings": {name: getattr(settings, name) for name in SETTINGS},
         "max_staleness": max_staleness,
-        "teacher": describe_live(settings.teacher),
+        "teacher": describe_live(settings.teacher, settings.teacher_options),
         "machine": provenance.describe(),
         "versions": versions(),
         "streams": {},
@@ -234,7 +237,7 @@ def _measure_to_file():
     for name in ("streams", "teacher"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing; --help lists the flags")
-    values = {name: FLAGS[name].value for name in ("teacher", "init", "seed")}
+    values = {name: FLAGS[name].value for name in (*SETTINGS, *TEACHER_SETTINGS)}
     listed = streams.read_list(FLAGS.streams, FLAGS.videos, FLAGS.recordings)
     _, chosen = methods.select(FLAGS.only, listed, known=())
     methods.check(values, METHODS)

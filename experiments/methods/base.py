@@ -9,7 +9,10 @@ from collections.abc import Callable
 from jitnet_tf.base import options
 from jitnet_tf.config import PRETRAINED, RANDOM
 from jitnet_tf.student import initial_weights
-from teacher import saved_model_folder
+from teacher import TeacherOptions, class_names, saved_model_folder
+from teacher.class_names import COCO
+from teacher.options import HELP as TEACHER_HELP
+from teacher.options import RANGES
 
 # A field of Settings that is a flag: default, help text, choices and bounds.
 setting = functools.partial(options.option, group="Methods")
@@ -30,6 +33,7 @@ class TeacherSettings(Settings):
 
     Attributes:
       teacher: a live teacher. None: the stream's recording, which holds the time it took.
+      teacher_classes, teacher_signature, teacher_input: its TeacherOptions.
     """
 
     teacher: str | None = setting(
@@ -38,12 +42,29 @@ class TeacherSettings(Settings):
         "its time. Default: the recordings, with the times in them.",
         is_path=True,
     )
+    teacher_classes: str | None = setting(
+        None, f"Of --teacher. {TEACHER_HELP['teacher_classes']} Default: {COCO}.", is_path=True
+    )
+    teacher_signature: str | None = setting(
+        None, f"Of --teacher. {TEACHER_HELP['teacher_signature']}"
+    )
+    teacher_input: str | None = setting(
+        None, f"Of --teacher. {TEACHER_HELP['teacher_input']}", choices=RANGES
+    )
 
     def check(self):
-        """UserError also if the live teacher's SavedModel is missing or unknown."""
+        """UserError also if the live teacher's SavedModel or its names are missing or unknown."""
         super().check()
         if self.teacher:
             saved_model_folder(self.teacher)
+            class_names.read(self.teacher_options.classes)
+
+    @property
+    def teacher_options(self):
+        """The TeacherOptions of the live teacher."""
+        return TeacherOptions(
+            self.teacher_classes or COCO, self.teacher_signature, self.teacher_input
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,7 +89,7 @@ def evaluate(
         frames,
         made_by.make,
         settings,
-        teacher=open_teacher(settings.teacher) if live else None,
+        teacher=open_teacher(settings.teacher, settings.teacher_options) if live else None,
         scratch=masks.parent,
         on_step=on_step,
     ) as opened:

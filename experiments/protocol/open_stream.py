@@ -62,12 +62,12 @@ def open_stream(
     Raises:
       UserError: as the product's parts do.
     """
-    label_maker = LabelMaker(streams.GROUPS)
     with contextlib.ExitStack() as stack:
         if teacher:
             stack.callback(teacher.close)
         recording = stack.enter_context(Recording(stream.recording))
         teacher = teacher or recording
+        label_maker = LabelMaker(streams.GROUPS, categories=teacher.names)
 
         def open_source():
             return video.open_source(stream.video, recording.frame_size)

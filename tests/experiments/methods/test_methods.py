@@ -30,7 +30,9 @@ def test_settings_of_a_method():
         **{"pwcnet_small": "w", "noise": 0.5},
     }
     student = {"init": "x", "seed": 3}
-    online, flow = {"teacher": "t", **student}, {"teacher": "t", "flow": "dis"}
+    options = dict.fromkeys(("teacher_classes", "teacher_signature", "teacher_input"))
+    teacher = {"teacher": "t", **options}
+    online, flow = {**teacher, **student}, {**teacher, "flow": "dis"}
     for name, expected in (
         ("jitnet_0.8", online),
         ("never_adapted", student),
@@ -40,12 +42,12 @@ def test_settings_of_a_method():
         ("flow_slow", {**flow, "pwcnet_dense": None}),
         ("width=1.0", {**online, "noise": 0.5}),
         ("first_annotation", {**student, "annotation_updates": 32}),
-        ("teacher", {"teacher": "t"}),
+        ("teacher", teacher),
     ):
         assert settings_of(name, values) == expected
         assert set(named(name).settings) == set(expected)
     osvos = {"osvos_weights": None, "osvos_steps": 500, "osvos_seconds": 30.0, "osvos_scale": 1.0}
-    assert settings_of("osvos_b") == {"teacher": None, "seed": 0, **osvos}
+    assert settings_of("osvos_b") == {**options, "teacher": None, "seed": 0, **osvos}
 
 
 def test_select():

@@ -16,7 +16,7 @@ from jitnet_tf.config import RunConfig
 from jitnet_tf.distillation import metrics
 from jitnet_tf.labels import class_groups
 from jitnet_tf.student.build import build_student
-from teacher import Teacher
+from teacher import Teacher, TeacherOptions
 from teacher.recorded import Recording
 from tests.materials import square_scene, write_square_stream
 
@@ -78,8 +78,8 @@ def test_a_live_teacher_is_timed_in_the_run(still, tmp_path, monkeypatch):
     asked, closed = [], []
 
     class Live(Teacher):
-        def __init__(self, spec):
-            assert spec == "live"
+        def __init__(self, spec, options):
+            assert (spec, options) == ("live", TeacherOptions(signature="raw"))
             self._recording = Recording(still.recording)
 
         def __call__(self, frame, index):
@@ -90,7 +90,9 @@ def test_a_live_teacher_is_timed_in_the_run(still, tmp_path, monkeypatch):
             closed.append(self._recording.close())
 
     monkeypatch.setattr(evaluation, "open_teacher", Live)
-    result, _ = evaluated(still, "flow_slow", tmp_path / "live", teacher="live")
+    result, _ = evaluated(
+        still, "flow_slow", tmp_path / "live", teacher="live", teacher_signature="raw"
+    )
     assert asked == [0, 0, 8, 16]  # once to warm up
     assert len(closed) == 1
     assert result["summary"]["mean_iou"] == 1
