@@ -30,7 +30,7 @@ from teacher import (
 )
 from teacher.base import TeacherError
 from teacher.lvs import Predictions
-from teacher.recorded import Recorder, Recording
+from teacher.recorded import SCALED_FROM, Recorder, Recording
 
 FLAGS = flags.FLAGS
 TEACHER_OPTIONS = ("teacher_names", "teacher_signature", "teacher_input")  # in the header
@@ -85,7 +85,7 @@ def describe_live(spec, chosen=None):
 def describe(spec, teacher, chosen=None):
     """Returns a teacher's entries in a recording's header; teacher: opened from spec."""
     if isinstance(teacher, Recording):  # the detections are those of the live teacher
-        wanted = ("teacher", "teacher_sha256", *TEACHER_OPTIONS, "min_score")
+        wanted = ("teacher", "teacher_sha256", *TEACHER_OPTIONS, "min_score", SCALED_FROM)
         return {name: teacher.header[name] for name in wanted if name in teacher.header}
     described = teacher.header if isinstance(teacher, Predictions) else describe_live(spec, chosen)
     return {**described, "min_score": MIN_SCORE}
@@ -168,6 +168,8 @@ def main():
         teacher = open_teacher(FLAGS.teacher, chosen)
         described = describe(FLAGS.teacher, teacher, chosen)
         height, width = source.size
+        if isinstance(teacher, Recording) and teacher.frame_size != source.size:
+            described.setdefault(SCALED_FROM, "{}×{}".format(*teacher.frame_size))
         name = pathlib.PurePath(source.spec).name
         count = record(
             source, teacher, {**described, "video": name, "height": height, "width": width}

@@ -25,9 +25,11 @@ from teacher.encoding import (
     read_thumbnail,
     thumbnail,
 )
+from teacher.scaling import scaled
 
 FORMAT = "jitnet_tf teacher recording 1"
 IDENTIFYING = 64  # frames that the identity is of
+SCALED_FROM = "scaled_from"  # in the header: size of the frames that the live teacher saw
 # SQL for the seconds of a frame; NULL if unknown or invalid.
 SECONDS = "CASE WHEN seconds BETWEEN 0 AND 1e6 THEN seconds END"
 
@@ -117,6 +119,10 @@ class Recording(Teacher):
                 f"recording {self.path!r} is not a teacher recording; make one with teacher.record"
             )
         self.mean_seconds = seconds
+        self.problems = []
+        if SCALED_FROM in self.header:
+            height, width = self.frame_size
+            self._note(f"from one of {self.header[SCALED_FROM]} frames", f"{height}×{width}")
 
     def __len__(self):
         return self._count
@@ -130,16 +136,33 @@ class Recording(Teacher):
             )
 
     def check_size(self, frame_size):
-        """Raises UserError unless the recorded frames are of frame_size (H, W)."""
-        if tuple(frame_size) != self.frame_size:
-            (h, w), (have_h, have_w) = self.frame_size, frame_size
+        """Checks that frames of this size, (H, W), can be served; smaller ones are a problem.
+
+        Raises:
+          UserError: they are larger than the recorded ones: masks have no such detail.
+        """
+        (h, w), (have_h, have_w) = self.frame_size, frame_size
+        if have_h > h or have_w > w:
             raise UserError(
                 f"recording {self.path!r} was made of {h}×{w} frames, these are {have_h}×{have_w}: "
-                f"give --frame_size={h}x{w}, or record again at this size"
+                f"give --frame_size={h}x{w} or a smaller one, or record again at this size"
             )
+        if tuple(frame_size) != self.frame_size:
+            self._note(f"of {h}×{w} frames", f"{have_h}×{have_w}")
+
+    def _note(self, made, size):
+        problem = (
+            f"recording {self.path!r} was made {made}: masks are scaled to {size}, so that labels "
+            "are not to the pixel those of a live teacher"
+        )
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     def __call__(self, frame, index):
-        """Returns the teacher's detections on frame `index`, uint8 RGB [H, W, 3]."""
+        """Returns the teacher's detections on frame `index`, uint8 RGB [H, W, 3].
+
+        Those of a recording of larger frames are scaled.
+        """
         self.check_size(frame.shape[:2])
         with _damage_reported(self.path, index):
             row = self._database.execute(
@@ -157,7 +180,8 @@ class Recording(Teacher):
             replayed = decode(row[1], self.frame_size, self._ids)
         if not is_like(frame, stored):
             raise _another_video(self.path, index, self.header.get("video"))
-        return replayed
+        size = frame.shape[:2]
+        return replayed if size == self.frame_size else scaled(replayed, self.frame_size, size)
 
     def seconds(self, index):
         """Returns the live teacher's seconds on frame `index`; None if unknown."""

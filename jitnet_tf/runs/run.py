@@ -180,6 +180,7 @@ class Run:
         for recording in (local, self._reference):
             if isinstance(recording, Recording):
                 recording.check_score_threshold(config.score_threshold)
+                recording.check_size(self.source.size)
         return teacher
 
     def _seek(self, progress):

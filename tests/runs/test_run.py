@@ -1,5 +1,6 @@
 """Runs as a library: sinks of the caller's own, a loop of the caller's, state by prefix."""
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -121,6 +122,16 @@ def test_max_frames_ends_the_run(config):
     with Run(short) as opened:
         assert [opened.advance() is not None for _ in range(4)] == [True, True, True, False]
         assert opened.finish()["complete"]
+
+
+def test_a_recording_serves_smaller_frames(config):
+    """As teacher and as reference; the report says so."""
+    small = dataclasses.replace(config, frame_size=(48, 64), max_frames=2)
+    with Run(small) as opened:
+        summary = opened.execute()
+    [problem] = summary["problems"]
+    assert "64×96 frames: masks are scaled to 48×64" in problem
+    assert summary["per_class_iou"].keys() == {"person"}
 
 
 class Nameless(Sink):

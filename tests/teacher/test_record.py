@@ -199,3 +199,15 @@ def test_names_of_the_classes_are_recorded(street, tmp_path, capsys):
         == 2
     )
     assert "--teacher_classes=cityscapes" in capsys.readouterr().err
+
+
+def test_a_recording_at_a_smaller_size_says_what_it_was_made_from(street, tmp_path, capsys):
+    """Also when it is a teacher again; runs of it say so."""
+    record_street(street, tmp_path / "first", "--max_frames=2")
+    for source, name, size in (("first", "second", "40x64"), ("second", "third", "32x48")):
+        arguments = (f"--teacher=recorded:{tmp_path}/{source}", f"--frame_size={size}")
+        capsys.readouterr()
+        made = record_street(street, tmp_path / name, *arguments, "--max_frames=2")
+        assert f"masks are scaled to {size.replace('x', '×')}" in capsys.readouterr().out
+        assert made.header["scaled_from"] == "48×64"
+        assert any("48×64" in problem for problem in made.problems)

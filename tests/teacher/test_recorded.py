@@ -9,6 +9,7 @@ import sys
 import tracemalloc
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,6 +20,7 @@ from jitnet_tf.labels import LabelMaker, class_groups
 from teacher import encoding
 from teacher.detections import Detections, from_box_masks
 from teacher.recorded import Recorder, Recording
+from teacher.scaling import scaled
 
 SIZE = (60, 80)
 HEADER = {"teacher": "t", "video": "street.mp4", "height": 60, "width": 80, "min_score": 0.05}
@@ -334,16 +336,46 @@ def test_folder_that_cannot_be_made(tmp_path):
         Recorder(tmp_path / "file" / "street.rec", HEADER)
 
 
+# Smaller frames
+
+
+@pytest.mark.parametrize("size", [(30, 40), (45, 80), (32, 33)])
+def test_smaller_frames_are_served_with_a_note(recording, size):
+    """They are still recognized, and another video's are not."""
+    replay = Recording(recording)
+    small = [cv2.resize(frame(i), size[::-1], interpolation=cv2.INTER_AREA) for i in range(2)]
+    for index in range(2):
+        expected = scaled(seen(index), SIZE, size)
+        replayed = replay(small[index], index)
+        assert [m.tobytes() for m in replayed.masks] == [m.tobytes() for m in expected.masks]
+        assert replayed.boxes.tobytes() == seen(index).boxes.tobytes()
+    [problem] = replay.problems
+    assert f"60×80 frames: masks are scaled to {size[0]}×{size[1]}" in problem
+    other = cv2.resize(frame(0, scene=1), size[::-1], interpolation=cv2.INTER_AREA)
+    with pytest.raises(UserError, match="another video"):
+        replay(other, 0)
+
+
+def test_frames_of_the_recorded_size_are_no_problem(recording):
+    replay = Recording(recording)
+    replay.check_size(SIZE)
+    replay(frame(0), 0)
+    assert replay.problems == []
+
+
 # Refusals
 
 
-def test_other_size(recording):
+@pytest.mark.parametrize("size", [(80, 60), (61, 80), (60, 81)])
+def test_larger_frames(recording, size):
+    """Masks have no such detail."""
     replay = Recording(recording)
-    with pytest.raises(UserError, match=r"60×80 .* 50×80.* --frame_size=60x"):
-        replay(frame(0, (50, 80)), 0)
-    with pytest.raises(UserError, match=r"60×80 .* 80×60"):
-        replay.check_size((80, 60))
-    replay.check_size(SIZE)
+    message = rf"60×80 .* {size[0]}×{size[1]}.* --frame_size=60x80"
+    with pytest.raises(UserError, match=message):
+        replay.check_size(size)
+    with pytest.raises(UserError, match=message):
+        replay(np.zeros((*size, 3), np.uint8), 0)
+    assert replay.problems == []
 
 
 def test_too_short(recording):
