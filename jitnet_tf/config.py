@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 
-from jitnet_tf.base import options
+from jitnet_tf.base import files, options
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.options import FREE, MOVED, option
 from jitnet_tf.labels import PRESETS
@@ -181,7 +181,7 @@ class Config:
     @classmethod
     def from_json(cls, text):
         """Reads `to_json`'s text. TypeError or ValueError where it is something else."""
-        values = dict(json.loads(text))
+        values = dict(files.parse_json(text))
         if "logdir" not in values:
             raise ValueError("it has no logdir")
         values["student"] = StudentConfig.from_values(values.get("student", {}))

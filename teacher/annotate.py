@@ -15,9 +15,8 @@ import numpy as np
 from absl import flags
 from pycocotools import mask as coco_mask
 
-from jitnet_tf.base import command_line, locks
+from jitnet_tf.base import command_line, files, locks
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.base.files import write_text
 from jitnet_tf.base.paths import define_path
 from jitnet_tf.base.progress import progress_bar
 from teacher import PRECOMPUTED, TeacherOptions, coco, open_teacher, options
@@ -124,7 +123,7 @@ def annotate(folder, teacher, described, output):
                 print(json.dumps(done[-1]), file=file)
                 file.flush()
         notes = _notes(done, teacher)
-        write_text(output, json.dumps(_dataset(done, info, teacher.names) | {NOTES: notes}))
+        files.write_text(output, json.dumps(_dataset(done, info, teacher.names) | {NOTES: notes}))
     except OSError as error:  # a full disk, for example
         raise UserError(
             f"{str(output)!r} cannot be written ({error}): fix that and repeat the command"
@@ -156,7 +155,7 @@ def check_same(path, folder, described):
     """Raises UserError unless an annotation file is of these images, by this teacher."""
     names = list_images(folder)
     try:
-        found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        found = files.parse_json(pathlib.Path(path).read_bytes())
         same = not difference(found["info"], {**described, "images": len(names)})
         same = same and {image["file_name"] for image in found["images"]} <= set(names)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -194,7 +193,7 @@ def _read_partial(path, info, names):
     data = path.read_bytes()
     data = data[: data.rfind(b"\n") + 1]
     try:
-        found, *done = map(json.loads, data.decode().splitlines() or ["null"])
+        found, *done = map(files.parse_json, data.decode().splitlines() or ["null"])
         if done and isinstance(found, dict) and "photographs" in found:
             raise UserError(
                 f"{str(path)!r} was begun by an older version: delete it, or choose another "
@@ -202,6 +201,7 @@ def _read_partial(path, info, names):
             )
         same = not done or not difference(found, info)
         same = same and [entry["file_name"] for entry in done] == names[: len(done)]
+        _dataset(done, info, {})  # raises an error for entries of another form
     except (ValueError, KeyError, TypeError, AttributeError):
         same = False
     if not same:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from jitnet_tf.base import files
 from teacher.detections import Detections
 
 # A frame is recognized by its 16×16 gray thumbnail. Decoders and color conversions differ by a
@@ -83,7 +84,7 @@ def decode_rows(data, frame_size, ids=COCO_IDS):
     text = unpacker.decompress(data, MAX_TEXT)
     if not unpacker.eof:
         raise ValueError("compressed data is cut off or too long")
-    rows = json.loads(text)
+    rows = files.parse_json(text)
     if type(rows) is not list:
         raise ValueError("not a list of objects")
     for row in rows:

@@ -93,11 +93,15 @@ def test_json_round_trip(config):
     assert text.endswith("}\n")
 
 
+# What a file can be called.
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+
+
 @given(
     st.floats(0, 1),
     st.floats(0, exclude_min=True, allow_infinity=False, allow_nan=False),
-    st.text(),
-    st.lists(st.text()),
+    TEXTS,
+    st.lists(TEXTS),
 )
 def test_json_round_trip_of_any_text_and_number(threshold, rate, video, classes):
     config = RunConfig(
@@ -129,6 +133,7 @@ def test_from_json_of_an_older_run_takes_defaults():
         json.dumps([NEEDED]),
         json.dumps("text"),
         json.dumps({**NEEDED, "frame_size": 5}),
+        "[" * 100_000,
     ],
 )
 def test_from_json_of_something_else(text):
@@ -149,6 +154,25 @@ def test_from_json_takes_the_names_of_older_versions():
 def test_from_json_of_a_value_of_another_type(value):
     with pytest.raises(UserError, match="--min_stride="):
         RunConfig.from_json(json.dumps({**NEEDED, "min_stride": value}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("video", 5),
+        ("video", "a\0b"),
+        ("teacher", None),
+        ("masks", ["m"]),
+        ("output", "\ud800"),
+        ("seed", True),
+        ("seed", 0.5),
+        ("evaluated_classes", [3]),
+        ("learning_rate", "0.1"),
+    ],
+)
+def test_from_json_of_a_value_of_another_type_without_bounds(name, value):
+    with pytest.raises(UserError, match=f"--{name}="):
+        RunConfig.from_json(json.dumps({**NEEDED, name: value}))
 
 
 def test_from_json_checks_values_too():

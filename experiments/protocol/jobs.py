@@ -17,8 +17,23 @@ from jitnet_tf.base.progress import progress_bar
 
 RESULT = "result.json"
 MASKS = "masks"
-# Keys of a result that this module and the tables rely on.
-REQUIRED = ("stream", "settings", "summary", "flicker", "recorded", "machine", "versions")
+# What this module and the tables rely on in a result: name → its type, or of each of its values.
+NUMBER = (int, float)
+GREATEST = 1e15  # beyond any count or time
+FIGURE = (int, float, type(None))
+REQUIRED = {
+    "stream": {"name": str, "category": str, "classes": list},
+    "settings": {},
+    "summary": {
+        **{"frames": int, "teacher_frames": int, "updates": int, "seconds": dict},
+        **{"teacher_fraction": NUMBER, "mean_iou": FIGURE, "mean_iou_student_only": FIGURE},
+        **{"speedup": FIGURE, "teacher_seconds_per_frame": FIGURE, "teacher_mode": str},
+    },
+    "flicker": {"prediction": FIGURE, "teacher": FIGURE},
+    "recorded": {"recorded_teacher": (str, type(None))},
+    "machine": {"cpu": str, "cores": int, "gpus": list},
+    "versions": {},
+}
 POLL_SECONDS = 0.5  # between two checks of the workers
 _worker = {}  # in a worker process: "stop", an Event, and "steps", a counter, both shared
 
@@ -35,15 +50,39 @@ def folder(results, stream, method):
 def load(path):
     """Reads a result.json; UserError if it is unreadable or incomplete."""
     try:
-        result = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-        if not all(isinstance(result.get(name), dict) for name in REQUIRED):
-            raise ValueError("values are missing")
+        result = files.parse_json(pathlib.Path(path).read_bytes())
+        _check(result)
         methods.named(result.get("method"))
         return result
     except (OSError, ValueError, AttributeError, TypeError, LookupError, UserError) as error:
         raise UserError(
             f"{str(path)!r} is not a result ({error}): delete it to have it made again"
         ) from None
+
+
+def _check(result):
+    """Raises ValueError unless a result has all that is REQUIRED, of these types."""
+    for part, types in REQUIRED.items():
+        if not isinstance(result.get(part), dict):
+            raise ValueError(f"no {part}")
+        for name, kind in types.items():
+            value = result[part].get(name, _check)  # which is of no type
+            if not isinstance(value, kind) or not _is_plausible(value):
+                raise ValueError(f"invalid {part}: {name}")
+    if not result["summary"]["frames"]:
+        raise ValueError("no frames")
+    texts = (*result["stream"]["classes"], *result["machine"]["gpus"])
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("invalid stream or machine")
+    seconds = result["summary"]["seconds"].values()
+    if not all(isinstance(value, NUMBER) and _is_plausible(value) for value in seconds):
+        raise ValueError("invalid seconds")
+    if "jobs" not in result:
+        raise ValueError("no jobs")
+
+
+def _is_plausible(value):
+    return not isinstance(value, NUMBER) or 0 <= value < GREATEST
 
 
 def still_to_do(work, results, settings):

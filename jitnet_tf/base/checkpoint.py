@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import zipfile
 
 import numpy as np
 
@@ -13,7 +14,7 @@ NAME = "checkpoint.npz"
 WEIGHTS = "weights.npz"  # of a pretrained student, without the state of its training
 # Files of a run that only grow; a checkpoint keeps their sizes.
 GROWING = ("frames.jsonl", "events.out.tfevents.*")
-_PROGRESS = "progress.json"
+PROGRESS = "progress.json"
 
 
 def save(directory, arrays, progress, name=NAME):
@@ -22,7 +23,7 @@ def save(directory, arrays, progress, name=NAME):
     Args:
       directory: its folder, which exists.
       arrays: name → numpy array.
-      progress: any JSON value.
+      progress: a dictionary of JSON values.
       name: of the file.
 
     Raises:
@@ -31,7 +32,7 @@ def save(directory, arrays, progress, name=NAME):
     packed = np.frombuffer(json.dumps(progress).encode(), np.uint8)
     files.write_atomically(
         pathlib.Path(directory) / name,
-        lambda file: np.savez(file, **arrays, **{_PROGRESS: packed}),
+        lambda file: np.savez(file, **arrays, **{PROGRESS: packed}),
     )
 
 
@@ -48,11 +49,25 @@ def load(path):
         raise UserError(f"{str(path)!r} does not exist: give a run directory or its {NAME}")
     try:
         # Opened here: numpy leaves damaged files open.
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        return arrays, json.loads(arrays.pop(_PROGRESS).tobytes())
+        with open(path, "rb") as opened:
+            _check_not_a_bomb(opened)
+            with np.load(opened, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        progress = files.parse_json(arrays.pop(PROGRESS).tobytes())
+        if not isinstance(progress, dict):
+            raise ValueError(f"no {PROGRESS}")
+        return arrays, progress
     except Exception as error:  # numpy and zipfile raise many kinds, for one mistake of the user
         raise UserError(f"{str(path)!r} is not a checkpoint of jitnet_tf ({error})") from error
+
+
+def _check_not_a_bomb(opened):
+    """Raises ValueError if a ZIP file holds more than its size: `save` does not compress."""
+    with zipfile.ZipFile(opened) as archive:
+        claimed = sum(member.file_size for member in archive.infolist())
+    if claimed > os.fstat(opened.fileno()).st_size:
+        raise ValueError("it is compressed")
+    opened.seek(0)
 
 
 def growing_files(directory):

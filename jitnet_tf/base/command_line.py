@@ -18,6 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+MAX_MESSAGE = 2000  # characters
 HELP = {"--help", "-help", "-h", "--helpshort"}
 
 
@@ -82,6 +83,8 @@ def _parse(function, argv):
     _flagvalues.open = functools.partial(open, encoding="utf-8", errors="surrogateescape")
     try:
         rest = flags.FLAGS(argv)
+    except RecursionError:  # absl looks for flags of similar names
+        _fail("a flag with a very long name; --help lists the flags", argv)
     except flags.Error as error:
         _fail(f"{error}; --help lists the flags", argv)
     if len(rest) > 1:
@@ -93,5 +96,8 @@ def _fail(message, argv):
     """Prints an error as one line, without the credentials of flags, and ends with status 2."""
     values = [word.partition("=")[2] if word.startswith("-") else word for word in argv]
     values += [str(flag.value) for flag in map(flags.FLAGS.__getitem__, flags.FLAGS)]
-    print(f"error: {' '.join(hidden(str(message), values).split())}", file=sys.stderr)
+    line = " ".join(hidden(str(message), values).split())
+    # A damaged file can put anything into a message.
+    line = line if len(line) <= MAX_MESSAGE else f"{line[:MAX_MESSAGE]} …"
+    print(f"error: {line}", file=sys.stderr)
     sys.exit(EXIT_USER_ERROR)

@@ -1,5 +1,6 @@
-"""Atomic writes."""
+"""Atomic writes, and JSON that may be damaged."""
 
+import json
 import os
 import pathlib
 
@@ -24,6 +25,14 @@ def write_atomically(path, write):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def parse_json(text):
+    """Returns the value of a JSON text, str or bytes; ValueError if it is none."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def write_text(path, text):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import typing
 import unicodedata
 
@@ -95,6 +96,7 @@ def options(kind):
 
 def check(config):
     """Raises UserError for a value of a dataclass that its option does not admit."""
+    types = typing.get_type_hints(type(config))
     for field, about in options(config):
         value = getattr(config, field.name)
         if value is None and field.default is None:
@@ -104,6 +106,24 @@ def check(config):
             bounds = " and ".join(filter(None, (about.bounds, "finite" if infinite else "")))
             reason = f" ({about.reason})" if about.reason else ""
             raise UserError(f"--{field.name}={value} is invalid: it has to be {bounds}{reason}")
+        if not _is_of(value, types[field.name]):  # in a damaged file: flags have types
+            raise UserError(f"--{field.name}={value!r:.100} is invalid: it is of another type")
+
+
+def _is_of(value, kind):
+    """Returns whether a value is of the type of a field; a text also has to fit a file's name."""
+    if kinds := [kind for kind in typing.get_args(kind) if kind not in (type(None), ...)]:
+        if typing.get_origin(kind) is tuple:
+            return isinstance(value, tuple) and all(_is_of(each, kinds[0]) for each in value)
+        return any(_is_of(value, each) for each in kinds)
+    if kind is float:
+        return type(value) in (int, float)
+    if kind is str and type(value) is str:
+        try:
+            return b"\0" not in os.fsencode(value)
+        except UnicodeEncodeError:  # half a character
+            return False
+    return type(value) is kind
 
 
 def check_texts(config):

@@ -251,6 +251,8 @@ class Distiller(Segmenter):
         self.student.set_state(with_prefix("student/", state))
         self.policy.set_state(with_prefix("policy/", state))
         self.index, self.schedule.stride = int(state["index"]), int(state["stride"])
+        if self.schedule.stride < 1:
+            raise ValueError(f"a stride of {self.schedule.stride}")
         since = int(state["since_request"])
         self._last_request = None if since < 0 else self.index - since
         self._request = self._training = None

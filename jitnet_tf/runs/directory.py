@@ -9,6 +9,7 @@ from jitnet_tf.base import checkpoint, files, options, shell
 from jitnet_tf.base.credentials import MASK
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig
+from jitnet_tf.runs import resumable
 
 CONFIG = "config.json"
 FLAGFILE = "resolved.flags"
@@ -80,6 +81,8 @@ def find_checkpoint(config, resume, overwrite):
                 )
     # Killed before its first checkpoint, a run starts anew.
     saved = checkpoint.load(logdir) if resume and (logdir / checkpoint.NAME).is_file() else None
+    if saved:
+        resumable.check(logdir, saved[1], type(config))
     if resume and is_complete(logdir) and not (saved and _goes_on(config, saved[1])):
         raise UserError(
             f"the run in {str(logdir)!r} is complete, there is nothing to resume; its figures are "
@@ -88,12 +91,12 @@ def find_checkpoint(config, resume, overwrite):
     return saved
 
 
-def _goes_on(config, progress):
+def _goes_on(config, saved):
     """Returns whether a complete run goes on, since it is now to take more frames or steps."""
-    if "step" in progress:
-        return config.steps > progress["step"]
+    if "step" in saved:
+        return config.steps > saved["step"]
     earlier = load_config(config.logdir)
-    return progress["frames"] == earlier.max_frames != config.max_frames
+    return saved["frames"] == earlier.max_frames != config.max_frames
 
 
 def check_paths_distinct(inputs, outputs):
@@ -128,8 +131,9 @@ def resume_flags(config):
 def is_complete(logdir):
     """Returns whether the run in `logdir` came to its end."""
     try:
-        return json.loads((pathlib.Path(logdir) / SUMMARY).read_text(encoding="utf-8"))["complete"]
-    except (OSError, ValueError, KeyError):
+        path = pathlib.Path(logdir) / SUMMARY
+        return files.parse_json(path.read_bytes())["complete"] is True
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
         return False
 
 

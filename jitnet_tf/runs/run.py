@@ -214,6 +214,8 @@ class Run:
         with self._misfits_as_user_errors():
             self.distiller.set_state(with_prefix(DISTILLER, arrays))
             self.statistics.set_state(progress["statistics"])
+            if self.distiller.index != progress["frames"]:
+                raise ValueError(f"frame {self.distiller.index} or {progress['frames']}")
         if self.source.live:  # the time between the runs is not counted
             self.source.start_at(self.statistics.video_seconds or 0.0)
 
@@ -222,11 +224,11 @@ class Run:
         """Turns the errors of a state that does not fit into a UserError."""
         try:
             yield
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise UserError(
-                f"--resume: the checkpoint in {self.config.logdir!r} does not fit ({error}), "
-                "another version of jitnet_tf or other sinks wrote it: start the run again with "
-                "--overwrite"
+                f"--resume: the checkpoint in {self.config.logdir!r} does not fit ({error}), it is "
+                "damaged, or another version of jitnet_tf or other sinks wrote it: start the run "
+                "again with --overwrite"
             ) from None
 
     def _warm_up(self, teacher):

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import math
 
 import numpy as np
 
@@ -26,6 +27,7 @@ COUNTS = (
     "lag_max",
 )
 SHOWN = 8  # categories in a note
+SCORE_COUNTS = ("all_frames", "student_frames", "frames_with")
 ASYNCHRONOUS_COUNTS = ("staleness_sum", "staleness_max")
 
 
@@ -255,23 +257,29 @@ class Statistics:
         state["seconds"] = dict(self.seconds)
         state["categories"] = dict(self.categories)
         if self.score:
-            state["all_frames"] = self.score.all_frames.tolist()
-            state["student_frames"] = self.score.student_frames.tolist()
-            state["frames_with"] = self.score.frames_with.tolist()
+            state.update((name, getattr(self.score, name).tolist()) for name in SCORE_COUNTS)
         return state
 
     def set_state(self, state):
-        """Restores `get_state`'s counts."""
-        for name in self._counts:
-            setattr(self, name, state[name])
+        """Restores `get_state`'s counts. KeyError, ValueError or TypeError where it is damaged."""
+        seconds = dict(state["seconds"])
+        categories = collections.Counter(state["categories"])
+        found = [state[name] for name in self._counts]
+        known = [value for value in found if value is not None]  # None: unknown
+        for value in (*known, *seconds.values(), *categories.values()):
+            if type(value) not in (int, float) or not 0 <= value < math.inf:
+                raise ValueError(f"a count of {value!r}")
+        for name, value in zip(self._counts, found, strict=True):
+            setattr(self, name, value)
         self._is_first = True
         self.seconds.clear()
-        self.seconds.update(state["seconds"])
-        self.categories = collections.Counter(state["categories"])
-        if self.score:
-            self.score.all_frames[:] = np.array(state["all_frames"])
-            self.score.student_frames[:] = np.array(state["student_frames"])
-            self.score.frames_with[:] = np.array(state["frames_with"])
+        self.seconds.update(seconds)
+        self.categories = categories
+        for name in SCORE_COUNTS if self.score else ():
+            counts, found = getattr(self.score, name), np.array(state[name])
+            if found.shape != counts.shape or found.dtype.kind != "i":
+                raise ValueError(f"{name} are other counts")
+            counts[:] = found
 
 
 def percent(value):

@@ -62,12 +62,13 @@ class Overlay:
         ones enlarged until there is room for text.
 
     Attributes:
+      frame_size: (H, W) of the frames.
       size: (height, width) of the pictures, both even.
       problems: names that are shown as numbers, as a list of at most one sentence.
     """
 
     def __init__(self, class_names: Sequence[str], size: tuple[int, int], max_width: int = 1920):
-        height, width = size
+        self.frame_size = height, width = tuple(size)
         # For 1920 it is 640, to which 720p and 1080p shrink by whole numbers: fast and sharp.
         widest = max_width // 6 * 2
         narrowest = min(_MIN_PANEL_WIDTH, widest)

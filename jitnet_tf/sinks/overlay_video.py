@@ -85,6 +85,9 @@ class OverlayVideo(Sink):
         """Restores the latest teacher frame."""
         if state:
             index, *accuracy = state["status"].tolist()
+            size, shapes = self._overlay.frame_size, (state["frame"].shape, state["labels"].shape)
+            if shapes != ((*size, 3), size) or len(accuracy) != 2:
+                raise ValueError("the teacher's frame is of another size")
             self._teacher = (state["frame"], state["labels"], int(index))
             self._accuracy = tuple(accuracy)
 

@@ -141,7 +141,10 @@ class TensorBoard(Sink):
         """Restores `get_state`'s arrays, so that a resumed run's curves are those of one run."""
         self._window_frames = int(state["window_frames"])
         self._next_image = int(state["next_image"])
-        self._window = {name: v.tolist() for name, v in with_prefix(WINDOW, state).items()}
+        window = with_prefix(WINDOW, state)
+        if any(values.ndim != 1 or values.dtype.kind not in "fi" for values in window.values()):
+            raise ValueError("averages of other values")
+        self._window = {name: values.tolist() for name, values in window.items()}
 
     def flush(self):
         """Hands everything so far to the operating system."""

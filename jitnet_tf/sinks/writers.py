@@ -284,7 +284,7 @@ def _mask_names(directory: Path) -> list[re.Match]:
 def _names_classes(path: Path) -> bool:
     """Returns whether the file is a classes.json as `MaskWriter` writes it."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = files.parse_json(path.read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and content.get("0") == "background"

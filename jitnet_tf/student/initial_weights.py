@@ -77,7 +77,7 @@ def start(variables, init, groups, student):
         if any(progress[what] != wanted[what] for what in ("classes", "groups")):
             taken = _adapted(variables, taken, _common_classes(progress, wanted))
         weights.assign(variables, taken)
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise UserError(
             f"--init={init} does not fit this network ({' '.join(str(error).split())[:200]})"
         ) from None

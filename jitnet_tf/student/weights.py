@@ -30,12 +30,14 @@ def assign(variables, state):
 
     Raises:
       KeyError: a name is only on one side.
-      ValueError: a shape differs.
+      ValueError: a shape differs, or an array is none of numbers.
     """
     if different := sorted(variables.keys() ^ state.keys()):
         raise KeyError(f"{different[0]} and {len(different) - 1} more are only on one side")
     values = {name: np.asarray(array) for name, array in state.items()}
     for name, variable in variables.items():
+        if values[name].dtype.kind not in "fiu":
+            raise ValueError(f"{name} holds no numbers, but {values[name].dtype}")
         if values[name].shape != tuple(variable.shape):
             raise ValueError(f"{name} has shape {values[name].shape}, not {tuple(variable.shape)}")
     for name, variable in variables.items():

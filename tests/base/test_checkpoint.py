@@ -72,7 +72,7 @@ JSON = st.recursive(
 
 
 @settings(max_examples=30)
-@given(JSON)
+@given(st.dictionaries(st.text(), JSON))
 def test_any_progress_is_restored(tmp_path_factory, progress):
     folder = tmp_path_factory.getbasetemp()
     checkpoint.save(folder, {"a": np.ones(2)}, progress)
@@ -176,6 +176,13 @@ def npz(**arrays):
     return buffer.getvalue()
 
 
+def compressed(**arrays):
+    """A file that unpacks to a thousand times its size."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
 def npz_with_progress(**arrays):
     packed = np.frombuffer(json.dumps(PROGRESS).encode(), np.uint8)
     return npz(**arrays, **{"progress.json": packed})
@@ -213,6 +220,9 @@ def refusal(path, content):
         npz(a=np.arange(5)),  # no progress
         npz(**{"progress.json": np.frombuffer(b"{not JSON", np.uint8)}),
         npz(**{"progress.json": np.frombuffer(b"\xff\xfe\xfa", np.uint8)}),
+        npz(**{"progress.json": np.frombuffer(b"[]", np.uint8)}),
+        npz(**{"progress.json": np.frombuffer(b"[" * 100_000, np.uint8)}),
+        compressed(**{"progress.json": np.frombuffer(b"{}", np.uint8), "a": np.zeros(1 << 20)}),
         zipped(**{"a.txt": "text"}),
         zipped(**{"progress.json": "{}"}),
         zipped(**{"progress.json.npy": b"\x93NUMPY\x01\x00 damaged"}),

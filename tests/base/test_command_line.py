@@ -59,13 +59,28 @@ def test_bugs_have_a_traceback():
 
 @pytest.mark.parametrize(
     ("argument", "named"),
-    [("--cuont=1", "cuont"), ("--count=0", "count"), ("--count=x", "count"), ("stray", "'stray'")],
+    [
+        ("--cuont=1", "cuont"),
+        ("--count=0", "count"),
+        ("--count=x", "count"),
+        ("stray", "'stray'"),
+        (f"--{'x' * 3000}=1", "very long name"),
+        (f"--count={'x' * 3000}", "count"),
+    ],
 )
 def test_flag_errors_are_refused(capsys, argument, named):
     assert run_command(command(lambda: pytest.fail("it ran")), argument) == 2
     [message] = capsys.readouterr().err.splitlines()
     assert message.startswith("error: ")
     assert named in message
+    assert len(message) < 2100
+
+
+def test_a_flag_file_that_is_no_text_is_refused(tmp_path, capsys):
+    (tmp_path / "a.flags").write_bytes(b"--count=1\n\xff\xfe")
+    assert run_command(command(lambda: None), f"--flagfile={tmp_path}/a.flags") == 2
+    [message] = capsys.readouterr().err.splitlines()
+    assert message.startswith("error: ")
 
 
 @pytest.mark.parametrize("command", ["distill", "pretrain", "export"])

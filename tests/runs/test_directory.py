@@ -18,7 +18,8 @@ def config(tmp_path):
 
 def written(config, complete=True, **progress):
     directory.start(config, {})
-    checkpoint.save(config.logdir, {}, {"file_sizes": {}, **progress})
+    needed = {"file_sizes": {}, "frame_size": [4, 4], "statistics": {}, "seconds": 1.0}
+    checkpoint.save(config.logdir, {}, {**needed, **progress})
     directory.write_summary(config.logdir, {"complete": complete})
 
 

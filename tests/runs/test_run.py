@@ -12,6 +12,7 @@ from jitnet_tf.base import checkpoint
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.distillation.distiller import DivergedError
+from jitnet_tf.runs import directory, run
 from jitnet_tf.runs.run import Run
 from jitnet_tf.sinks.base import Sink
 from teacher.base import TeacherError
@@ -253,6 +254,29 @@ def test_a_diverged_run_keeps_its_last_checkpoint(config, monkeypatch):
     assert checkpoint.load(config.logdir)[1]["frames"] == 5
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("frames", -1),
+        ("frames", 2),
+        ("frame_size", "64x96"),
+        ("thumbnail", [[0] * 16] * 15),
+        ("statistics", []),
+        ("file_sizes", {"frames.jsonl": "1"}),
+        ("problems", 5),
+    ],
+)
+def test_a_checkpoint_with_damaged_progress_is_refused(config, monkeypatch, name, value):
+    with Run(config) as opened:
+        opened.advance()
+        opened.finish(complete=False)
+    arrays, progress = checkpoint.load(config.logdir)
+    checkpoint.save(config.logdir, arrays, {**progress, name: value})
+    monkeypatch.setattr(run, "build_student", lambda *_: opened.distiller.student)  # built once
+    with pytest.raises(UserError, match="--resume"):
+        Run(config, resume=True)
+
+
 def test_a_checkpoint_of_another_version_is_refused(config):
     with Run(config) as opened:
         opened.advance()
@@ -262,3 +286,11 @@ def test_a_checkpoint_of_another_version_is_refused(config):
     checkpoint.save(config.logdir, older, progress)
     with pytest.raises(UserError, match=r"--resume.*--overwrite"):
         Run(config, resume=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", '"complete"', '{"complete": 1}', "{" * 100_000, "\\xff", ""]
+)
+def test_a_damaged_summary_is_of_no_complete_run(tmp_path, text):
+    (tmp_path / directory.SUMMARY).write_text(text)
+    assert not directory.is_complete(tmp_path)

@@ -258,6 +258,25 @@ def test_goes_on_from_its_state(with_reference):
     assert other.get_state() == statistics.get_state()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("frames", "5"),
+        ("updates", -1),
+        ("wall_seconds", float("nan")),
+        ("seconds", {"infer": None}),
+        ("all_frames", [[1]]),
+        ("student_frames", [[0.5] * 3] * 3),
+    ],
+)
+def test_a_damaged_state_is_refused(name, value):
+    statistics = scored()
+    state = statistics.get_state()
+    other = Statistics(StreamScore(NAMES))
+    with pytest.raises((KeyError, ValueError, TypeError)):
+        other.set_state({**state, name: value})
+
+
 def asynchronous():
     """Ten frames of .1 s and two teacher frames, one with three updates; both late."""
     statistics = Statistics(StreamScore(NAMES), teacher_mode="async")

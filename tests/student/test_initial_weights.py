@@ -111,6 +111,25 @@ def test_precision_may_differ(tmp_path):
         np.testing.assert_array_equal(variable.numpy(), arrays[name])
 
 
+@pytest.mark.parametrize("damaged", [np.zeros((3, 3, 3, 8), "U3"), np.zeros(1, "f4,i2")])
+def test_arrays_of_something_else_are_refused(tmp_path, damaged):
+    arrays = save(tmp_path)
+    _, progress = checkpoint.load(tmp_path)
+    name = next(iter(arrays))
+    checkpoint.save(tmp_path, {**arrays, name: np.resize(damaged, arrays[name].shape)}, progress)
+    with pytest.raises(UserError, match=f"does not fit.*{name} holds no numbers"):
+        initial_weights.start(network(PETS), str(tmp_path), PETS, SMALL)
+
+
+@pytest.mark.parametrize("groups", [5, ["cat"], {"cat": 3}, None])
+def test_damaged_classes_are_refused(tmp_path, groups):
+    arrays = save(tmp_path)
+    _, progress = checkpoint.load(tmp_path)
+    checkpoint.save(tmp_path, arrays, {**progress, "groups": groups})
+    with pytest.raises(UserError, match="does not fit"):
+        initial_weights.start(network(PETS), str(tmp_path), PETS, SMALL)
+
+
 def test_options_that_this_version_does_not_know(tmp_path):
     checkpoint.save(tmp_path, {"a": np.zeros(3)}, {"student": {"attention": True}})
     with pytest.raises(UserError, match=r"--init=.*attention"):

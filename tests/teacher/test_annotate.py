@@ -237,6 +237,17 @@ def test_a_renamed_teacher_continues_its_file(photos, tmp_path):
     annotate.check_same(output, photos, renamed)
 
 
+@pytest.mark.parametrize("entry", ["{}", "5", "[" * 100_000, '{"file_name": "NAME"}'])
+def test_a_damaged_unfinished_file_is_refused(photos, tmp_path, entry):
+    output = tmp_path / "a.json"
+    partial = interrupt(photos, output)
+    head, *_ = partial.read_text().splitlines()
+    first = list_images(photos)[0]
+    partial.write_text(f"{head}\n{entry.replace('NAME', first)}\n")
+    with pytest.raises(UserError, match=r"a\.json\.partial"):
+        annotate.annotate(photos, Teacher(), TEACHER, output)
+
+
 @pytest.mark.parametrize("change", ["added", "removed", "renamed"])
 def test_the_unfinished_file_of_other_images_is_refused(photos, tmp_path, change):
     output = tmp_path / "a.json"

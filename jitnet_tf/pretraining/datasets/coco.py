@@ -1,11 +1,11 @@
 """Images with instances in COCO's format."""
 
 import collections
-import json
 import pathlib
 
 import numpy as np
 
+from jitnet_tf.base import files
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.pretraining.datasets import coco_annotations
 from jitnet_tf.pretraining.datasets.base import LabeledDataset
@@ -251,7 +251,7 @@ def _load(file):
     if not path.is_file():
         raise UserError(f"annotation file {str(file)!r} does not exist")
     # Bytes: UTF-8 or UTF-16, with a byte order mark or without.
-    data = {"annotations": [], **json.loads(path.read_bytes())}
+    data = {"annotations": [], **files.parse_json(path.read_bytes())}
     for part in PARTS:
         if not isinstance(data.get(part), list):
             raise ValueError(f"no {part}")

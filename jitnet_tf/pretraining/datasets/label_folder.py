@@ -7,6 +7,7 @@ import threading
 import cv2
 import numpy as np
 
+from jitnet_tf.base import files
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import BACKGROUND
 from jitnet_tf.pretraining.datasets.base import MAX_UNREADABLE, LabeledDataset
@@ -232,7 +233,7 @@ def _names(labels, given):
     else:
         where = repr(str(path))
         try:
-            content = json.loads(path.read_bytes())
+            content = files.parse_json(path.read_bytes())
             named = {int(number): name for number, name in content.items()}
         except (OSError, ValueError, AttributeError) as error:
             raise UserError(f'{where} is not {{"0": "background", …}} ({error})') from None

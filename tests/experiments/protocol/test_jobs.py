@@ -15,12 +15,9 @@ from experiments.protocol import jobs
 from experiments.protocol.streams import Stream
 from experiments.reports.results import Results
 from jitnet_tf.base.errors import UserError
+from tests.builders import made_result
 
-RESULT = {
-    "method": "oracle",
-    **{name: {} for name in jobs.REQUIRED},
-    "jobs": 1,
-}
+RESULT = made_result(method="oracle")
 
 
 RECORDED = {"recorded_teacher": "t", "recorded_teacher_sha256": "0", "frame_size": [48, 64]}
@@ -65,7 +62,19 @@ def test_paths_of_results():
         b"null",
         b"\xff\xfe",
         b"{}",
+        b"[" * 100_000,
         *(json.dumps({**RESULT, name: None}).encode() for name in jobs.REQUIRED),
+        *(
+            json.dumps({**RESULT, part: {**RESULT[part], name: value}}).encode()
+            for part, name, value in (
+                ("stream", "classes", [5]),
+                ("summary", "frames", 0),
+                ("summary", "mean_iou", "0.5"),
+                ("summary", "updates", 1e300),
+                ("summary", "seconds", {"infer": None}),
+                ("machine", "cores", None),
+            )
+        ),
         json.dumps({**RESULT, "method": "osvos"}).encode(),
         json.dumps({**RESULT, "method": ["oracle"]}).encode(),
     ],
