@@ -86,6 +86,8 @@ def distill_arguments(material, **changes):
         ({"teacher": "zoo:mask_rcnn"}, "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"),
         ({"reference": "nowhere"}, "'nowhere'"),
         ({"class_groups": "cocoa"}, "'cocoa'"),
+        ({"teacher_classes": "voc"}, "--teacher_classes=voc"),
+        ({"teacher_input": "bgr"}, "teacher_input"),
         ({"evaluated_classes": "person,cat"}, "'cat'"),
         ({"accuracy_threshold": 1.2}, "--accuracy_threshold=1.2"),
         ({"accuracy_threshold": -0.1}, "--accuracy_threshold=-0.1"),
