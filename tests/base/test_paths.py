@@ -12,7 +12,7 @@ from tests.commands import run_command
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Flags of text that is no path.
-TEXTS = {"frame_size", "method", "student", "fetch"}
+TEXTS = {"frame_size", "method", "student", "fetch", "teacher_signature"}
 
 
 def is_command(path):
