@@ -119,7 +119,7 @@ class Completeness:
         return self._format == "mov" and 0 < self._stream.frames <= self._packets
 
     def _shortfall_without_length(self) -> str | None:
-        size = self._container.size  # negative for pipes and live streams
+        size = self._container.size or 0  # negative or None for pipes and live streams
         is_cut = self._is_cut or (
             self._format == "mpegts" and size > 0 and all(size % step for step in _TS_PACKETS)
         )

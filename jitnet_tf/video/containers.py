@@ -96,7 +96,7 @@ def _open_container(address: str, spec: str, is_url: bool = False, is_pipe: bool
 
 def _is_file(container) -> bool:
     """Returns whether a URL is a file with a number of bytes, though without one of seconds."""
-    return container.format.name not in _NO_FILES and container.size > 0
+    return container.format.name not in _NO_FILES and (container.size or 0) > 0
 
 
 def _header(container, stream) -> dict:
