@@ -88,9 +88,12 @@ def _open_container(address: str, spec: str, is_url: bool = False, is_pipe: bool
     if brand in _TILED and len(container.streams.video) > 1:
         container.close()
         raise UserError(f"{spec} is an image in tiles ({brand}): convert it to JPEG or PNG")
-    # Not frame threads (PyAV's "AUTO"), though they are .5 ms faster: they decode damaged streams
-    # differently in every run, and a resumed run has to equal an uninterrupted one.
-    stream.thread_type = "SLICE"
+    # Threads decode damaged streams differently in every run, and a resumed run has to equal an
+    # uninterrupted one. A URL's decoder has to keep up with a camera, whose frames come only once.
+    if is_url:
+        stream.thread_type = "SLICE"
+    else:
+        stream.codec_context.thread_count = 1
     return container, stream
 
 
