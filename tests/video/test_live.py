@@ -1,5 +1,6 @@
 """URLs and cameras, also those that break off."""
 
+import contextlib
 import functools
 import http.server
 import re
@@ -114,10 +115,12 @@ def test_files_without_a_length_are_not_live(served, clip):
 def test_streams_without_any_length_are_live(server, bodies):
     """All frames come at once: the newest is given."""
     server.body, server.chunked = bodies["h264"], True
-    frames, source = read_all(server.url())
+    # Newer versions of FFmpeg take the end of a stream without a length for an error.
+    with video.open_source(server.url()) as source, contextlib.suppress(BrokenOffError):
+        list(source)
     assert (source.live, source.announced_frames) == (True, None)
-    assert len(frames) + source.dropped == COUNT
-    assert len(frames) < COUNT
+    assert source.decoded + source.dropped == COUNT
+    assert source.decoded < COUNT
 
 
 def test_missing_urls_are_refused(served):
