@@ -119,8 +119,8 @@ def test_streams_without_any_length_are_live(server, bodies):
     with video.open_source(server.url()) as source, contextlib.suppress(BrokenOffError):
         list(source)
     assert (source.live, source.announced_frames) == (True, None)
-    assert source.decoded + source.dropped == COUNT
-    assert source.decoded < COUNT
+    assert COUNT - 5 < source.decoded + source.dropped <= COUNT
+    assert source.decoded < COUNT // 2
 
 
 def test_missing_urls_are_refused(served):
