@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from jitnet_tf.base import pictures
 from jitnet_tf.base.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".jpe", ".jfif")
@@ -110,10 +111,7 @@ def read_image(path, size=None):
     except OSError as error:
         raise UnreadableError(f"{path} ({error.strerror})") from None
     for flags in (cv2.IMREAD_COLOR, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION):
-        try:
-            bgr = cv2.imdecode(data, flags)
-        except cv2.error:  # an empty file, for example
-            bgr = None
+        bgr = pictures.decode(data, flags)
         if bgr is None:
             raise UnreadableError(f"{path} (not an image, or damaged)")
         if size is None or bgr.shape[:2] == tuple(size):
@@ -169,7 +167,7 @@ def inspect(path, size=None):
 
 
 def _is_low(path):
-    data = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    data = pictures.decode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     return data is not None and data.dtype == np.uint16 and data.max() < LOW_16_BITS
 
 

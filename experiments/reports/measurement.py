@@ -72,14 +72,15 @@ def write(output, values, flag="output"):
         raise UserError(f"--{flag}={output} cannot be written ({error})") from None
 
 
-def render_file(path, command, file_format, render):
-    """Returns `render(values)` of the values in a file of --print.
+def render_file(path, command, file_format, render, flag="print"):
+    """Returns `render(values)` of the values in a file of --`flag`.
 
     Args:
       path: of the file.
       command: the command, with its flag, that writes such files.
       file_format: their "format".
       render: values → anything.
+      flag: the command's flag for the file.
 
     Raises:
       UserError: the file cannot be read, or is not such a file.
@@ -87,11 +88,11 @@ def render_file(path, command, file_format, render):
     try:
         text = pathlib.Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--print={path} cannot be read ({error})") from None
+        raise UserError(f"--{flag}={path} cannot be read ({error})") from None
     try:
-        values = json.loads(text)
+        values = files.parse_json(text)
         if values["format"] != file_format:
             raise ValueError(f"its format is {values['format']!r}")
         return render(values)
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise UserError(f"--print={path} is not what {command} writes ({error!r})") from None
+        raise UserError(f"--{flag}={path} is not what {command} writes ({error!r})") from None

@@ -7,6 +7,7 @@ import pathlib
 import cv2
 import numpy as np
 
+from jitnet_tf.base import pictures
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.progress import progress_bar
 from jitnet_tf.pretraining import census
@@ -234,8 +235,8 @@ def fingerprints(dataset, progress):
     for number in range(len(dataset)):
         try:
             data = np.fromfile(dataset.path(number), np.uint8)
-            gray = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
-        except (OSError, cv2.error):  # missing, empty, or smaller than 8 × 8
+            gray = pictures.decode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
+        except OSError:  # missing
             gray = None
         if gray is not None:
             small = cv2.resize(gray, (9, 8), interpolation=cv2.INTER_AREA)

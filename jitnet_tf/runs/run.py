@@ -8,7 +8,7 @@ import time
 import tensorflow as tf
 
 from jitnet_tf import video
-from jitnet_tf.base import checkpoint, registry, threads
+from jitnet_tf.base import checkpoint, memory, registry, threads
 from jitnet_tf.base.errors import UserError, reason_of
 from jitnet_tf.base.interrupt import StopRequest
 from jitnet_tf.base.progress import progress_bar
@@ -405,6 +405,7 @@ class Run:
             "file_sizes": checkpoint.growing_files(self.config.logdir),
         }
         checkpoint.save(self.config.logdir, arrays, progress)
+        memory.give_back()
 
     def _put_out(self, result):
         """Hands a result to the sinks, in the output thread."""

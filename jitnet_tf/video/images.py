@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
+from jitnet_tf.base.pictures import decode
 from jitnet_tf.video.decoders import DecodedFrame, Decoder, Note
 
 FPS = 25.0  # of images that state no duration
@@ -39,7 +40,7 @@ def _stills(files: Sequence[Path], note: Note) -> Iterator[DecodedFrame]:
     is_dark_noted, count = False, 0
     for file in files:
         data = _content(file)
-        bgr = _decoded(data, cv2.IMREAD_COLOR)  # 8 bits, for any depth and number of channels
+        bgr = decode(data, cv2.IMREAD_COLOR)  # 8 bits, for any depth and number of channels
         if bgr is None:
             note(f"{file.name} cannot be decoded: skipped")
             continue
@@ -85,13 +86,6 @@ def _content(file: Path) -> np.ndarray:
         return np.empty(0, np.uint8)
 
 
-def _decoded(data: np.ndarray, flags: int) -> np.ndarray | None:
-    try:
-        return cv2.imdecode(data, flags)
-    except cv2.error:  # an empty file, for example
-        return None
-
-
 def _pictures_in(file: Path, data: np.ndarray) -> int:
     if file.suffix.lower() not in _SEVERAL:
         return 1
@@ -107,7 +101,7 @@ def _why_dark(bgr: np.ndarray, data: np.ndarray) -> str | None:
     """Returns why an image of 16 bits is nearly black; None if it is not."""
     if bgr.max() >= _DARK:
         return None
-    deep = _decoded(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    deep = decode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
     if deep is None or deep.dtype != np.uint16:
         return None
     return (

@@ -1,0 +1,1 @@
+"""How the program stands damaged files, kills and long runs."""
