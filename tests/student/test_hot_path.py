@@ -21,6 +21,7 @@ from jitnet_tf.student import fused_head
 from jitnet_tf.student.jitnet import build_jitnet
 from jitnet_tf.student.student import Student
 from jitnet_tf.video import Frame
+from teacher import Teacher
 from teacher.detections import Detections
 
 SIZE = (160, 192)
@@ -273,10 +274,14 @@ def test_memory_of_a_frame_is_its_class_map(student):
 
 
 def test_memory_of_a_scored_frame_is_two_maps_and_a_score(student):
+    class Blind(Teacher):
+        def __call__(self, frame, index):
+            return NOTHING
+
     pictures = itertools.cycle([frame(i) for i in range(3)])
     segmenter = distiller(student)
     segmenter.step(next(pictures))
-    scored = ScoredStream(map(Frame, pictures), segmenter, MAKER, lambda frame, index: NOTHING)
+    scored = ScoredStream(map(Frame, pictures), segmenter, MAKER, Blind())
     results = iter(scored)
     most = allocated(lambda: next(results))
     # Counting takes an integer of eight bytes a pixel, twice where numpy does not reuse the
