@@ -20,7 +20,7 @@ from jitnet_tf.config import ASYNC, SAMPLE, RunConfig
 from jitnet_tf.flags import define_flags as define_flags_of
 from jitnet_tf.flags import resumed_config, values
 from jitnet_tf.runs import directory
-from jitnet_tf.runs.summary import table
+from jitnet_tf.runs.report import table
 from teacher import process
 
 FLAGS = flags.FLAGS

@@ -8,7 +8,8 @@ import pytest
 
 from jitnet_tf.distillation.metrics import StreamScore
 from jitnet_tf.distillation.result import FrameResult, Score, TeacherFrame
-from jitnet_tf.runs.summary import Statistics, table
+from jitnet_tf.runs.report import table
+from jitnet_tf.runs.summary import Statistics
 
 NAMES = ("background", "person", "car")
 
