@@ -13,7 +13,7 @@ from experiments.methods import named
 from experiments.protocol import provenance, stability, streams
 from experiments.protocol.open_stream import open_stream
 from jitnet_tf.distillation import metrics
-from jitnet_tf.sinks.writers import MaskWriter
+from jitnet_tf.sinks.mask_writer import MaskWriter
 from teacher import open_teacher
 
 # Distance of the frames whose predictions are kept for the figures; figure 5 shows frames so far

@@ -1,7 +1,7 @@
 """Class masks: a PNG of class ids a frame."""
 
 from jitnet_tf.sinks.base import Sink
-from jitnet_tf.sinks.writers import MaskWriter
+from jitnet_tf.sinks.mask_writer import MaskWriter
 
 
 class ClassMasks(Sink):

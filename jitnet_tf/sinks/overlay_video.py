@@ -7,7 +7,7 @@ import numpy as np
 
 from jitnet_tf.sinks.base import Sink
 from jitnet_tf.sinks.overlay import Overlay, Status
-from jitnet_tf.sinks.writers import VideoWriter
+from jitnet_tf.sinks.video_writer import VideoWriter
 
 VIDEO_PARTS = "video_parts"  # in the run directory, until the run ends
 

@@ -13,8 +13,8 @@ from experiments.protocol import evaluation, jobs
 from experiments.reports import figures
 from experiments.reports.results import Results
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.sinks.mask_writer import MaskWriter
 from jitnet_tf.sinks.palette import palette
-from jitnet_tf.sinks.writers import MaskWriter
 from tests.builders import made_result
 from tests.commands import refusal, run_command
 from tests.materials import write_square_stream

@@ -16,7 +16,7 @@ from jitnet_tf.pretraining import splits
 from jitnet_tf.pretraining.datasets.class_ids import read_ids
 from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from jitnet_tf.pretraining.datasets.label_folder import LabelFolder
-from jitnet_tf.sinks.writers import MaskWriter
+from jitnet_tf.sinks.mask_writer import MaskWriter
 from teacher.images import UnreadableError
 from tests.materials import GRAY, GRAY_ALPHA, PALETTE, RGB, png, texture, write_label_folder
 

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.sinks.writers import MaskWriter, VideoWriter
+from jitnet_tf.sinks.mask_writer import MaskWriter
+from jitnet_tf.sinks.video_writer import VideoWriter
 
 # Not even root can create a folder in here.
 UNWRITABLE = Path("/proc/nowhere")
@@ -361,7 +362,8 @@ class TestMistakes:
             import resource, signal
             import numpy as np
             from jitnet_tf.base.errors import UserError
-            from jitnet_tf.sinks.writers import MaskWriter, VideoWriter
+            from jitnet_tf.sinks.mask_writer import MaskWriter
+            from jitnet_tf.sinks.video_writer import VideoWriter
 
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))

@@ -24,7 +24,7 @@ from teacher.images import (
     scan,
 )
 
-CLASSES = "classes.json"  # `sinks.writers.MaskWriter` writes it beside its masks
+CLASSES = "classes.json"  # `sinks.mask_writer.MaskWriter` writes it beside its masks
 IGNORED = "ignore"  # the name of classes without loss
 IGNORED_ID = 255  # without loss unless it has a name
 SUFFIX = ".png"

@@ -1,18 +1,14 @@
-"""Results on disk: the overlay video and the class masks, both resumable after a kill -9.
+"""A video on disk, resumable after a kill -9.
 
-The run that writes them can be killed at any moment. It resumes from its latest checkpoint, which
-may be older than the last frame written. So the video is written in parts, one from checkpoint to
-checkpoint, and a resumed run deletes the masks from its checkpoint on.
+The run that writes it can be killed at any moment. It resumes from its latest checkpoint, which may
+be older than the last frame written. So the video is written in parts, one from checkpoint to
+checkpoint.
 """
 
 import collections
-import contextlib
-import json
 import os
-import re
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,18 +16,15 @@ import av
 import cv2
 import numpy as np
 
-from jitnet_tf.base import files
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.sinks.disk import disk_errors_as_user_errors, make_writable
 
 # For three 640-pixel panels with a strip of text on two cores: 18 ms and 5.7 kB a frame, 38.6 dB.
 # superfast takes 14 ms and 11 kB, ultrafast 10 ms and 19 kB. Without B-frames a part's packets are
 # in the order of its frames, so that parts join by shifting time stamps.
 _X264 = {"preset": "veryfast", "crf": "23", "bf": "0"}
 
-
 _LEAST_UNIT = 90_000  # time stamps a second, as in MPEG
-
-_CLASSES = "classes.json"
 
 
 class VideoWriter:
@@ -68,7 +61,7 @@ class VideoWriter:
         self._part: _Part | None = None
         self._index = resume_at or 0
         self.check(path, resumed=resume_at is not None, overwrite=overwrite)
-        _make_writable(self._parts_dir)
+        make_writable(self._parts_dir)
         with disk_errors_as_user_errors(self._path):
             self._keep_parts_before(resume_at or 0)
 
@@ -82,7 +75,7 @@ class VideoWriter:
             raise UserError(f"the video {path} is a folder: give a file name ending in .mp4")
         if path.exists() and not (resumed or overwrite):
             raise UserError(f"the video {path} exists: give --overwrite or another name")
-        _make_writable(path.parent)
+        make_writable(path.parent)
 
     def write(
         self, frame: np.ndarray, time: float | None = None, duration: float | None = None
@@ -216,80 +209,6 @@ class _Part:
         os.replace(f"{self._path}.tmp", self._path)
 
 
-class MaskWriter:
-    """Writes class maps as PNGs, 000000.png and so on, whose gray values are class ids.
-
-    Beside them, classes.json maps ids to names: {"0": "background", ...}.
-
-    Args:
-      directory: created if need be.
-      class_names: the names, background included, by class id.
-      resume_at: the frame index to resume at; masks from there on are deleted. None for a new
-        set.
-      overwrite: whether a new set may replace the masks in the folder.
-
-    Raises:
-      UserError: here, if the folder cannot be written or holds masks; later, if writing fails.
-    """
-
-    def __init__(
-        self,
-        directory: str | os.PathLike,
-        class_names: Sequence[str],
-        *,
-        resume_at: int | None = None,
-        overwrite: bool = False,
-    ):
-        self._directory = Path(directory)
-        self.check(directory, resumed=resume_at is not None, overwrite=overwrite)
-        with disk_errors_as_user_errors(self._directory):
-            for name in _mask_names(self._directory):
-                if int(name[1]) >= (resume_at or 0):
-                    (self._directory / name[0]).unlink()
-            classes = json.dumps(dict(enumerate(class_names)), indent=1) + "\n"
-            files.write_text(self._directory / _CLASSES, classes)
-
-    @staticmethod
-    def check(directory: str | os.PathLike, *, resumed: bool, overwrite: bool) -> None:
-        """Raises UserError if masks cannot be written; makes the folder, nothing else.
-
-        Numbered PNGs are replaced only if a classes.json of masks is beside them: without it they
-        could be the user's own images.
-        """
-        directory = Path(directory)
-        _make_writable(directory)
-        names, classes = _mask_names(directory), directory / _CLASSES
-        if (names or classes.exists()) and not _names_classes(classes):
-            raise UserError(
-                f"the folder {directory} holds other files named like masks: give another folder"
-            )
-        if names and not (resumed or overwrite):
-            raise UserError(
-                f"the folder {directory} holds masks: give --overwrite or another folder"
-            )
-
-    def write(self, index: int, class_map: np.ndarray) -> None:
-        """Writes the mask of frame `index`; `class_map` is uint8 [H, W]."""
-        path = self._directory / f"{index:06d}.png"
-        with disk_errors_as_user_errors(self._directory):
-            Path(f"{path}.tmp").write_bytes(cv2.imencode(".png", class_map)[1])
-            os.replace(f"{path}.tmp", path)
-
-
-def _mask_names(directory: Path) -> list[re.Match]:
-    found = (re.fullmatch(r"([0-9]{6,})\.png(\.tmp)?", p.name) for p in directory.iterdir())
-    return [name for name in found if name]
-
-
-def _names_classes(path: Path) -> bool:
-    """Returns whether the file is a classes.json as `MaskWriter` writes it."""
-    try:
-        content = files.parse_json(path.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and content.get("0") == "background"
-
-
 def _first_index(part: Path) -> int:
     return int(part.stem.split("-")[1])
 
@@ -333,23 +252,3 @@ def _join(parts: Sequence[Path], path: Path, timeline: _Timeline) -> None:
                     earliest = packet.pts + 1
                     packet.stream = joined
                     output.mux(packet)
-
-
-def _make_writable(folder: Path) -> None:
-    """Creates the folder, and finds out by writing whether it can be written."""
-    with disk_errors_as_user_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-
-
-@contextlib.contextmanager
-def disk_errors_as_user_errors(path: Path) -> Iterator[None]:
-    """Turns what the system refuses (permission, a full disk) into a UserError."""
-    try:
-        yield
-    except OSError as error:  # PyAV's errors of this kind are OSErrors as well
-        reason = error.strerror or error
-        raise UserError(
-            f"{path} cannot be written ({reason}): check the path, its permissions and free space"
-        ) from error
