@@ -78,6 +78,12 @@ def difference(header, other):
     return None
 
 
+def _tables(database):
+    """Returns the names of a database's tables; not of views, whose reading may never end."""
+    found = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0")
+    return {name for (name,) in found}
+
+
 class Recording(Teacher):
     """A recording as a teacher: calling it replays frame `index`.
 
@@ -103,6 +109,8 @@ class Recording(Teacher):
             uri = pathlib.Path(path).resolve().as_uri() + "?mode=rw"
             self._database = sqlite3.connect(uri, uri=True)
             self._database.execute("PRAGMA trusted_schema = OFF")
+            if not {"header", "frames"} <= _tables(self._database):
+                raise ValueError("no tables")
             self.header = dict(self._database.execute("SELECT name, value FROM header"))
             self._count, seconds = self._database.execute(
                 f"SELECT count(*), avg({SECONDS}) FROM frames"
@@ -255,8 +263,11 @@ class Recorder:
         try:
             pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self.path)
-            tables = {name for (name,) in self._database.execute("SELECT name FROM sqlite_master")}
-            if tables - {"header", "frames", "sqlite_autoindex_header_1"}:
+            names = {name for (name,) in self._database.execute("SELECT name FROM sqlite_master")}
+            if names - {
+                "sqlite_autoindex_header_1",
+                *({"header", "frames"} & _tables(self._database)),
+            }:
                 raise UserError(
                     f"{self.path!r} is another program's database: choose another --output"
                 )

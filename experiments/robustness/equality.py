@@ -15,9 +15,9 @@ from jitnet_tf.sinks.frame_log import FRAME_LOG
 MASKS = "masks"
 OVERLAY = "overlay.mp4"
 # Names of scalars and arrays, and of figures in summary.json, that measure time.
-TIMES = ("ms/", "cost/", "final/fps", "final/speedup")
+TIMES = ("ms/", "cost/", "final/fps", "final/processing_fps", "final/speedup")
 TIMES_OF_ARRAYS = "sinks/tensorboard/window/ms/"
-TIMES_OF_SUMMARY = ("seconds", "fps", "speedup")
+TIMES_OF_SUMMARY = ("seconds", "fps", "processing_fps", "speedup")
 TIMES_OF_STATISTICS = ("seconds", "wall_seconds")
 PLACES = ("configuration", "_hparams_/")  # in TensorBoard: they name the run's folder
 

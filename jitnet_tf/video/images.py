@@ -114,5 +114,8 @@ def _turned_webp(bgr: np.ndarray, file: Path, data: np.ndarray) -> np.ndarray:
     """Returns a WebP upright by its EXIF orientation, which OpenCV 4 passes over."""
     if file.suffix.lower() != ".webp" or int(cv2.__version__.partition(".")[0]) > 4:
         return bgr
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(ImageOps.exif_transpose(image.convert("RGB")))[..., ::-1]
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(ImageOps.exif_transpose(image.convert("RGB")))[..., ::-1]
+    except Exception:  # Pillow's kinds are many, for files of which OpenCV shows a part
+        return bgr

@@ -1,5 +1,6 @@
 """Recordings: lossless round trips, resuming, refused files."""
 
+import contextlib
 import json
 import pathlib
 import signal
@@ -405,6 +406,20 @@ def test_thumbnail_is_gray_and_of_the_whole_frame():
     assert (small.dtype, small.shape) == (np.uint8, (16, 16))
     assert (small[:, :8] == 0).all()
     assert np.abs(small[:, 8:].astype(int) - 76).max() <= 1  # red's .299 of the luminance
+
+
+def test_views_in_place_of_tables_are_refused(recording):
+    """Reading them could take for ever, or all memory."""
+    with contextlib.closing(sqlite3.connect(recording)) as database:
+        database.executescript(
+            "DROP TABLE frames;"
+            "CREATE VIEW frames AS "
+            "SELECT 0 AS number, '' AS thumbnail, 1 AS seconds, '' AS instances"
+        )
+    with pytest.raises(UserError, match="is not a teacher recording"):
+        Recording(recording)
+    with pytest.raises(UserError, match="another program"):
+        Recorder(recording, {})
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,18 @@ def test_exif_orientation(orientation, suffix, tmp_path):
     assert source.problems == []
 
 
+def test_a_webp_that_pillow_cannot_decode_is_shown_as_it_is(tmp_path, monkeypatch):
+    """OpenCV decodes damaged files that Pillow refuses."""
+    colored_corners().save(tmp_path / "1.webp")
+
+    def fail(*_):
+        raise OSError("failed to read next frame")
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", fail)
+    [frame], _ = read_all(tmp_path / "1.webp")
+    assert frame.shape == (64, 96, 3)
+
+
 def save_several(path, count=10, duration=40):
     pictures = [Image.fromarray(numbered_frame(index)) for index in range(count)]
     options = {".webp": {"lossless": True}, ".tif": {}}.get(path.suffix, {})
