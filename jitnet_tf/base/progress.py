@@ -1,5 +1,6 @@
 """Progress bars; without a terminal, a line now and then."""
 
+import os
 import sys
 import time
 
@@ -16,11 +17,13 @@ class _Lines(tqdm):
     def display(self, msg=None, pos=None):
         """Writes a line if it is time for one."""
         now = time.monotonic()
-        if msg == "" or now < self._due:  # "" would clear the bar
+        is_early = self.delay and time.time() < self.start_t + self.delay
+        if msg == "" or now < self._due or is_early:  # "" would clear the bar
             return
         if self._due:
             self._wait = min(self._wait * GROWTH, LONGEST)
         self._due = now + self._wait
+        self.ncols = None  # of a terminal without a size: cuts the line
         self.fp.write(f"{msg or self}\n")
         self.fp.flush()
 
@@ -44,10 +47,18 @@ def progress_bar(iterable=None, desc=None, total=None, **options):
 
     A bar redrawn ten times a second would fill a log with megabytes an hour.
     """
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    is_terminal = _is_terminal()
     return (tqdm if is_terminal else _Lines)(
         iterable, desc, total, **{"dynamic_ncols": is_terminal, **options}
     )
+
+
+def _is_terminal():
+    """Returns whether standard error is a terminal with a size, which some in containers lack."""
+    try:
+        return sys.stderr.isatty() and min(os.get_terminal_size(sys.stderr.fileno())) > 0
+    except (AttributeError, OSError, ValueError):  # closed, or a stream without a file
+        return False
 
 
 def say(text):
