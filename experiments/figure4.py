@@ -100,7 +100,7 @@ def log(results, methods, seconds, logdir):
     for method in methods:
         for file in pathlib.Path(logdir, method).glob("events.out.tfevents.*"):
             file.unlink()
-        with tf.summary.create_file_writer(os.path.join(logdir, method)).as_default():
+        with tf.summary.create_file_writer(os.fsencode(os.path.join(logdir, method))).as_default():
             for (stream, other), result in results.items():
                 if other != method:
                     continue

@@ -14,6 +14,7 @@ import sqlite3
 import zlib
 
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.files import printable
 from teacher import class_names, coco
 from teacher.base import Teacher
 from teacher.encoding import (
@@ -259,7 +260,7 @@ class Recorder:
 
     def __init__(self, path, header):
         self.path = str(path)
-        header = {"format": FORMAT, **{name: str(value) for name, value in header.items()}}
+        header = {"format": FORMAT, **{name: printable(value) for name, value in header.items()}}
         try:
             pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self.path)

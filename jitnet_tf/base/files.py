@@ -35,6 +35,11 @@ def parse_json(text):
         raise ValueError("nested too deeply") from None
 
 
+def printable(name):
+    """Returns a file's name as text that any format takes: bytes that are no text as \\xff."""
+    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def write_text(path, text):
     """Writes a text file atomically, as UTF-8; names of files keep bytes that are none."""
     write_atomically(path, lambda file: file.write(text.encode("utf-8", "surrogateescape")))

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import time
 
 import numpy as np
@@ -75,7 +76,7 @@ class Pretraining:
         self._samples = Samples(
             self.splits.training, config.unlabeled_rate, Augmentation.of(config), config.seed
         )
-        self._writer = tf.summary.create_file_writer(config.logdir)
+        self._writer = tf.summary.create_file_writer(os.fsencode(config.logdir))
         self._segment = validation.segmenter(self._trainer.averaged)
         self._pictures = Pictures(self._groups.names, self.splits.validation)
 

@@ -1,11 +1,14 @@
 """TensorBoard's event files."""
 
+import os
+
 import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api as hparams
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
+from jitnet_tf.base.files import printable
 from jitnet_tf.base.state import prefixed, with_prefix
 from jitnet_tf.config import ASYNC, SYNC
 from jitnet_tf.distillation import metrics
@@ -37,7 +40,7 @@ class TensorBoard(Sink):
     name = "tensorboard"
 
     def __init__(self, logdir, class_names, statistics, options, overlay, image_every):
-        self._writer = tf.summary.create_file_writer(str(logdir))
+        self._writer = tf.summary.create_file_writer(os.fsencode(logdir))
         self._names = class_names
         self._statistics = statistics
         self._overlay = overlay
@@ -45,7 +48,7 @@ class TensorBoard(Sink):
         self._next_image = 0
         self._clear_window()
         if options:
-            rows = [f"| {name} | {value} |" for name, value in options.items()]
+            rows = [f"| {name} | {printable(value)} |" for name, value in options.items()]
             compared = {n: _plain(v) for n, v in options.items() if n not in NO_HPARAMS}
             with self._writer.as_default(step=0):
                 tf.summary.text("configuration", "\n".join(["| flag | value |", "|-|-|", *rows]))
@@ -176,4 +179,4 @@ def _write_scalars(values, step):
 
 
 def _plain(value):
-    return value if isinstance(value, (bool, int, float, str)) else str(value)
+    return value if isinstance(value, (bool, int, float)) else printable(value)
