@@ -1,5 +1,6 @@
 """Checkpoints: named arrays and JSON values in one .npz file, replaced atomically."""
 
+import io
 import json
 import os
 import pathlib
@@ -30,9 +31,11 @@ def save(directory, arrays, progress, name=NAME):
       OSError: it cannot be written; an earlier checkpoint stays.
     """
     packed = np.frombuffer(json.dumps(progress).encode(), np.uint8)
+    # In memory first: on a full disk, a ZipFile would complain once more when it is deleted.
+    content = io.BytesIO()
+    np.savez(content, **arrays, **{PROGRESS: packed})
     files.write_atomically(
-        pathlib.Path(directory) / name,
-        lambda file: np.savez(file, **arrays, **{PROGRESS: packed}),
+        pathlib.Path(directory) / name, lambda file: file.write(content.getbuffer())
     )
 
 
