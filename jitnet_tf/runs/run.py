@@ -8,7 +8,7 @@ import time
 import tensorflow as tf
 
 from jitnet_tf import video
-from jitnet_tf.base import checkpoint, memory, registry, threads
+from jitnet_tf.base import checkpoint, memory, registry, shell, threads
 from jitnet_tf.base.errors import UserError, reason_of
 from jitnet_tf.base.interrupt import StopRequest
 from jitnet_tf.base.progress import progress_bar
@@ -75,7 +75,9 @@ def _disk_errors_as_user_errors(logdir):
     except (OSError, tf.errors.OpError) as error:
         then = ""
         if logdir and (pathlib.Path(logdir) / checkpoint.NAME).is_file():
-            then = f"; then --resume --logdir={logdir} continues from the last checkpoint"
+            then = (
+                f"; then --resume {shell.flag('logdir', logdir)} continues from the last checkpoint"
+            )
         raise UserError(f"the run stopped ({reason_of(error)}): correct that{then}") from error
 
 

@@ -1,5 +1,6 @@
 """Checkpoints: atomic writes, round trips, damaged and hostile files."""
 
+import gc
 import io
 import json
 import os
@@ -99,6 +100,19 @@ def test_a_failing_write_leaves_the_old_file(saved):
     assert_same(checkpoint.load(saved)[0], state())
     checkpoint.save(saved.parent, {"next": np.ones(1)}, {})  # and the next one succeeds
     assert list(checkpoint.load(saved)[0]) == ["next"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_is_told_once(saved, monkeypatch):
+    """A ZipFile that could not write would print a traceback when it is deleted."""
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    saved.with_name(f"{saved.name}.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(saved.parent, {"a": np.zeros(99_999)}, {})
+    gc.collect()
+    assert told == []
+    assert_same(checkpoint.load(saved)[0], state())
 
 
 def test_progress_that_is_not_json_leaves_the_old_checkpoint(saved):
