@@ -34,6 +34,9 @@ def import_tensorflow():
     try:
         import tensorflow as tf
 
+        from jitnet_tf.base import compat
+
+        compat.obey_log_level()
         tf.config.list_physical_devices()
         # XLA announces the first function that it compiles.
         tf.function(lambda: tf.zeros([]), jit_compile=True)()

@@ -98,10 +98,18 @@ def test_flag_errors_do_not_import_tensorflow(command):
 
 @pytest.mark.slow
 def test_tensorflow_is_imported_without_messages():
+    """Nor are there any later, such as of 2.15 on the cost of masks of objects."""
     code = (
         "from jitnet_tf.base import command_line; command_line.import_tensorflow(); "
         "import tensorflow as tf; "
-        "assert tf.function(lambda x: 2 * x, jit_compile=True)(tf.constant(3.0)) == 6"
+        "assert tf.function(lambda x: 2 * x, jit_compile=True)(tf.constant(3.0)) == 6\n"
+        "@tf.function\n"
+        "def masks(prototypes, boxes):\n"
+        "    kept = tf.where(boxes[:, 0] >= 0)[:, 0]\n"
+        "    whole = tf.einsum('hwm,nm->nhw', prototypes, tf.ones((tf.shape(kept)[0], 3)))\n"
+        "    places, boxes = tf.range(tf.shape(kept)[0]), tf.gather(boxes, kept)\n"
+        "    return tf.image.crop_and_resize(whole[..., None], boxes, places, (4, 4))\n"
+        "masks(tf.zeros((8, 8, 3)), tf.zeros((2, 4)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
