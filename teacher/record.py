@@ -30,7 +30,8 @@ from teacher import (
 )
 from teacher.base import TeacherError
 from teacher.lvs import Predictions
-from teacher.recorded import SCALED_FROM, Recorder, Recording
+from teacher.recorded import SCALED_FROM, Recording
+from teacher.recorder import Recorder
 
 FLAGS = flags.FLAGS
 TEACHER_OPTIONS = ("teacher_names", "teacher_signature", "teacher_input")  # in the header

@@ -1,4 +1,4 @@
-"""Recordings: a teacher's detections on a video, written once and replayed.
+"""Recordings: a teacher's detections on a video, replayed. `teacher.recorder` writes them.
 
 A recording is a SQLite file: compact, read frame by frame, and consistent after a crash. It keeps
 detections, not labels, so that score threshold, class groups and box weights can be chosen at
@@ -14,18 +14,9 @@ import sqlite3
 import zlib
 
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.base.files import printable
 from teacher import class_names, coco
 from teacher.base import Teacher
-from teacher.encoding import (
-    COCO_IDS,
-    decode,
-    decode_rows,
-    encode,
-    is_like,
-    read_thumbnail,
-    thumbnail,
-)
+from teacher.encoding import COCO_IDS, decode, decode_rows, is_like, read_thumbnail
 from teacher.scaling import scaled
 
 FORMAT = "jitnet_tf teacher recording 1"
@@ -36,7 +27,7 @@ SECONDS = "CASE WHEN seconds BETWEEN 0 AND 1e6 THEN seconds END"
 
 
 @contextlib.contextmanager
-def _damage_reported(path, index):
+def damage_reported(path, index):
     """Turns the errors of a damaged frame into a UserError."""
     try:
         yield
@@ -57,7 +48,8 @@ def _names(header):
     return names, names
 
 
-def _another_video(path, index, video):
+def another_video(path, index, video):
+    """Returns the UserError for a recording whose frame does not look like the video's."""
     return UserError(
         f"recording {path!r} is of another video: frame {index} does not look like "
         f"the one recorded from {video!r}"
@@ -79,7 +71,7 @@ def difference(header, other):
     return None
 
 
-def _tables(database):
+def tables_of(database):
     """Returns the names of a database's tables; not of views, whose reading may never end."""
     found = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0")
     return {name for (name,) in found}
@@ -110,7 +102,7 @@ class Recording(Teacher):
             uri = pathlib.Path(path).resolve().as_uri() + "?mode=rw"
             self._database = sqlite3.connect(uri, uri=True)
             self._database.execute("PRAGMA trusted_schema = OFF")
-            if not {"header", "frames"} <= _tables(self._database):
+            if not {"header", "frames"} <= tables_of(self._database):
                 raise ValueError("no tables")
             self.header = dict(self._database.execute("SELECT name, value FROM header"))
             self._count, seconds = self._database.execute(
@@ -173,7 +165,7 @@ class Recording(Teacher):
         Those of a recording of larger frames are scaled.
         """
         self.check_size(frame.shape[:2])
-        with _damage_reported(self.path, index):
+        with damage_reported(self.path, index):
             row = self._database.execute(
                 "SELECT thumbnail, instances FROM frames WHERE number = ?", (index,)
             ).fetchone()
@@ -188,13 +180,13 @@ class Recording(Teacher):
             stored = read_thumbnail(row[0])
             replayed = decode(row[1], self.frame_size, self._ids)
         if not is_like(frame, stored):
-            raise _another_video(self.path, index, self.header.get("video"))
+            raise another_video(self.path, index, self.header.get("video"))
         size = frame.shape[:2]
         return replayed if size == self.frame_size else scaled(replayed, self.frame_size, size)
 
     def seconds(self, index):
         """Returns the live teacher's seconds on frame `index`; None if unknown."""
-        with _damage_reported(self.path, index):
+        with damage_reported(self.path, index):
             (seconds,) = self._database.execute(
                 f"SELECT {SECONDS} FROM frames WHERE number = ?", (index,)
             ).fetchone()
@@ -203,7 +195,7 @@ class Recording(Teacher):
     def objects(self, frames):
         """Yields COCO ids and scores of the objects on each of the first `frames` frames."""
         for index in range(min(frames, len(self))):
-            with _damage_reported(self.path, index):
+            with damage_reported(self.path, index):
                 (data,) = self._database.execute(
                     "SELECT instances FROM frames WHERE number = ?", (index,)
                 ).fetchone()
@@ -224,7 +216,7 @@ class Recording(Teacher):
             return None
         digest = hashlib.sha256(json.dumps(self.header, sort_keys=True).encode())
         for index in sorted({i * frames // IDENTIFYING for i in range(IDENTIFYING)}):
-            with _damage_reported(self.path, index):
+            with damage_reported(self.path, index):
                 row = self._database.execute(
                     "SELECT thumbnail, instances FROM frames WHERE number = ?", (index,)
                 ).fetchone()
@@ -240,101 +232,3 @@ class Recording(Teacher):
 
     def __exit__(self, *_):
         self.close()
-
-
-class Recorder:
-    """Writes or resumes a recording.
-
-    Args:
-      path: the file; its folder is made. An existing recording with the same header is resumed;
-        `check_last` tells whether it is of the same video, which may have been renamed.
-      header: names and values that identify it: teacher, video, height, width, min_score; from
-        `teacher.record` also teacher_sha256, which older recordings lack, and the options of the
-        teacher, where given; teacher_names is a JSON list of the categories' names by id.
-
-    Raises:
-      UserError: unwritable, not a recording, or one with another header.
-    """
-
-    COMMIT_EVERY = 25  # frames that a crash may cost
-
-    def __init__(self, path, header):
-        self.path = str(path)
-        header = {"format": FORMAT, **{name: printable(value) for name, value in header.items()}}
-        try:
-            pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(self.path)
-            names = {name for (name,) in self._database.execute("SELECT name FROM sqlite_master")}
-            if names - {
-                "sqlite_autoindex_header_1",
-                *({"header", "frames"} & _tables(self._database)),
-            }:
-                raise UserError(
-                    f"{self.path!r} is another program's database: choose another --output"
-                )
-            with self._database:
-                self._database.execute(
-                    "CREATE TABLE IF NOT EXISTS header (name TEXT PRIMARY KEY, value TEXT)"
-                )
-                self._database.execute(
-                    "CREATE TABLE IF NOT EXISTS frames (number INTEGER PRIMARY KEY, "
-                    "thumbnail BLOB, seconds REAL, instances BLOB)"
-                )
-                found = dict(self._database.execute("SELECT name, value FROM header"))
-                if not found:
-                    self._database.executemany("INSERT INTO header VALUES (?, ?)", header.items())
-            self.count, end = self._database.execute(
-                "SELECT count(*), coalesce(max(number) + 1, 0) FROM frames"
-            ).fetchone()
-        except (sqlite3.Error, OSError) as error:
-            raise UserError(
-                f"cannot write the recording {self.path!r} ({error}); choose another --output"
-            ) from error
-        if found and (name := difference(header, found)):
-            raise UserError(
-                f"recording {self.path!r} already exists with {name} {found.get(name)!r}, not "
-                f"{header.get(name)!r}: choose another --output or delete it"
-            )
-        if self.count != end:
-            raise UserError(f"recording {self.path!r} is damaged, frames are missing: delete it")
-
-    def check_last(self, frame):
-        """Raises UserError unless the last recorded frame is like `frame`, which may be None."""
-        last = self.count - 1
-        with _damage_reported(self.path, last):
-            (data,) = self._database.execute(
-                "SELECT thumbnail FROM frames WHERE number = ?", (last,)
-            ).fetchone()
-            stored = read_thumbnail(data)
-        if frame is None or not is_like(frame, stored):
-            found = self._database.execute("SELECT value FROM header WHERE name = 'video'")
-            raise _another_video(self.path, last, found.fetchone()[0])
-
-    def append(self, frame, detections, seconds):
-        """Adds the next frame.
-
-        Args:
-          frame: uint8 RGB [H, W, 3].
-          detections: the teacher's.
-          seconds: the teacher's time; None if unknown.
-
-        Raises:
-          UserError: the file cannot grow; earlier frames are kept.
-        """
-        row = (self.count, thumbnail(frame).tobytes(), seconds, encode(detections))
-        try:
-            self._database.execute("INSERT INTO frames VALUES (?, ?, ?, ?)", row)
-            self.count += 1
-            if self.count % self.COMMIT_EVERY == 0:
-                self._database.commit()
-        except sqlite3.OperationalError as error:  # a full disk, say
-            raise UserError(
-                f"recording {self.path!r} cannot be continued ({error}): fix that, and the same "
-                "command resumes it"
-            ) from error
-
-    def close(self):
-        """Commits the appended frames if possible, and closes the file."""
-        with contextlib.suppress(sqlite3.OperationalError):
-            self._database.commit()
-        self._database.close()

@@ -16,7 +16,7 @@ from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.pretraining.augmentation import Augmentation
 from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from teacher.detections import Detections, from_box_masks
-from teacher.recorded import Recorder
+from teacher.recorder import Recorder
 
 SIZE = (48, 64)
 SQUARE = 28  # pixels, the side of `square_scene`'s

@@ -13,7 +13,8 @@ from experiments.speed import peers
 from jitnet_tf import distill, video
 from jitnet_tf.config import RunConfig, StudentConfig
 from teacher.detections import Detections
-from teacher.recorded import Recorder, Recording
+from teacher.recorded import Recording
+from teacher.recorder import Recorder
 
 COMPUTING = ("teacher", *costs.STUDENT_STAGES)
 BARE, FULL = "no output", "overlay and masks"

@@ -10,7 +10,7 @@ from experiments import streams
 from experiments.protocol.streams import check, read_list
 from jitnet_tf import video
 from teacher.detections import Detections
-from teacher.recorded import Recorder
+from teacher.recorder import Recorder
 from tests.commands import run_command
 from tests.materials import frames, write_recording, write_video
 

@@ -18,7 +18,7 @@ from jitnet_tf import distill, export, pretrain, video
 from jitnet_tf.base import checkpoint, locks
 from teacher import annotate, record, zoo
 from teacher.detections import from_box_masks
-from teacher.recorded import Recorder
+from teacher.recorder import Recorder
 from tests.commands import read_files, refusal, run_command
 from tests.materials import SIZE, frames, write_teacher, write_video
 

@@ -10,7 +10,8 @@ from jitnet_tf import video
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig
 from jitnet_tf.runs import inputs
-from teacher.recorded import Recorder, Recording
+from teacher.recorded import Recording
+from teacher.recorder import Recorder
 from tests.materials import SIZE, frames, write_recording, write_teacher, write_video
 
 COUNT, DONE = 8, 5

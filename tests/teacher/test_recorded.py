@@ -20,7 +20,8 @@ from jitnet_tf.base.errors import UserError
 from jitnet_tf.labels import LabelMaker, class_groups
 from teacher import encoding
 from teacher.detections import Detections, from_box_masks
-from teacher.recorded import Recorder, Recording
+from teacher.recorded import Recording
+from teacher.recorder import Recorder
 from teacher.scaling import scaled
 
 SIZE = (60, 80)
