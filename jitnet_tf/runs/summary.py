@@ -194,7 +194,10 @@ class Statistics:
         if found:
             advice = f"it found {found}: give --class_groups that have these, or check its masks"
         else:
-            advice = "nor any other that sure: lower --score_threshold, or try another teacher"
+            advice = (
+                "nor any other that sure: try another teacher or, unless it is a semantic one, a "
+                "lower --score_threshold"
+            )
         return [
             f"the teacher found no object of the classes on any of its {self.teacher_frames} "
             "frames, so that accuracy says nothing and the student has learned background alone; "
