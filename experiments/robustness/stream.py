@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from teacher.detections import Detections
-from teacher.recorded import Recorder
+from teacher.recorder import Recorder
 
 PERSON, CAR = 1, 3  # COCO ids
 FPS = 25
