@@ -1,14 +1,14 @@
 """Decoding of image files by OpenCV."""
 
 import struct
+import zlib
 
 import cv2
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by PNG's color type
-# Deflate makes data that cannot be compressed longer by less than this, and each chunk is a chance
-# for an encoder to waste a little.
-_OVERHEAD = 1.1
+_HARMLESS = 1 << 18  # compressed bytes: a thousand times that is unpacked in a second
+_SAMPLE = 1 << 16  # bytes
 
 
 def decode(data, flags):
@@ -26,15 +26,40 @@ def decode(data, flags):
 def _is_bomb(data):
     """Returns whether a PNG holds more pixels than its header says: libpng would unpack them all.
 
-    A thousand times the file's size, so that ten megabytes take a minute.
+    That is up to a thousand times the file's size, so that ten megabytes take a minute.
     """
     if data[:8] != _PNG or len(data) < 33:
         return False
     width, height, depth, color = struct.unpack(">IIBB", data[16:26])
-    rows = -(-width * depth * _CHANNELS.get(color, 4) // 8) + 1
-    place, compressed = 8, 0
+    row = -(-width * depth * _CHANNELS.get(color, 4) // 8) + 1
+    most = 2 * row * height + _SAMPLE  # twice, for the rows of interlaced images
+    chunks = list(_pixel_chunks(data))
+    size = sum(map(len, chunks))
+    if size < _HARMLESS or size > 2 * most:
+        return size > 2 * most
+    # Only data that is very repetitive unpacks to so much more, and is so when packed, too.
+    largest = max(chunks, key=len)
+    sample = largest[len(largest) // 2 :][:_SAMPLE]
+    return len(zlib.compress(sample, 1)) < len(sample) // 2 and _unpacks_to_more(chunks, most)
+
+
+def _pixel_chunks(data):
+    place = 8
     while place + 8 <= len(data):
         length, name = struct.unpack(">I4s", data[place : place + 8])
-        compressed += length if name == b"IDAT" else 0
+        if name == b"IDAT":
+            yield data[place + 8 : place + 8 + length]
         place += length + 12
-    return compressed > _OVERHEAD * 2 * rows * height + 4096  # twice: interlaced rows are more
+
+
+def _unpacks_to_more(chunks, most):
+    """Returns whether packed data, in pieces, unpacks to more than so many bytes."""
+    unpacker, count = zlib.decompressobj(), 0
+    try:
+        for chunk in chunks:
+            while len(chunk) and count <= most:
+                count += len(unpacker.decompress(chunk, 1 << 20))
+                chunk = unpacker.unconsumed_tail
+    except zlib.error:
+        return False  # libpng stops there, too
+    return count > most

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from experiments.robustness import damage
 from jitnet_tf.base import pictures
 from tests.materials import png
 
@@ -28,9 +29,25 @@ def test_what_is_no_image_is_none(data):
     assert pictures.decode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) is None
 
 
-def test_a_png_of_more_pixels_than_it_says_is_not_unpacked(monkeypatch):
-    small = png(np.zeros((4, 4), np.uint8))
-    end = small.index(b"IDAT") - 4
-    bomb = small[:end] + chunk(b"IDAT", zlib.compress(bytes(1 << 23))) + chunk(b"IEND", b"")
+def bomb(side):
+    """A PNG of side × side gray pixels with 400 MB of zeros."""
+    whole = png(np.zeros((4, 4), np.uint8))
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    packed = b"\x78\xda" + damage.zeros(400 << 20)
+    return whole[:8] + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [4, 4000])
+def test_a_png_of_more_pixels_than_it_says_is_not_unpacked(monkeypatch, side):
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
-    assert pictures.decode(np.frombuffer(bomb, np.uint8), cv2.IMREAD_COLOR) is None
+    data = np.frombuffer(bomb(side), np.uint8)
+    assert pictures.decode(data, cv2.IMREAD_COLOR) is None
+
+
+def test_a_large_png_that_is_half_flat_is_decoded():
+    """Its packed data is repetitive, too, but unpacks to what it says."""
+    image = np.zeros((1200, 1200), np.uint8)
+    image[:400] = np.random.default_rng(0).integers(0, 255, (400, 1200), np.uint8)
+    data = cv2.imencode(".png", image)[1].ravel()
+    assert len(data) > 1 << 18
+    np.testing.assert_array_equal(pictures.decode(data, cv2.IMREAD_GRAYSCALE), image)
