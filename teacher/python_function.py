@@ -11,7 +11,7 @@ from teacher import class_names
 from teacher.base import Teacher, TeacherError
 from teacher.checks import check_boxes, check_classes, detector_output, numbers, without_batch
 from teacher.detections import Detections, from_rows
-from teacher.semantic import VOID, best_class, regions
+from teacher.semantic import VOID, VOID_ALONE, best_class, regions, void_alone
 
 NAMES = ("boxes", "scores", "classes", "masks", "num_detections")
 API_NAMES = (*(f"detection_{name}" for name in NAMES[:-1]), NAMES[-1])
@@ -53,6 +53,7 @@ class CallableTeacher(Teacher):
         self.names = class_names.by_id(self._listed)
         if self._listed is not None and not self.names:
             raise UserError(f"classes {list(classes)} has no name that counts")
+        self.problems = []
         self._function, self._takes_index = function, _takes_index(function)
 
     def __call__(self, frame, index):
@@ -108,6 +109,8 @@ class CallableTeacher(Teacher):
         for number in np.unique(array).tolist():
             if number not in VOID and not (number == int(number) and 0 <= number <= last):
                 raise UserError(f"a class map with {number:g}, expected ids from 0 to {last}")
+        if void_alone(array) and VOID_ALONE not in self.problems:
+            self.problems.append(VOID_ALONE)
         return array.astype(np.int32)
 
     def _best(self, scores, size):

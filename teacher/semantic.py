@@ -11,7 +11,13 @@ from teacher.base import Teacher
 # Regions below this share of the frame get no box of their own, and so no greater loss weight.
 MIN_REGION = 1e-4
 VOID = (255, -1)  # ids of pixels without a class
+VOID_ALONE = (
+    "the teacher's class maps have frames of the ids 0 and 255 alone, of which 255 does not count: "
+    "if it is a class, give 1 for it"
+)
 DEEPLAB = "SemanticPredictions"  # output of DeepLab's exports
+# Outputs of rank 3 with a shorter side, or a longer one beside it, are rows of objects.
+MIN_SIDE, MAX_ASPECT = 8, 5
 # Mean and deviation of ImageNet's pixels, 0…1.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -61,12 +67,23 @@ class Semantic(Teacher):
         takes = image is not None and (image.dtype == tf.uint8 or image.dtype.is_floating)
         return takes and bool(_maps(signature))
 
+    @property
+    def _counts(self):
+        """The numbers of classes that the names may be of."""
+        return (80, 81, 91) if self._list is None else (len(self._list),)
+
     def _choose_output(self):
         """Returns the name of the output with the classes; notes the choice among several."""
         maps = _maps(self._signature)
         outputs = self._signature.outputs
-        whole = [name for name in maps if outputs[name].dtype.is_integer]
-        chosen = DEEPLAB if DEEPLAB in maps else [*whole, *maps][0]
+        counts = self._counts
+
+        def likeness(name):
+            shape = outputs[name].shape
+            named = shape.rank == 4 and bool({shape[1], shape[3]} & set(counts))
+            return outputs[name].dtype.is_integer, named, shape[1:].num_elements() or 0
+
+        chosen = DEEPLAB if DEEPLAB in maps else max(maps, key=likeness)
         if len(maps) > 1 and chosen != DEEPLAB:
             self._note(f"of the teacher's outputs {', '.join(maps)} {chosen!r} is taken for labels")
         return chosen
@@ -143,8 +160,7 @@ class Semantic(Teacher):
         It is the one of as many classes as there are names, or else the one that leaves the frame's
         aspect, or else the last.
         """
-        counts = (80, 81, 91) if self._list is None else (len(self._list),)
-        named = [axis for axis in (3, 1) if shape[axis] in counts]
+        named = [axis for axis in (3, 1) if shape[axis] in self._counts]
         if len(named) == 1:
             return named[0]
         if shape[3] == 1:
@@ -189,6 +205,8 @@ class Semantic(Teacher):
                 f"{self._output} has the id {wrong[-1]:g}, expected 0…{last} of "
                 f"--teacher_classes={self._options.classes}: give the list of its classes"
             )
+        if void_alone(ids):
+            self._note(VOID_ALONE)
         if self._list is None:
             self._note(
                 "the teacher's ids are taken for COCO's, 1 person … 90 toothbrush: give "
@@ -198,14 +216,34 @@ class Semantic(Teacher):
 
 
 def _maps(signature):
-    """Returns the names of the outputs that may be ids or scores of pixels."""
+    """Returns the names of the outputs that may be ids or scores of pixels, in order.
+
+    There are none of a detector, one of whose outputs has a row for each object.
+    """
+    outputs = {name: signature.outputs[name] for name in sorted(signature.outputs)}
+    if any(map(_has_rows, outputs.values())):
+        return []
     return [
         name
-        for name, spec in signature.outputs.items()
+        for name, spec in outputs.items()
         if spec.shape.rank in (3, 4)
         and (spec.dtype.is_integer or spec.dtype.is_floating)
         and spec.shape[0] in (1, None)
     ]
+
+
+def _has_rows(spec):
+    """Returns whether an output [1, h, w] is rather boxes, or predictions of anchors."""
+    if spec.shape.rank != 3 or not spec.dtype.is_floating:
+        return False
+    sides = [side for side in spec.shape[1:] if side is not None]
+    return bool(sides) and (min(sides) < MIN_SIDE or max(sides) > MAX_ASPECT * min(sides))
+
+
+def void_alone(ids):
+    """Returns whether class ids look like a mask of 0 and 255."""
+    found = set(np.unique(ids).tolist())
+    return 255 in found and found <= {0, 255}
 
 
 def best_class(scores, size):

@@ -61,6 +61,14 @@ def test_class_maps(returned):
     assert seen.masks[0].shape == (20, 30)
 
 
+def test_a_mask_of_0_and_255_is_told():
+    teacher = jitnet_tf.CallableTeacher(lambda frame: np.where(IDS, 255, 0), VOC_LIKE)
+    assert not len(teacher(FRAME, 0))
+    assert not len(teacher(FRAME, 1))
+    [problem] = teacher.problems
+    assert "255" in problem
+
+
 @pytest.mark.parametrize(
     "returned",
     [

@@ -27,12 +27,12 @@ def scene(size=SIZE, dtype=np.int64):
     return ids
 
 
-def save(path, output, shape=FREE, dtype=tf.uint8, **further):
+def save(path, output, shape=FREE, dtype=tf.uint8, name="SemanticPredictions", **further):
     """Saves a module that returns `output`, an array or a function of the image, for any image."""
 
     @tf.function(input_signature=[tf.TensorSpec(shape, dtype, "ImageTensor")])
     def serve(image):
-        outputs = {"SemanticPredictions": output, **further}
+        outputs = {name: output, **further}
         return {k: v(image) if callable(v) else tf.constant(v) for k, v in outputs.items()}
 
     tf.saved_model.save(tf.Module(), str(path), {"serving_default": serve})
@@ -190,6 +190,42 @@ def test_deeplabs_output_is_taken_among_others(tmp_path):
     raw = np.eye(21, dtype=np.float32)[scene()][None]
     path = save(tmp_path / "m", scene()[None], RawPredictions=raw, Another=raw[..., 0])
     assert open_teacher(path, TeacherOptions("voc"))(frame(), 0).classes.tolist() == [4, 3, 3]
+
+
+def test_the_output_with_a_score_for_each_name_is_taken_among_others(tmp_path):
+    raw = np.eye(21, dtype=np.float32)[scene()][None]
+    path = save(
+        tmp_path / "m",
+        raw[..., :1],
+        name="depth",
+        edges=raw[..., :1],
+        main=raw,
+        aux=raw[:, ::4, ::4],
+    )
+    teacher = open_teacher(path, TeacherOptions("voc"))
+    assert teacher(frame(), 0).classes.tolist() == [4, 3, 3]
+    assert any("'main' is taken" in problem for problem in teacher.problems)
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [[(84, 500)], [(20, 4), (20, 28, 28)], [(84, 500), (24, 40, 32)]],
+    ids=["detector", "boxes", "predictions"],
+)
+def test_outputs_with_a_row_for_each_object_are_no_class_maps(tmp_path, shapes):
+    first, *others = (np.zeros((1, *shape), np.float32) for shape in shapes)
+    path = save(
+        tmp_path / "m", first, name="first", **{f"output_{i}": one for i, one in enumerate(others)}
+    )
+    with pytest.raises(UserError, match=r"no known form.*\[1, (84|20), "):
+        open_teacher(path)
+
+
+def test_a_mask_of_0_and_255_is_told(tmp_path):
+    ids = np.where(scene() == 4, 255, 0)
+    teacher = open_teacher(save(tmp_path / "m", ids[None]), TeacherOptions("voc"))
+    assert not len(teacher(frame(), 0))
+    assert any("255" in problem for problem in teacher.problems)
 
 
 @pytest.mark.parametrize(
