@@ -18,6 +18,10 @@ MASK_SIDE = 112  # samples across a box
 PIXELS_FROM = 4.0  # greatest coordinate from which boxes are in pixels and not normalized
 BOX, WITH_NMS = 4, 6  # numbers of an object before its class scores, or its mask coefficients
 USUAL_PROTOTYPES = 32
+OBJECTNESS = (
+    "if it is a YOLOv5 or another with a score of objectness before those of the classes, it "
+    "cannot be a teacher: take YOLOv8 or later"
+)
 
 
 class Yolo(Teacher):
@@ -176,8 +180,13 @@ class _Layout:
             count = 80 if names is None else len(names)
         elif names is None and count != 80:
             raise UserError(
-                f"it has {count} classes, not COCO's 80: give --teacher_classes=FILE with "
-                f"{count} lines, a name each"
+                f"its classes are {count}, not COCO's 80: "
+                + (OBJECTNESS if count == 81 else "give --teacher_classes=FILE, a name a line")
+            )
+        if names is not None and count == len(names) + 1:
+            raise UserError(
+                f"its classes are {count}, and --teacher_classes={spec} names {len(names)}; "
+                f"{OBJECTNESS}"
             )
         ids, by_id = class_names.of_classes(names, count, spec)
         return np.array(ids, np.int32), by_id
