@@ -3,6 +3,7 @@
 import collections
 import os
 import pathlib
+import unicodedata
 
 import cv2
 import numpy as np
@@ -78,6 +79,31 @@ def scan(folder):
             elif path.suffix.lower() not in TEXTS:
                 others[path.suffix.lower() or NO_SUFFIX] += 1
     return sorted(found), +others
+
+
+def written_otherwise(folder, names):
+    """Looks for the images that a program of another system has named.
+
+    Windows writes \\ for /; macOS takes letters with accents apart.
+
+    Args:
+      folder: the folder of the images.
+      names: relative paths.
+
+    Returns:
+      Name → path of the image in the folder, for the names of missing files that have one.
+    """
+    if not pathlib.Path(folder).is_dir():
+        return {}
+    there, _ = scan(folder)
+    missing = set(names).difference(there)
+    of_form = {unicodedata.normalize("NFC", name): name for name in there}
+    found = {
+        name: of_form.get(unicodedata.normalize("NFC", name.replace("\\", "/")))
+        for name in missing
+        if not (pathlib.Path(folder) / name).is_file()
+    }
+    return {name: path for name, path in found.items() if path}
 
 
 def passed_over(folder):

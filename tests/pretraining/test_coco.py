@@ -210,6 +210,29 @@ def test_unknown_categories_and_absent_classes_are_listed(pristine):
     assert dataset.absent == ["bike", "bird", "dog", "horse", "elephant", "giraffe"]
 
 
+def test_a_category_for_the_background_is_known(material):
+    change(material[0], lambda data: data["categories"].append({"id": 0, "name": "_background_"}))
+    assert CocoDataset(*material, LVS).unknown == ["lamp"]
+
+
+@pytest.mark.parametrize(
+    ("written", "there"),
+    [("one\\é.jpg", "one/é.jpg"), ("one/e\u0301.jpg", "one/\xe9.jpg"), ("\xe9.jpg", "e\u0301.jpg")],
+    ids=["backslash", "composed", "decomposed"],
+)
+def test_names_of_images_as_other_systems_write_them(material, written, there):
+    file, folder = material
+    before = CocoDataset(file, folder, LVS).read(0)
+    data = json.loads(file.read_text())
+    (folder / there).parent.mkdir(exist_ok=True)
+    (folder / data["images"][0]["file_name"]).rename(folder / there)
+    change(file, lambda data: data["images"][0].update(file_name=written))
+    dataset = CocoDataset(file, folder, LVS)
+    assert (dataset.names[0], dataset.notes) == (there, [])
+    for one, other in zip(dataset.read(0), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 # Masks
 
 

@@ -359,6 +359,12 @@ def test_labels_of_other_images_are_refused(tmp_path):
         LabelFolder(labels, pictures, LVS)
 
 
+def test_labels_with_accents_that_another_system_took_apart(tmp_path):
+    labels, pictures = write(tmp_path, {"\xe9": IDS % 2}, {"0": "x", "1": "dog"})
+    (labels / "\xe9.png").rename(labels / "e\u0301.png")
+    assert len(LabelFolder(labels, pictures, LVS)) == 1
+
+
 # Splits
 
 

@@ -10,9 +10,17 @@ from jitnet_tf.base.errors import UserError
 from jitnet_tf.pretraining.datasets import coco_annotations
 from jitnet_tf.pretraining.datasets.base import LabeledDataset
 from jitnet_tf.pretraining.datasets.coco_annotations import decode
-from teacher.class_names import meanings, plain
+from teacher.class_names import NO_CLASS, meanings, plain
 from teacher.detections import Detections
-from teacher.images import NOTES, UNREAD, UnreadableError, passed_over, read_image, scan
+from teacher.images import (
+    NOTES,
+    UNREAD,
+    UnreadableError,
+    passed_over,
+    read_image,
+    scan,
+    written_otherwise,
+)
 
 PARTS = ("images", "annotations", "categories")
 # Boxes and masks with a lower IoU do not belong together.
@@ -67,8 +75,10 @@ class CocoDataset(LabeledDataset):
         Notes those that were unreadable before.
         """
         by_id, by_name = {}, {}
+        there = written_otherwise(self._folder, [str(row["file_name"]) for row in data["images"]])
         for row in data["images"]:
-            image = {"id": row["id"], "file_name": str(row["file_name"])}
+            name = str(row["file_name"])
+            image = {"id": row["id"], "file_name": there.get(name, name)}
             image["height"], image["width"] = int(row["height"]), int(row["width"])
             if min(image["height"], image["width"]) < 1:
                 raise ValueError(f"an image of {image['height']}×{image['width']} pixels")
@@ -120,7 +130,8 @@ class CocoDataset(LabeledDataset):
         self._add_doubts_of_objects()
         self.found = [(name, number, counts[number]) for number, name in named.items()]
         self.categories = sorted(set(named.values()))
-        self.unknown = sorted({named[number] for number in known if known[number] is None})
+        unknown = {named[number] for number in known if known[number] is None}
+        self.unknown = sorted(name for name in unknown if plain(name) not in NO_CLASS)
 
     def _category(self, name, by_teacher):
         """Returns the label maker's id of a category, or None.

@@ -105,7 +105,9 @@ def _fill(polygons, size):
     """Polygons, [x, y, x, y, …] each, as compressed run lengths."""
     polygons = [np.array(polygon, np.float64) for polygon in polygons]
     for polygon in polygons:
-        if polygon.ndim != 1 or len(polygon) % 2:
+        if polygon.ndim != 1:
+            raise ValueError("a polygon that is no list of numbers x, y, x, y, …")
+        if len(polygon) % 2:
             raise ValueError("a polygon with half a corner")
         if not (np.abs(polygon) <= MAX_REACH * max(size)).all():
             raise ValueError("a polygon far outside")

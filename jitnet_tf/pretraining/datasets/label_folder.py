@@ -3,6 +3,7 @@
 import json
 import pathlib
 import threading
+import unicodedata
 
 import cv2
 import numpy as np
@@ -264,8 +265,8 @@ def _number(text, where):
 
 
 def _stem(name):
-    """Returns the path of an image or label without its suffix."""
-    return pathlib.PurePosixPath(name).with_suffix("").as_posix()
+    """Returns the path of an image or label without its suffix, in one Unicode form."""
+    return unicodedata.normalize("NFC", pathlib.PurePosixPath(name).with_suffix("").as_posix())
 
 
 def _labels_by_stem(folder):
