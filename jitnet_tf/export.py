@@ -19,7 +19,7 @@ from absl import flags
 from jitnet_tf import video
 from jitnet_tf.base import command_line, files, locks
 from jitnet_tf.base.credentials import MASK
-from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.errors import UserError, reason_of
 from jitnet_tf.base.paths import define_path
 from jitnet_tf.runs import directory
 
@@ -101,6 +101,8 @@ def _export(output):
         raise UserError(f"the run keeps no passwords of its {config.video}: give --video")
     # Only now: TensorFlow takes seconds to import, and flag errors should not.
     command_line.import_tensorflow()
+    import tensorflow as tf
+
     from jitnet_tf.runs import serving
 
     student, progress = serving.load_student(FLAGS.run)
@@ -129,8 +131,8 @@ def _export(output):
             "parity": parity,
         }
         files.write_text(f"{output}.json", json.dumps(report, indent=2) + "\n")
-    except OSError as error:
-        raise UserError(f"--output={output} cannot be written ({error})") from None
+    except (OSError, tf.errors.OpError) as error:  # of TensorFlow, too, on a full disk
+        raise UserError(f"--output={output} cannot be written ({reason_of(error)})") from None
     print(
         f"{output}: {student.frame_size[0]}×{student.frame_size[1]} frames, classes "
         f"{', '.join(progress['classes'])}\n"

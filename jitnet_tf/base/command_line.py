@@ -1,5 +1,6 @@
 """The frame of every command: flags, --help, and user errors as one line with exit status 2."""
 
+import errno
 import functools
 import os
 import sys
@@ -17,6 +18,10 @@ from jitnet_tf.base.terminal import safe_output
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 EXIT_USER_ERROR = 2
+# Of a disk that is full or read-only, wherever a command writes.
+DISK_ERRORS = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EROFS", "EFBIG")} - {
+    None
+}
 EXIT_INTERRUPTED = 130
 MAX_MESSAGE = 2000  # characters
 HELP = {"--help", "-help", "-h", "--helpshort"}
@@ -73,6 +78,10 @@ def _run(function, argv):
         function()
     except UserError as error:
         _fail(error, argv)
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        _fail(f"{error.filename or 'a file'} cannot be written ({error.strerror})", argv)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)

@@ -1,10 +1,13 @@
 """Standard streams: a reader that goes, a full disk, and encodings that lack characters."""
 
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
+
+from jitnet_tf.base import command_line
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="streams of POSIX systems")
 
@@ -60,3 +63,15 @@ def test_output_that_cannot_be_written_is_an_error(lines):
     assert done.returncode == 2
     assert b"No space left" in done.stderr.splitlines()[-1]
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_full_disk_is_one_line_wherever_a_command_writes(number, capsys):
+    def main():
+        raise OSError(number, os.strerror(number), "table.md")
+
+    with pytest.raises(SystemExit) as stop:
+        command_line.main(main, ["x"])
+    assert stop.value.code == 2
+    [message] = capsys.readouterr().err.splitlines()
+    assert f"table.md cannot be written ({os.strerror(number)})" in message
