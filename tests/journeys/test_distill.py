@@ -22,6 +22,7 @@ from tensorboard.backend.event_processing import event_accumulator
 from jitnet_tf import distill, labels, video
 from jitnet_tf.base import checkpoint
 from jitnet_tf.distillation import metrics
+from teacher import record
 from teacher.recorded import Recording
 from tests.commands import read_frames, read_summary, run_command
 from tests.materials import frames, write_teacher, write_video
@@ -288,27 +289,48 @@ def test_interrupted_run_ends_in_order(sample_run, tmp_path):
         assert sum(1 for _ in container.decode(video=0)) == FRAMES
 
 
+class CameraHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves street.mp4 at any path."""
+
+    def translate_path(self, path):
+        return os.path.join(self.directory, "street.mp4")
+
+    def log_message(self, *_):
+        pass
+
+
 @pytest.mark.slow
-def test_credentials_are_not_written(tmp_path, capfd):
-    """A stream's password is in no file and no message of a run."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    write_video(folder / "street.mp4", frames(9))
+def test_credentials_are_not_written(tmp_path, monkeypatch, capfd):
+    """A camera's password is in no file, name or message of a run, nor of its resumption."""
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "street.mp4", frames(9))
     write_teacher(tmp_path / "teacher")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    handler = functools.partial(CameraHandler, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"127.0.0.1:{server.server_port}/street.mp4"
-        arguments = (f"--teacher={tmp_path}/teacher", f"--logdir={tmp_path}/run", "--max_updates=1")
-        status = run_command(distill, f"--video=http://me:s3cret@{address}?token=t0ken", *arguments)
+        address = f"127.0.0.1:{server.server_port}"
+        path = "user=anna_password=s3cret_channel=7_stream=0.sdp?token=t0ken"
+        url = f"--video=http://me:pa%3Fss@{address}/{path}"
+        arguments = ("--teacher=teacher", "--max_updates=1", "--max_frames=4")
+        assert run_command(distill, url, *arguments) == 0
+        [logdir] = (tmp_path / "runs").iterdir()
+        resume = ("--resume", f"--logdir={logdir}", "--max_frames=9")
+        assert run_command(distill, *resume) == 2
+        assert run_command(distill, *resume, url) == 0
+        recorded = f"--output={logdir}/street.recording"
+        assert run_command(record, url, "--teacher=teacher", recorded) == 0
         server.shutdown()
-    assert status == 0
-    assert read_summary(tmp_path / "run")["frames"] == 9
+    assert read_summary(logdir)["frames"] == 9
     captured = capfd.readouterr()
-    written = b"".join(p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file())
-    for secret in ("s3cret", "t0ken"):
-        assert secret not in captured.out
+    written = b"".join(p.read_bytes() for p in logdir.rglob("*") if p.is_file())
+    names = "".join(map(str, tmp_path.rglob("*")))
+    for secret in ("pa%3Fss", "pa?ss", "anna", "s3cret", "t0ken"):
+        assert secret not in captured.out + captured.err + names
         assert secret.encode() not in written
+    assert (
+        f"http://***@{address}/user=***_password=***_channel=7_stream=0.sdp?token=***"
+        in captured.err
+    )
     assert address.encode() in written
 
 
