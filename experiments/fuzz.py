@@ -23,13 +23,13 @@ import tempfile
 import time
 
 from absl import flags
-from tqdm import tqdm
 
 from experiments.protocol import provenance
 from experiments.reports import markdown, measurement
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.interrupt import StopRequest
+from jitnet_tf.base.progress import progress_bar
 
 FLAGS = flags.FLAGS
 FORMAT = "experiments.fuzz, 1"
@@ -205,7 +205,7 @@ def measure():
     work = [*inputs, *further]
     output = pathlib.Path(FLAGS.output)
     start, before = time.perf_counter(), values["seconds"]
-    progress = tqdm(total=len(work), initial=values["done"], unit="file", dynamic_ncols=True)
+    progress = progress_bar(total=len(work), initial=values["done"], unit="file")
     with tempfile.TemporaryDirectory() as folder, StopRequest() as stop, progress:
         fuzzer = Fuzzer(values, pathlib.Path(folder), output.with_suffix(".failures"))
         with contextlib.closing(fuzzer):

@@ -21,7 +21,6 @@ import tempfile
 import time
 
 from absl import flags
-from tqdm import tqdm
 
 from experiments.protocol import provenance
 from experiments.reports import markdown, measurement
@@ -30,6 +29,7 @@ from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.interrupt import StopRequest
 from jitnet_tf.base.paths import define_path
+from jitnet_tf.base.progress import progress_bar
 from jitnet_tf.video import parse_size
 
 FLAGS = flags.FLAGS
@@ -118,7 +118,7 @@ def _collect(values, executor, work, folder):
     missing = [n for n in range(values["runs"]) if str(n) not in values["trials"]]
     start, before = time.perf_counter(), values["seconds"]
     futures = {executor.submit(work, number): number for number in missing}
-    progress = tqdm(total=values["runs"], initial=values["runs"] - len(missing), unit="run")
+    progress = progress_bar(total=values["runs"], initial=values["runs"] - len(missing), unit="run")
     with progress:
         for future in concurrent.futures.as_completed(futures):
             if (trial := future.result()) is None:

@@ -17,7 +17,6 @@ import threading
 import time
 
 from absl import flags
-from tqdm import tqdm
 
 from experiments.protocol import provenance
 from experiments.reports import markdown, measurement
@@ -26,6 +25,7 @@ from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.interrupt import StopRequest
 from jitnet_tf.base.paths import define_path
+from jitnet_tf.base.progress import progress_bar
 from jitnet_tf.video import parse_size
 
 FLAGS = flags.FLAGS
@@ -91,7 +91,7 @@ def soak(config, frames, on_sample):
 
     with (
         StopRequest() as stop,
-        tqdm(total=frames, unit="frame", dynamic_ncols=True) as progress,
+        progress_bar(total=frames, unit="frame") as progress,
         Run(config, overwrite=True) as run,
     ):
         while not stop.made and run.advance() is not None:

@@ -5,8 +5,8 @@ import pathlib
 import av
 import cv2
 import numpy as np
-from tqdm import tqdm
 
+from jitnet_tf.base.progress import progress_bar
 from teacher.detections import Detections
 from teacher.recorder import Recorder
 
@@ -93,7 +93,7 @@ def write(folder, frames, size):
         stream = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast"})
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p"
-        for index in tqdm(range(frames), "making the stream", leave=False):
+        for index in progress_bar(range(frames), "making the stream", leave=False):
             frame, detections = scene.frame(index)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             recorder.append(frame, detections, TEACHER_SECONDS)
