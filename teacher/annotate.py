@@ -124,6 +124,10 @@ def annotate(folder, teacher, described, output):
                 file.flush()
         notes = _notes(done, teacher)
         files.write_text(output, json.dumps(_dataset(done, info, teacher.names) | {NOTES: notes}))
+    except UserError:
+        if not done:
+            partial.unlink()  # there is nothing to go on from
+        raise
     except OSError as error:  # a full disk, for example
         raise UserError(
             f"{str(output)!r} cannot be written ({error}): fix that and repeat the command"

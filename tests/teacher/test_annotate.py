@@ -217,6 +217,19 @@ def interrupt(folder, output, described=TEACHER, after=2):
     return output.with_name(output.name + annotate.PARTIAL)
 
 
+@pytest.mark.parametrize("labeled", [0, 1])
+def test_a_teacher_that_fails_leaves_only_what_it_has_labeled(photos, tmp_path, labeled):
+    class Failing(Teacher):
+        def __call__(self, frame, index):
+            if len(self.seen) == labeled:
+                raise base.TeacherError("scores are NaN", index)
+            return super().__call__(frame, index)
+
+    with pytest.raises(UserError, match="scores are NaN"):
+        annotate.annotate(photos, Failing(), TEACHER, tmp_path / "a.json")
+    assert left(tmp_path) == ["a.json.partial"] * labeled
+
+
 def test_the_unfinished_file_of_another_teacher_is_refused(photos, tmp_path):
     output = tmp_path / "a.json"
     before = interrupt(photos, output).read_bytes()
