@@ -153,7 +153,7 @@ class Fuzzer:
         self._reader = victim.Reader(folder / "commands")
 
     def take(self, name, number):
-        """Damages and reads a file; returns (outcome, text)."""
+        """Damages and reads a file; returns (outcome, text), None for a kind without a command."""
         seed = self.values["seed"]
         if name.startswith(COMMAND):
             kind = name.removeprefix(COMMAND)
@@ -237,7 +237,7 @@ def repeat():
         fuzzer = Fuzzer(values, pathlib.Path(folder), kept)
         with contextlib.closing(fuzzer):
             for name, number in work:
-                outcome, text = fuzzer.take(name, number)
+                outcome, text = fuzzer.take(name, number) or ("no command", "")
                 if len(work) <= 20 or outcome == "failed":
                     print(f"{name}-{number}: {outcome}\n{text}")
     print(_table(values["counts"]))

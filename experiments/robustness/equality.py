@@ -88,11 +88,15 @@ def _masks(folder):
 
 
 def _frames(folder):
-    with av.open(str(folder / OVERLAY)) as container:
-        return {
-            number: (float(frame.pts * frame.time_base), frame.to_ndarray().tobytes())
-            for number, frame in enumerate(container.decode(video=0))
-        }
+    frames = {}
+    try:
+        with av.open(str(folder / OVERLAY)) as container:
+            for number, frame in enumerate(container.decode(video=0)):
+                time = float(frame.pts * frame.time_base)
+                frames[number] = (time, frame.to_ndarray().tobytes())
+    except av.FFmpegError as error:  # which differs from any whole video
+        frames["end"] = str(error)
+    return frames
 
 
 def _points(folder):

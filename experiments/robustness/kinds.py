@@ -171,6 +171,10 @@ class Images(Kind):
         with video.open_source(str(path)) as source:
             list(source)
 
+    def command(self, path):
+        """A run of the image, as a video of one frame."""
+        return distill(path, video=path)
+
 
 def png_with(data, random, height, width):
     """Returns a PNG with another header and matching checksums; its pixels may be a bomb."""
