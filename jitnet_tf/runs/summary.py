@@ -187,7 +187,12 @@ class Statistics:
 
     @property
     def problems(self):
-        """A sentence if the teacher has labeled nothing so far, on however many frames."""
+        """A sentence if the student has learned nothing of the teacher so far."""
+        if self.frames and self.asynchronous and not self.teacher_frames:
+            return [
+                f"the student has learned from no teacher frame within {self.frames} frames: take "
+                "more of them, or --teacher_mode=sync"
+            ]
         if not self.teacher_frames or self.labeled_teacher_frames:
             return []
         found = ", ".join(f"{name} ({n})" for name, n in self.categories.most_common(SHOWN))

@@ -134,6 +134,16 @@ def test_accuracy_is_over_the_teacher_frames_on_which_a_student_was_scored():
     assert other.accuracy == 0.25
 
 
+def test_an_asynchronous_run_without_teacher_frames_is_a_problem():
+    statistics = Statistics(teacher_mode="async")
+    assert statistics.problems == []
+    statistics.add(result())
+    [problem] = statistics.problems
+    assert "--teacher_mode=sync" in problem
+    statistics.add(result(0, 1.0, staleness=1, teacher=2, seen=MAP + 1))
+    assert statistics.problems == []
+
+
 @pytest.mark.parametrize(
     ("categories", "said"),
     [((), "--score_threshold"), (("chair", "tv", "chair"), "chair (4), tv (2)")],
