@@ -32,9 +32,6 @@ _STREAMABLE = (
     "(ffmpeg: -movflags frag_keyframe+empty_moov)"
 )
 
-# Formats of URLs whose bytes are no video file.
-_NO_FILES = ("dash", "hls", "mpjpeg", "sdp")
-
 
 def open_video(address: str, spec: str, is_url: bool = False, is_pipe: bool = False) -> Decoder:
     """Opens a video file, a pipe or a URL; a URL that breaks off ends in a BrokenOffError.
@@ -56,7 +53,7 @@ def open_video(address: str, spec: str, is_url: bool = False, is_pipe: bool = Fa
     header, remark = _header(container, stream), None
     if is_pipe:
         remark = f"{spec} is a pipe: to resume, pipe the same video in from its start"
-    live = is_url and header["announced_seconds"] is None and not _is_file(container)
+    live = is_url and urls.is_live(container, stream)
     in_bursts = live and container.format.name in ("dash", "hls")
     return Decoder(frames, **header, live=live, in_bursts=in_bursts, remark=remark)
 
@@ -95,11 +92,6 @@ def _open_container(address: str, spec: str, is_url: bool = False, is_pipe: bool
     else:
         stream.codec_context.thread_count = 1
     return container, stream
-
-
-def _is_file(container) -> bool:
-    """Returns whether a URL is a file with a number of bytes, though without one of seconds."""
-    return container.format.name not in _NO_FILES and (container.size or 0) > 0
 
 
 def _header(container, stream) -> dict:
