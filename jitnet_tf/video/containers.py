@@ -20,7 +20,7 @@ from av.video.reformatter import VideoReformatter
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.video import urls
 from jitnet_tf.video.completeness import Completeness
-from jitnet_tf.video.decoders import DecodedFrame, Decoder, Note
+from jitnet_tf.video.decoders import DecodedFrame, Decoder, Note, is_plausible_rate
 from jitnet_tf.video.geometry import Geometry, Turn
 
 # Of titles and the like. PyAV 19 does so by itself.
@@ -106,13 +106,22 @@ def _header(container, stream) -> dict:
         "fps": fps,
         "announced_frames": frames if frames > 0 else None,
         "announced_seconds": seconds,
-        "constant_rate": not fps or abs(fps - stream.guessed_rate) <= 0.01 * fps,
+        "constant_rate": _is_constant(stream, fps),
     }
 
 
+def _is_constant(stream, fps: float | None) -> bool:
+    if stream.frames <= 0:  # then nobody knows
+        return False
+    return not fps or abs(fps - (stream.guessed_rate or fps)) <= 0.01 * fps
+
+
 def _rate(stream) -> float | None:
-    # Without time stamps the mean is a guess, but the codec may state its rate.
-    rate = stream.guessed_rate if stream.start_time is None else stream.average_rate
+    # Without time stamps the mean is a guess, but the codec may state its rate; Ogg and IVF have no
+    # mean, and FFmpeg's of DV is the unit of its time stamps.
+    has_mean = stream.start_time is not None and is_plausible_rate(stream.average_rate)
+    codec_rate = stream.codec_context.framerate if stream.start_time is not None else None
+    rate = stream.average_rate if has_mean else codec_rate or stream.guessed_rate
     return float(rate) if rate else None
 
 

@@ -18,6 +18,11 @@ class BrokenOffError(UserError):
     """
 
 
+def is_plausible_rate(fps) -> bool:
+    """Returns whether a header's frames a second, or None, may be true: 1000 are milliseconds."""
+    return fps is not None and 0.001 <= fps < 1000
+
+
 @dataclass(frozen=True)
 class DecodedFrame:
     """A frame as its decoder gives it.

@@ -26,9 +26,8 @@ def open_images(files: Sequence[Path], problems: Sequence[str] = ()) -> Decoder:
     gives its first.
     """
     if len(files) == 1 and (pictures := _pictures_in(files[0], _content(files[0]))) > 1:
-        with Image.open(files[0]) as image:
-            duration = image.info.get("duration")
-        fps = 1000 / duration if duration else FPS
+        seconds = _seconds(files[0])
+        fps = pictures / seconds if seconds else FPS
         frames = partial(_pictures, files[0], pictures)
         return Decoder(frames, fps, pictures, announced_seconds=pictures / fps, problems=problems)
     count = len(files)
@@ -55,6 +54,25 @@ def _stills(files: Sequence[Path], note: Note) -> Iterator[DecodedFrame]:
         count += 1
 
 
+def _seconds(file: Path) -> float | None:
+    """Returns how long a file's pictures are shown; None if it does not say."""
+    try:
+        with Image.open(io.BytesIO(_content(file))) as image:
+            if image.format == "TIFF":
+                return None
+            total = 0.0
+            for picture in ImageSequence.Iterator(image):
+                picture.load()  # before, WebP has no duration
+                total += _duration(picture)
+            return total
+    except Exception:  # Pillow's kinds are many; `_pictures` tells of them
+        return None
+
+
+def _duration(picture: Image.Image) -> float:
+    return (picture.info.get("duration") or 1000 / FPS) / 1000
+
+
 def _pictures(file: Path, count: int, note: Note) -> Iterator[DecodedFrame]:
     """Yields the pictures of one file, with the times that their durations give."""
     time, shown = 0.0, 0
@@ -63,7 +81,7 @@ def _pictures(file: Path, count: int, note: Note) -> Iterator[DecodedFrame]:
         with Image.open(io.BytesIO(data)) as image:
             for picture in ImageSequence.Iterator(image):
                 rgb = _rgb(picture, data, shown)
-                duration = (picture.info.get("duration") or 1000 / FPS) / 1000
+                duration = _duration(picture)
                 yield DecodedFrame(rgb.shape[:2], partial(np.asarray, rgb), time, duration)
                 shown += 1
                 time += duration

@@ -19,7 +19,7 @@ from jitnet_tf.base.credentials import without_credentials
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.video.cameras import open_camera
 from jitnet_tf.video.containers import open_video
-from jitnet_tf.video.decoders import BrokenOffError, DecodedFrame, Decoder
+from jitnet_tf.video.decoders import BrokenOffError, DecodedFrame, Decoder, is_plausible_rate
 from jitnet_tf.video.files import sample
 from jitnet_tf.video.live import NewestFrame
 from jitnet_tf.video.paths import camera_index, open_path
@@ -121,7 +121,7 @@ class FrameSource:
         self._further_problems = 0
         self._native_size_changes = frame_size is not None
         self.fps = decoder.fps
-        if self.fps is None or not 0.001 <= self.fps < 1000:  # 1000: milliseconds
+        if not is_plausible_rate(self.fps):
             self._note(f"no usable frame rate in the header ({self.fps}): {ASSUMED_FPS} assumed")
             self.fps = ASSUMED_FPS
         self._frames = decoder.frames(self._note)

@@ -11,7 +11,8 @@ _LEAST_STEP = 0.0001  # seconds
 class Clock:
     """Turns time stamps into seconds from the first frame, which always increase.
 
-    Time stamps that are missing, in disorder or far away are replaced; `problems` says so.
+    Time stamps that are missing, in disorder or far away are replaced; `problems` says so, unless
+    later ones confirm those in place of missing ones: MPEG program streams state some alone.
 
     Args:
       period: seconds a frame where nothing else is known.
@@ -27,7 +28,8 @@ class Clock:
         self._time = 0.0  # of the latest frame
         self._part = 0
         self._count = self._disordered_in_a_row = 0
-        self._missing, self._disordered = 0, 0
+        # Of the missing ones, those since the latest time stamp, which may yet confirm them.
+        self._missing = self._unconfirmed = self._disordered = 0
         # Number of them; seconds and frame of the first jump, and of the longest gap.
         self._jumps, self._jump = 0, (0.0, 0)
         self._gaps, self._gap = 0, (0.0, 0)
@@ -47,11 +49,13 @@ class Clock:
           part: number of its file; each file has its own time stamps, and follows the one before.
         """
         if part != self._part:
+            self._end_unconfirmed()
             self._part, self._offset = part, None
         if stamp is None:
-            self._missing += 1
+            self._unconfirmed += 1
             self._time = self.end
         elif self._offset is None:
+            self._end_unconfirmed()
             self._time = self.end
             self._offset = self._time - stamp
         else:
@@ -64,6 +68,9 @@ class Clock:
 
     def _checked(self, stamp: float) -> float:
         time = stamp + self._offset
+        if abs(time - self.end) > 0.5 * self._period:
+            self._missing += self._unconfirmed
+        self._unconfirmed = 0
         step = time - self._time
         if step > _LONGEST_STEP or step < -_DISORDER * self._period:
             self._jump = self._jump if self._jumps else (step, self._count)
@@ -83,13 +90,19 @@ class Clock:
             return self.end
         return self._time + _LEAST_STEP
 
+    def _end_unconfirmed(self) -> None:
+        """Counts missing time stamps after which none can confirm those in their place."""
+        self._missing += self._unconfirmed if self._unconfirmed > _DISORDER else 0
+        self._unconfirmed = 0
+
     @property
     def problems(self) -> list[str]:
         """What was wrong or unusual so far, a sentence each."""
         found = []
-        if self._missing:
+        missing = self._missing + (self._unconfirmed if self._unconfirmed > _DISORDER else 0)
+        if missing:
             rate = 1 / self._period
-            found.append(f"{self._missing} frames without a time stamp: {rate:g} a second assumed")
+            found.append(f"{missing} frames without a time stamp: {rate:g} a second assumed")
         if self._disordered:
             found.append(
                 f"{self._disordered} frames with the time stamp of an earlier frame, or before it: "

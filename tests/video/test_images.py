@@ -47,7 +47,7 @@ def test_a_webp_that_pillow_cannot_decode_is_shown_as_it_is(tmp_path, monkeypatc
     assert frame.shape == (64, 96, 3)
 
 
-def save_several(path, count=10, duration=40):
+def save_several(path, count=10, duration=100):
     pictures = [Image.fromarray(numbered_frame(index)) for index in range(count)]
     options = {".webp": {"lossless": True}, ".tif": {}}.get(path.suffix, {})
     if path.suffix != ".tif":
@@ -64,8 +64,18 @@ def test_all_pictures_of_one_file_are_played(suffix, tmp_path):
         path = save_several(tmp_path / f"moving.{suffix}")
     frames, source = read_all(path)
     assert [index_of(frame) for frame in frames] == list(range(10))
-    assert source.fps == 25.0
+    assert source.fps == pytest.approx(25 if suffix == "tif" else 10)
     assert source.problems == []
+
+
+@pytest.mark.parametrize("suffix", ["webp", "png"])
+def test_pictures_of_different_durations(suffix, tmp_path):
+    durations = [100, 300, 100, 100, 200]
+    path = save_several(tmp_path / f"moving.{suffix}", 5, durations)
+    with video.open_source(str(path)) as source:
+        times = [frame.time for frame in source.frames()]
+    assert times == pytest.approx([0, 0.1, 0.4, 0.5, 0.6])
+    assert (source.fps, source.announced_seconds) == pytest.approx((6.25, 0.8))
 
 
 def test_pages_of_a_file_whose_name_is_not_utf8(tmp_path):

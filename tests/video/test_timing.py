@@ -29,11 +29,18 @@ def test_times_count_from_the_first_frame(first):
 
 
 def test_missing_stamps_follow_the_frame_before():
-    times, clock = times_of([5, None, None, 5.4, None], [0.1, 0.1, 0.2, None, None])
-    assert times == pytest.approx([0, 0.1, 0.2, 0.4, 0.5])
-    assert "3 frames without a time stamp: 10 a second" in clock.problems[0]
+    times, clock = times_of([5, None, None, 5.3, None], [0.1, 0.1, 0.2, None, None])
+    assert times == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    assert "2 frames without a time stamp: 10 a second" in clock.problems[0]
     assert times_of([None, None, None])[0] == pytest.approx([0, 0.1, 0.2])
     assert times_of([None, None, 7, 7.5])[0] == pytest.approx([0, 0.1, 0.2, 0.7])
+
+
+def test_missing_stamps_that_later_ones_confirm_are_no_problem():
+    """As in MPEG program streams, of which each packet of bytes has one at most."""
+    assert times_of([5, None, None, 5.3, None, 5.5, None])[1].problems == []
+    clock = times_of([None] * 9 + [1, 1.1], parts=[0] * 9 + [1, 1])[1]
+    assert "9 frames without a time stamp" in clock.problems[0]
 
 
 def test_stamps_in_disorder_are_shown_at_once():
@@ -122,6 +129,22 @@ def test_headers_of_variable_rates(tmp_path):
     clip.write_bytes(encoded([numbered_frame(0)] * 20, "mp4"))
     with video.open_source(str(clip)) as source:
         assert source.constant_rate
+
+
+def test_times_measure_progress_where_frames_are_not_counted(tmp_path):
+    with video.open_source(str(timed_clip(tmp_path / "screen.mkv", SCREEN))) as source:
+        assert not source.constant_rate
+        assert source.announced_seconds == pytest.approx(7)
+
+
+def test_rates_of_headers_without_a_mean(tmp_path):
+    path = tmp_path / "clip.ivf"
+    path.write_bytes(encoded([numbered_frame(i) for i in range(8)], "ivf", "libvpx", rate=10))
+    with video.open_source(str(path)) as source:
+        assert (source.fps, source.problems) == (10, [])
+        assert [frame.time for frame in source.frames()] == pytest.approx(
+            [i / 10 for i in range(8)]
+        )
 
 
 def test_the_last_frame_has_its_duration(tmp_path):
