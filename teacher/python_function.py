@@ -35,8 +35,8 @@ class CallableTeacher(Teacher):
 
     Args:
       function: the function. Its own exceptions are passed on as they are.
-      classes: names by class id, from 0; "background" and "" do not count. Or a word or file, as
-        --teacher_classes; by default COCO's categories.
+      classes: names by class id, a list from 0 or a mapping; "background" and "" do not count. Or a
+        word or file, as --teacher_classes; by default COCO's categories.
 
     Raises:
       TypeError: the function takes neither one argument nor two.
@@ -48,8 +48,8 @@ class CallableTeacher(Teacher):
         if isinstance(classes, str):
             self._listed = class_names.read(classes)
         else:
-            uncounted = class_names.NO_CLASS
-            self._listed = tuple("" if class_names.plain(n) in uncounted else n for n in classes)
+            uncounted, listed = class_names.NO_CLASS, _listed(classes)
+            self._listed = tuple("" if class_names.plain(n) in uncounted else n for n in listed)
         self.names = class_names.by_id(self._listed)
         if self._listed is not None and not self.names:
             raise UserError(f"classes {list(classes)} has no name that counts")
@@ -125,10 +125,12 @@ class CallableTeacher(Teacher):
         return np.array(ids, np.int32)[best_class(np.moveaxis(np.float32(scores), 2, 0), size)]
 
     def _from_arrays(self, returned, size):
-        """Returns Detections of a detector's arrays."""
+        """Returns Detections of a detector's arrays; empty lists are as good as empty arrays."""
         names = API_NAMES if any(name in returned for name in API_NAMES[:-1]) else NAMES
         if names[0] in returned and np.ndim(returned[names[0]]) == 3:
             returned = without_batch(returned, names)
+        if all(name in returned and np.shape(returned[name]) == (0,) for name in names[:-1]):
+            return regions(np.zeros(size, np.int32), {})
         rows = detector_output(returned, names, self._known)
         counted = np.isin(np.rint(rows[1]), list(self.names))
         return from_rows(*(array[counted] for array in rows), size)
@@ -167,6 +169,18 @@ class CallableTeacher(Teacher):
                     f"Detections.masks has {list(mask.shape)} at {origin.tolist()}, which is not "
                     f"inside the frame, {list(size)}"
                 )
+
+
+def _listed(classes):
+    """Returns names by class id as a list; UserError unless they are that."""
+    if isinstance(classes, Mapping):
+        if not all(isinstance(n, int) and 0 <= n < class_names.MAX_NAMES for n in classes):
+            raise UserError(f"classes {list(classes)[:9]}, expected ids from 0 as keys")
+        classes = [classes.get(number, "") for number in range(max(classes, default=-1) + 1)]
+    for name in classes:
+        if not isinstance(name, str):
+            raise UserError(f"classes has {name!r}, expected names")
+    return classes
 
 
 def _takes_index(function):

@@ -61,6 +61,27 @@ def test_class_maps(returned):
     assert seen.masks[0].shape == (20, 30)
 
 
+def test_names_by_id_may_leave_ids_out():
+    teacher = jitnet_tf.CallableTeacher(lambda frame: IDS, {2: "person", 0: "background"})
+    assert teacher.names == {2: "person"}
+    assert teacher(FRAME, 0).classes.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"), [({"dog": 1}, "dog"), ({1: 2}, "2"), ([3], "3"), ({}, "no name")]
+)
+def test_classes_that_are_no_names_by_id_are_refused(classes, said):
+    with pytest.raises(UserError, match=said):
+        jitnet_tf.CallableTeacher(lambda frame: IDS, classes)
+
+
+def test_a_frame_without_objects_may_be_empty_lists():
+    seen = detect({name: [] for name in ARRAYS})
+    assert (len(seen), seen.boxes.shape) == (0, (0, 4))
+    with pytest.raises(TeacherError, match="boxes"):
+        detect({**ARRAYS, "boxes": []})
+
+
 def test_a_mask_of_0_and_255_is_told():
     teacher = jitnet_tf.CallableTeacher(lambda frame: np.where(IDS, 255, 0), VOC_LIKE)
     assert not len(teacher(FRAME, 0))
