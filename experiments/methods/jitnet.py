@@ -1,6 +1,6 @@
 """The product's student: online by thresholds or any other settings, at a fixed stride, frozen.
 
-A student is the product's own (`run.make_distiller`) with its defaults, except for the settings
+A student is the product's own (`build.make_distiller`) with its defaults, except for the settings
 that a row is named for.
 """
 
@@ -21,7 +21,7 @@ DEFAULTS = "defaults"
 
 def distiller(context, **changes):
     """Returns the product's Distiller for a Context; changes: fields of RunConfig that differ."""
-    from jitnet_tf.runs.run import make_distiller  # imports TensorFlow
+    from jitnet_tf.distillation.build import make_distiller  # imports TensorFlow
 
     settings = context.settings
     config = RunConfig(**{"init": settings.init, "seed": settings.seed, **changes})

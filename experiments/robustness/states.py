@@ -129,10 +129,11 @@ class Runs(Kind):
 
     def write(self):
         """Makes a run that was interrupted; returns the file that is damaged."""
+        from jitnet_tf.distillation import build
         from jitnet_tf.runs import run
 
         self._run = run.Run
-        self._patch = unittest.mock.patch.object(run, "build_student", return_value=_student())
+        self._patch = unittest.mock.patch.object(build, "build_student", return_value=_student())
         video, recording = write_stream(self.folder)
         self.config = RunConfig(
             video=str(video),

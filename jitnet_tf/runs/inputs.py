@@ -1,4 +1,4 @@
-"""The inputs of a run to resume: they may have moved, but have to be the same."""
+"""The inputs of a run. Those of a run to resume may have moved, but have to be the same."""
 
 import hashlib
 import os
@@ -9,9 +9,11 @@ from jitnet_tf import video
 from jitnet_tf.base import options
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.options import MOVED
-from teacher import split_spec
+from jitnet_tf.config import ASYNC
+from teacher import open_teacher, split_spec
 from teacher.encoding import is_like, thumbnail
 from teacher.lvs import Predictions
+from teacher.process import ProcessTeacher
 from teacher.record import describe_live
 from teacher.recorded import Recording
 
@@ -19,6 +21,58 @@ from teacher.recorded import Recording
 IDENTITIES = "inputs"
 FRAME = ("thumbnail", "frame_digest")
 NAMES = "teacher_names"  # of the classes of a live teacher, in its identity
+
+
+class Inputs:
+    """Source, teacher and reference of a run, opened.
+
+    Args:
+      config: a RunConfig.
+      teacher: the caller's own Teacher, which is not closed; None for the configuration's.
+      stack: an ExitStack, which closes them.
+
+    Attributes:
+      source: the FrameSource.
+      teacher: the Teacher; a `ProcessTeacher` if config.teacher_mode is ASYNC.
+      reference: a Recording, or None.
+      identities: see `identities`.
+
+    Raises:
+      UserError: one cannot be opened, or does not fit.
+    """
+
+    def __init__(self, config, teacher, stack):
+        self.source = stack.enter_context(video.open_source(config.video, config.frame_size))
+        if teacher is None:
+            opens = ProcessTeacher if config.teacher_mode == ASYNC else open_teacher
+            teacher = opens(config.teacher, config.teacher_options)
+            stack.callback(teacher.close)
+        self.teacher = teacher
+        self._local = teacher.local if isinstance(teacher, ProcessTeacher) else teacher
+        self.reference = Recording(config.reference) if config.reference else None
+        if self.reference:
+            stack.callback(self.reference.close)
+        self.identities = identities(config, self._local, self.reference)
+        for recording in (self._local, self.reference):
+            if isinstance(recording, Recording):
+                recording.check_score_threshold(config.score_threshold)
+                recording.check_size(self.source.size)
+
+    def seek(self, config, earlier, progress):
+        """Goes to a checkpoint's frame, and checks that all inputs are those of the run.
+
+        Args:
+          config, earlier: the RunConfig now and before.
+          progress: the checkpoint's.
+
+        Returns:
+          The problems of inputs that have moved, a sentence each.
+        """
+        parts = self._local, self.reference
+        return [
+            *seek(self.source, progress, earlier),
+            *check_same(config, earlier, progress, self.identities, *parts),
+        ]
 
 
 def check_present(config):

@@ -8,15 +8,15 @@ import time
 import tensorflow as tf
 
 from jitnet_tf import video
-from jitnet_tf.base import checkpoint, memory, registry, shell, threads
+from jitnet_tf.base import checkpoint, memory, shell, threads
 from jitnet_tf.base.errors import UserError, reason_of
 from jitnet_tf.base.interrupt import StopRequest
 from jitnet_tf.base.progress import progress_bar
 from jitnet_tf.base.state import prefixed, with_prefix
-from jitnet_tf.config import ASYNC, RANDOM, UPDATE_POLICIES
+from jitnet_tf.config import RANDOM
 from jitnet_tf.distillation import metrics
-from jitnet_tf.distillation.distiller import Distiller, DivergedError
-from jitnet_tf.distillation.schedule import Schedule
+from jitnet_tf.distillation.build import make_distiller
+from jitnet_tf.distillation.distiller import DivergedError
 from jitnet_tf.distillation.stopwatch import Stopwatch
 from jitnet_tf.distillation.stream import ScoredStream, warm_up
 from jitnet_tf.labels import LabelMaker, class_groups
@@ -29,39 +29,17 @@ from jitnet_tf.runs.checks import (
     own_teacher,
 )
 from jitnet_tf.runs.claims import claim
+from jitnet_tf.runs.inputs import Inputs
 from jitnet_tf.runs.progress import bar_options, step
 from jitnet_tf.runs.summary import Statistics
 from jitnet_tf.runs.versions import versions
 from jitnet_tf.sinks.base import StreamInfo
 from jitnet_tf.sinks.registry import check_sinks, open_sinks
 from jitnet_tf.student import initial_weights
-from jitnet_tf.student.build import build_student
-from teacher import open_teacher
 from teacher.base import TeacherError
-from teacher.process import ProcessTeacher
-from teacher.recorded import Recording
 
 DISTILLER = "distiller/"  # prefixes of arrays in a checkpoint
 SINKS = "sinks/"
-
-
-def make_distiller(config, label_maker, teacher, frame_size):
-    """Makes student, schedule and update policy as a RunConfig describes them; see `Distiller`.
-
-    teacher: a `ProcessTeacher` if config.teacher_mode is ASYNC.
-    """
-    schedule = Schedule(
-        config.accuracy_threshold, config.max_updates, config.min_stride, config.max_stride
-    )
-    return Distiller(
-        build_student(config, label_maker.groups, frame_size),
-        teacher,
-        label_maker,
-        schedule,
-        registry.load(UPDATE_POLICIES, config.update_policy).of(config),
-        asynchronous=config.teacher_mode == ASYNC,
-        max_staleness=config.max_staleness,
-    )
 
 
 @contextlib.contextmanager
@@ -133,7 +111,8 @@ class Run:
             check_max_frames(config, progress)
             groups = class_groups(config.class_groups)
             check_classes(config, groups, progress)
-            self._teacher = teacher = self._open_inputs(config, teacher, stack)
+            self._inputs = Inputs(config, own_teacher(config, teacher), stack)
+            self.source, teacher = self._inputs.source, self._inputs.teacher
             for note in groups.check(teacher.names):
                 self.note(note)
             self._label_maker = LabelMaker(
@@ -144,7 +123,8 @@ class Run:
                 teacher.names,
             )
             if saved:
-                for problem in self._seek(progress):
+                earlier = directory.load_config(self.config.logdir)
+                for problem in self._inputs.seek(self.config, earlier, progress):
                     self.note(problem)
             check_sinks(config, resumed=resume, overwrite=overwrite)
             self._make_distiller(config, teacher, bool(saved))
@@ -162,51 +142,13 @@ class Run:
             self._start_threads(frames, stack)
             self._stack = stack.pop_all()
 
-    def _open_inputs(self, config, teacher, stack):
-        """Opens source, teacher and reference, to be closed by the stack; returns the teacher.
-
-        teacher: the caller's own, or None.
-        """
-        teacher = own_teacher(config, teacher)
-        self.source = stack.enter_context(video.open_source(config.video, config.frame_size))
-        if teacher is None:
-            opens = ProcessTeacher if config.teacher_mode == ASYNC else open_teacher
-            teacher = opens(config.teacher, config.teacher_options)
-            stack.callback(teacher.close)
-        local = teacher.local if isinstance(teacher, ProcessTeacher) else teacher
-        self._reference = Recording(config.reference) if config.reference else None
-        if self._reference:
-            stack.callback(self._reference.close)
-        self._local_teacher = local
-        self._identities = inputs.identities(config, local, self._reference)
-        for recording in (local, self._reference):
-            if isinstance(recording, Recording):
-                recording.check_score_threshold(config.score_threshold)
-                recording.check_size(self.source.size)
-        return teacher
-
-    def _seek(self, progress):
-        """Goes to a checkpoint's frame; returns the problems of inputs that have moved."""
-        earlier = directory.load_config(self.config.logdir)
-        return [
-            *inputs.seek(self.source, progress, earlier),
-            *inputs.check_same(
-                self.config,
-                earlier,
-                progress,
-                self._identities,
-                self._local_teacher,
-                self._reference,
-            ),
-        ]
-
     def _make_distiller(self, config, teacher, resumed):
         """Makes the distiller, and its statistics, as yet of no frame."""
         if resumed:
             config = dataclasses.replace(config, init=RANDOM)  # the checkpoint has all weights
         self.distiller = make_distiller(config, self._label_maker, teacher, self.source.size)
         score = None
-        if self._reference:
+        if self._inputs.reference:
             names = self._label_maker.groups.names
             score = metrics.StreamScore(names, config.evaluated_classes)
         self.statistics = Statistics.of(teacher, score, config.teacher_mode)
@@ -242,7 +184,7 @@ class Run:
             if directory.is_complete(self.config.logdir):
                 raise UserError(f"--resume: {self.source.spec} has no more frames: nothing to do")
             return frames
-        teachers = filter(None, (teacher, self._reference))
+        teachers = filter(None, (teacher, self._inputs.reference))
         warm_up(first, self.distiller, *teachers)
         return frames
 
@@ -277,7 +219,9 @@ class Run:
             frames = stack.enter_context(contextlib.closing(threads.prefetch(frames)))
         self._outputs = threads.Worker(self._put_out)
         stack.callback(self._outputs.close)
-        self._stream = ScoredStream(frames, self.distiller, self._label_maker, self._reference)
+        self._stream = ScoredStream(
+            frames, self.distiller, self._label_maker, self._inputs.reference
+        )
 
     def __enter__(self):
         return self
@@ -300,7 +244,7 @@ class Run:
 
     def _problems_to_save(self):
         """Returns the problems that are not found again when a resumed run reads its video."""
-        parts = [self._teacher, self._reference, *self._sinks]
+        parts = [self._inputs.teacher, self._inputs.reference, *self._sinks]
         found = [problem for part in parts if part for problem in part.problems]
         if self.source.live:
             found = [*self.source.problems, *found]
@@ -400,7 +344,7 @@ class Run:
             "frames": self.distiller.index,
             "frame_size": self.source.size,
             **self._shown,
-            inputs.IDENTITIES: self._identities,
+            inputs.IDENTITIES: self._inputs.identities,
             **initial_weights.describe(self._label_maker.groups, self.config.student),
             "statistics": self.statistics.get_state(),
             "problems": self._problems_to_save(),

@@ -9,8 +9,8 @@ from experiments.ablations import SEEDS, STUDIES, Study
 from experiments.protocol import jobs, streams
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig
+from jitnet_tf.distillation import build
 from jitnet_tf.labels import LabelMaker, class_groups
-from jitnet_tf.runs import run
 from tests.builders import made_result, markdown_table, write_result, write_stream_list
 from tests.commands import refusal, run_command
 from tests.materials import write_square_stream
@@ -26,7 +26,7 @@ SMALL = Study("A study", {"1": "max_updates=1", "8": "defaults", "16": "max_upda
 def configured(monkeypatch):
     """Returns the RunConfig of a method's student."""
     found = []
-    monkeypatch.setattr(run, "make_distiller", lambda config, *_: found.append(config))
+    monkeypatch.setattr(build, "make_distiller", lambda config, *_: found.append(config))
 
     def configured(name):
         method = methods.named(name)

@@ -196,7 +196,7 @@ def test_problems_of_all_parts_are_kept_across_a_resume_each_once(config):
     def run(frames, **options):
         with Run(config, sinks=[Complaining()], **options) as opened:
             opened.source._note("half of the frames are missing")
-            opened._teacher.problems = ["labels are coarse"]
+            opened._inputs.teacher.problems = ["labels are coarse"]
             opened.note("the run is short")
             for _ in range(frames):
                 opened.advance()

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from experiments.methods import Context, named
+from jitnet_tf.distillation import build
 from jitnet_tf.distillation.distiller import Distiller
 from jitnet_tf.distillation.schedule import Schedule
 from jitnet_tf.labels import LabelMaker, class_groups
-from jitnet_tf.runs import run
 
 
 class Student:
@@ -29,7 +29,7 @@ def made(monkeypatch):
         )
         return Distiller(made.student, teacher, label_maker, schedule)
 
-    monkeypatch.setattr(run, "make_distiller", make_distiller)
+    monkeypatch.setattr(build, "make_distiller", make_distiller)
 
     def made(name, **settings):
         configs.clear()

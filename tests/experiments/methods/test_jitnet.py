@@ -75,7 +75,8 @@ def test_names():
     assert named("teacher") is OTHERS["teacher"]
     variant = named("width=1.0")
     assert variant.title == "width=1.0"
-    assert set(variant.settings) == {"teacher", "init", "seed", "noise"}
+    options_of_teacher = {"teacher_classes", "teacher_signature", "teacher_input"}
+    assert set(variant.settings) == {"teacher", "init", "seed", "noise", *options_of_teacher}
     assert variant.asks_teacher
     # The paper states the cost of the default network only.
     assert named("max_updates=4").is_jitnet
