@@ -92,9 +92,11 @@ def find_checkpoint(config, resume, overwrite):
 
 
 def _goes_on(config, saved):
-    """Returns whether a complete run goes on, since it is now to take more frames or steps."""
+    """Returns whether a complete run goes on: to more frames or steps, or a live one."""
     if "step" in saved:
         return config.steps > saved["step"]
+    if saved.get("live"):  # its user has ended it
+        return saved["frames"] != config.max_frames
     earlier = load_config(config.logdir)
     return saved["frames"] == earlier.max_frames != config.max_frames
 

@@ -343,6 +343,7 @@ class Run:
         progress = {
             "frames": self.distiller.index,
             "frame_size": self.source.size,
+            "live": self.source.live,
             **self._shown,
             inputs.IDENTITIES: self._inputs.identities,
             **initial_weights.describe(self._label_maker.groups, self.config.student),

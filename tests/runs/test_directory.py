@@ -75,6 +75,13 @@ def test_a_run_at_the_end_of_its_video_does_not(config):
         directory.find_checkpoint(more, resume=True, overwrite=False)
 
 
+def test_a_live_run_that_its_user_ended_goes_on(config):
+    endless = dataclasses.replace(config, max_frames=None)
+    written(endless, frames=35, live=True)
+    found = directory.find_checkpoint(endless, resume=True, overwrite=False)
+    assert found[1]["frames"] == 35
+
+
 def test_a_complete_pretraining_goes_on_to_more_steps(config):
     config = PretrainConfig(logdir=config.logdir, steps=10)
     written(config, step=10)
