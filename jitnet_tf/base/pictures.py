@@ -9,6 +9,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by PNG's color type
 _HARMLESS = 1 << 18  # compressed bytes: a thousand times that is unpacked in a second
 _SAMPLE = 1 << 16  # bytes
+_MOST_PIXELS = 1 << 30  # of OpenCV
 
 
 def decode(data, flags):
@@ -24,13 +25,16 @@ def decode(data, flags):
 
 
 def _is_bomb(data):
-    """Returns whether a PNG holds more pixels than its header says: libpng would unpack them all.
+    """Returns whether a PNG claims too many pixels, or holds more than it claims.
 
-    That is up to a thousand times the file's size, so that ten megabytes take a minute.
+    libpng would unpack them all, up to a thousand times the file's size: ten megabytes take a
+    minute.
     """
     if data[:8] != _PNG or len(data) < 33:
         return False
     width, height, depth, color = struct.unpack(">IIBB", data[16:26])
+    if width * height > _MOST_PIXELS:  # OpenCV refuses it, too: do not count what it unpacks to
+        return True
     row = -(-width * depth * _CHANNELS.get(color, 4) // 8) + 1
     most = 2 * row * height + _SAMPLE  # twice, for the rows of interlaced images
     chunks = list(_pixel_chunks(data))
