@@ -19,6 +19,7 @@ from teacher.base import Teacher
 from teacher.encoding import COCO_IDS, decode, decode_rows, is_like, read_thumbnail
 from teacher.scaling import scaled
 
+MAX_SIDE = 1 << 15  # pixels of a frame; bounds the memory that a damaged file can cost
 FORMAT = "jitnet_tf teacher recording 1"
 IDENTIFYING = 64  # frames that the identity is of
 SCALED_FROM = "scaled_from"  # in the header: size of the frames that the live teacher saw
@@ -110,7 +111,8 @@ class Recording(Teacher):
             ).fetchone()
             self.frame_size = (int(self.header["height"]), int(self.header["width"]))
             self.min_score = float(self.header["min_score"])
-            if not 0 <= self.min_score <= 1:
+            sides = all(1 <= side <= MAX_SIDE for side in self.frame_size)
+            if not (0 <= self.min_score <= 1 and sides):
                 raise ValueError
             self.names, self._ids = _names(self.header)
         except (sqlite3.Error, KeyError, ValueError, TypeError, OverflowError, RecursionError):

@@ -9,7 +9,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by PNG's color type
 _HARMLESS = 1 << 18  # compressed bytes: a thousand times that is unpacked in a second
 _SAMPLE = 1 << 16  # bytes
-_MOST_PIXELS = 1 << 30  # of OpenCV
+_MOST_PIXELS = 1 << 28  # 800 MB of 8-bit color
 
 
 def decode(data, flags):
@@ -33,7 +33,7 @@ def _is_bomb(data):
     if data[:8] != _PNG or len(data) < 33:
         return False
     width, height, depth, color = struct.unpack(">IIBB", data[16:26])
-    if width * height > _MOST_PIXELS:  # OpenCV refuses it, too: do not count what it unpacks to
+    if width * height > _MOST_PIXELS:
         return True
     row = -(-width * depth * _CHANNELS.get(color, 4) // 8) + 1
     most = 2 * row * height + _SAMPLE  # twice, for the rows of interlaced images

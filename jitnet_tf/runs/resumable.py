@@ -17,6 +17,7 @@ def check(logdir, progress, kind):
     checked = OF_A_RUN if issubclass(kind, RunConfig) else OF_A_PRETRAINING
     for name, (is_required, is_valid) in checked.items():
         value = progress.get(name)
+        is_required = is_required or (name == "thumbnail" and progress["frames"] > 0)
         try:
             valid = not is_required if value is None else is_valid(value)
         except (TypeError, ValueError, OverflowError):
@@ -60,7 +61,7 @@ def _are_texts(value):
     return type(value) is list and all(isinstance(text, str) for text in value)
 
 
-# Name → whether it has to be there, and what it has to be.
+# Name → whether it has to be there, and what it has to be. A thumbnail is that of the last frame.
 OF_BOTH = {
     "problems": (False, _are_texts),
     "file_sizes": (True, _are_counts),

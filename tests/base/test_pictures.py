@@ -37,7 +37,7 @@ def bomb(side):
     return whole[:8] + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("side", [4, 4000, 1 << 30])
+@pytest.mark.parametrize("side", [4, 4000, 1 << 15])
 def test_a_png_of_too_many_pixels_or_more_than_it_says_is_not_unpacked(monkeypatch, side):
     if side > 4000:
         monkeypatch.setattr(zlib, "decompressobj", lambda: pytest.fail("it was unpacked"))

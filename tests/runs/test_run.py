@@ -11,8 +11,9 @@ import pytest
 from jitnet_tf.base import checkpoint
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig, StudentConfig
+from jitnet_tf.distillation import build
 from jitnet_tf.distillation.distiller import DivergedError
-from jitnet_tf.runs import directory, run
+from jitnet_tf.runs import directory
 from jitnet_tf.runs.run import Run
 from jitnet_tf.sinks.base import Sink
 from teacher.base import TeacherError
@@ -261,6 +262,7 @@ def test_a_diverged_run_keeps_its_last_checkpoint(config, monkeypatch):
         ("frames", 2),
         ("frame_size", "64x96"),
         ("thumbnail", [[0] * 16] * 15),
+        ("thumbnail", None),
         ("statistics", []),
         ("file_sizes", {"frames.jsonl": "1"}),
         ("problems", 5),
@@ -272,7 +274,7 @@ def test_a_checkpoint_with_damaged_progress_is_refused(config, monkeypatch, name
         opened.finish(complete=False)
     arrays, progress = checkpoint.load(config.logdir)
     checkpoint.save(config.logdir, arrays, {**progress, name: value})
-    monkeypatch.setattr(run, "build_student", lambda *_: opened.distiller.student)  # built once
+    monkeypatch.setattr(build, "build_student", lambda *_: opened.distiller.student)  # built once
     with pytest.raises(UserError, match="--resume"):
         Run(config, resume=True)
 

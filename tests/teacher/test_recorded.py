@@ -448,6 +448,8 @@ def test_not_a_recording(tmp_path, make):
         "DROP TABLE frames",
         "DELETE FROM header WHERE name = 'height'",
         "UPDATE header SET value = 'sixty' WHERE name = 'height'",
+        "UPDATE header SET value = '4294967296' WHERE name = 'height'",
+        "UPDATE header SET value = '0' WHERE name = 'width'",
         "DELETE FROM header WHERE name = 'min_score'",
         "UPDATE header SET value = NULL WHERE name = 'width'",
         "UPDATE header SET value = 'nan' WHERE name = 'min_score'",
