@@ -187,15 +187,15 @@ def check_same(config, earlier, progress, found, teacher, reference):
     for flag, part in (("teacher", teacher), ("reference", reference)):
         now, before = getattr(config, flag), getattr(earlier, flag)
         known = progress.get(IDENTITIES, {}).get(flag)
-        if now is None or before is None:
-            same = now == before
+        if not now or not before:
+            same = not (now or before)
         else:
             same = split_spec(now)[0] == split_spec(before)[0]
         if same and known and isinstance(part, Recording):  # it may have grown
             same = part.identity(known.get("frames")) == known
         elif same and known:
-            same = found[flag] == known
-            if not same and {**found[flag], NAMES: None} == {**known, NAMES: None}:
+            same = found.get(flag) == known
+            if not same and {**found.get(flag, {}), NAMES: None} == {**known, NAMES: None}:
                 raise UserError(
                     f"--resume: --teacher_classes={config.teacher_classes} are not the classes "
                     f"that the run was made with ({earlier.teacher_classes}): give those, or start "

@@ -117,6 +117,15 @@ def test_a_moved_recording_is_taken(tmp_path, flag):
     assert checked(before, str(tmp_path / "b.recording"), flag=flag) == []
 
 
+@pytest.mark.parametrize("damaged", ["", None])
+def test_a_run_that_has_lost_its_reference_is_refused(damaged):
+    """Its configuration may be damaged."""
+    config = RunConfig(video="v", logdir="l", teacher="t", reference=damaged)
+    known = {inputs.IDENTITIES: {"reference": {"frames": 4}}}
+    with pytest.raises(UserError, match="--reference"):
+        inputs.check_same(config, config, known, {}, None, None)
+
+
 def test_a_recording_that_has_grown_is_the_same(tmp_path):
     def grow():
         with Recording(path) as recording:
