@@ -128,7 +128,7 @@ class Results:
         for r in self:
             settings = {name: r["settings"].get(name) for name in named(r["method"]).settings}
             found = {
-                "recorded teacher": r["recorded"]["recorded_teacher"],
+                "recorded teacher": r["recorded"]["recorded_teacher"] or markdown.UNKNOWN,
                 "machine": provenance.in_words(r["machine"]),
                 "versions": provenance.versions_in_words(r["versions"]),
                 "side by side": f"{r['jobs']} evaluations",

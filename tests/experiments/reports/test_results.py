@@ -61,3 +61,9 @@ def test_the_origin_names_every_machine_and_setting():
     assert values["more"] == "jitnet_0.8; oracle"
     assert (values["seed"], values["oracle_steps"]) == ("0", "500")
     assert "flow" not in values  # no flow is among the results
+
+
+def test_a_recording_that_does_not_name_its_teacher_has_an_origin():
+    missing = {"recorded_teacher": None}
+    values = dict(markdown_table(Results([made_result("a", recorded=missing)]).origin()).rows)
+    assert values["recorded teacher"] == "–"
