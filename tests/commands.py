@@ -2,9 +2,10 @@
 
 import json
 
+import numpy as np
 from absl import flags
 
-from jitnet_tf.base import command_line
+from jitnet_tf.base import checkpoint, command_line
 from teacher import record
 from teacher.recorded import Recording
 
@@ -55,6 +56,14 @@ def read_frames(logdir):
 
 def read_summary(logdir):
     return json.loads((logdir / "summary.json").read_text())
+
+
+def different_arrays(one, other):
+    """Returns the names of the arrays, times aside, that differ in the checkpoints of two runs."""
+    one, other = checkpoint.load(one)[0], checkpoint.load(other)[0]
+    assert one.keys() == other.keys()
+    names = [name for name in one if not name.startswith("sinks/tensorboard/window/ms/")]
+    return [name for name in names if not np.array_equal(one[name], other[name])]
 
 
 def read_files(folder):

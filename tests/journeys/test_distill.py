@@ -24,7 +24,7 @@ from jitnet_tf.base import checkpoint
 from jitnet_tf.distillation import metrics
 from teacher import record
 from teacher.recorded import Recording
-from tests.commands import read_frames, read_summary, run_command
+from tests.commands import different_arrays, read_frames, read_summary, run_command
 from tests.materials import frames, write_teacher, write_video
 
 FRAMES = 30
@@ -33,12 +33,6 @@ CHECKPOINT_EVERY = 8
 
 def without_times(rows):
     return [{key: value for key, value in row.items() if key != "ms"} for row in rows]
-
-
-def same_weights(one, other):
-    one, other = checkpoint.load(one)[0], checkpoint.load(other)[0]
-    assert one.keys() == other.keys()
-    return all(np.array_equal(one[name], other[name]) for name in one)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +67,9 @@ def test_summary_agrees_with_the_frame_log(sample_run):
     assert set(summary["seconds"]) >= {"decode", "teacher", "labels", "infer", "update", "output"}
     assert summary["processing_fps"] > 0
     assert summary["speedup"] > 0
-    assert summary["problems"] == []
+    assert summary["labeled_teacher_frames"] == 0  # so early in the sample
+    [problem] = summary["problems"]
+    assert "--class_groups" in problem
 
 
 def test_frame_log_follows_algorithm_1(sample_run):
@@ -244,7 +240,7 @@ def test_killed_and_resumed_equals_uninterrupted(sample_run, tmp_path):
 
     assert run_command(distill, "--resume", f"--logdir={logdir}") == 0
     assert without_times(read_frames(logdir)) == without_times(read_frames(sample_run))
-    assert same_weights(logdir, sample_run)
+    assert different_arrays(logdir, sample_run) == []
     for name in ("frames", "teacher_frames", "updates", "mean_iou", "per_class_iou"):
         summaries = [read_summary(d) for d in (logdir, sample_run)]
         assert summaries[0][name] == summaries[1][name]
@@ -284,7 +280,7 @@ def test_interrupted_run_ends_in_order(sample_run, tmp_path):
 
     assert run_command(distill, "--resume", f"--logdir={logdir}") == 0
     assert without_times(read_frames(logdir)) == without_times(read_frames(sample_run))
-    assert same_weights(logdir, sample_run)
+    assert different_arrays(logdir, sample_run) == []
     with av.open(str(logdir / "overlay.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == FRAMES
 

@@ -43,6 +43,7 @@ NEEDS = {
     "experiments.gpu_benchmark --export": "minutes; test_gpu_benchmark.py runs it",
     "experiments.asynchronous --streams": "minutes; tests/experiments/test_asynchronous.py runs it",
     "--mask_rcnn=": "the SavedModel that experiments.mask_rcnn makes",
+    "archive/street": "a run that was moved; tests/journeys/test_moved.py resumes one",
     "path/to/yolo11n-seg": "an export; tests/teacher/test_yolo.py makes one",
     "LVS": "the dataset",
     "DAVIS": "the dataset",

@@ -9,6 +9,7 @@ from experiments import methods
 from experiments.protocol import jobs, streams
 from experiments.reports import command
 from jitnet_tf.base.errors import UserError
+from tests.builders import made_result
 from tests.commands import refusal, run_command
 from tests.materials import write_square_stream
 
@@ -61,16 +62,12 @@ def asked(monkeypatch):
 def done(material, place, name, **settings):
     """Writes results as evaluations of a stream would."""
     [stream] = [s for s in streams.read_list(material / "list.csv") if s.name == name]
-    empty = {name: {} for name in jobs.REQUIRED}
-    values = {
-        "stream": vars(stream),
-        "recorded": streams.recorded(stream),
-    }
+    values = {"stream": vars(stream), "recorded": streams.recorded(stream)}
     for method in NAMES:
         path = jobs.folder(place, name, method) / jobs.RESULT
         path.parent.mkdir(parents=True)
         found = {"settings": methods.settings_of(method, settings), "method": method}
-        path.write_text(json.dumps({**empty, **values, **found}))
+        path.write_text(json.dumps({**made_result(), **values, **found}))
 
 
 def test_every_method_runs_on_every_stream(material, tmp_path, asked):
