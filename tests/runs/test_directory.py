@@ -19,6 +19,7 @@ def config(tmp_path):
 def written(config, complete=True, **progress):
     directory.start(config, {})
     needed = {"file_sizes": {}, "frame_size": [4, 4], "statistics": {}, "seconds": 1.0}
+    needed["thumbnail"] = [[0] * 16] * 16
     checkpoint.save(config.logdir, {}, {**needed, **progress})
     directory.write_summary(config.logdir, {"complete": complete})
 
