@@ -39,7 +39,8 @@ def damaged_checkpoint(arrays, progress, random):
     elif how < 0.9:
         array = arrays.pop(name)
         if random.random() < 0.8:
-            name = name if random.random() < 0.9 else damage.extreme_text(random)[:1000]
+            if random.random() >= 0.9:  # a name in a ZIP file is valid UTF-8
+                name = damage.extreme_text(random)[:1000].encode("utf-8", "replace").decode()
             arrays[name] = _damaged_array(array, random)
     else:
         return _bomb(arrays, packed, name, random)

@@ -97,7 +97,7 @@ def _parse(function, argv):
         rest = flags.FLAGS(argv)
     except RecursionError:  # absl looks for flags of similar names
         _fail("a flag with a very long name; --help lists the flags", argv)
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:  # --noname=value is a ValueError
         _fail(f"{error}; --help lists the flags", argv)
     if len(rest) > 1:
         _fail(f"unexpected argument {rest[1]!r}; flags are written --name=value", argv)

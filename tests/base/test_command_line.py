@@ -64,6 +64,7 @@ def test_bugs_have_a_traceback():
         ("--count=0", "count"),
         ("--count=x", "count"),
         ("stray", "'stray'"),
+        ("--noonly_check_args=", "--noonly_check_args="),
         (f"--{'x' * 3000}=1", "very long name"),
         (f"--count={'x' * 3000}", "count"),
     ],
