@@ -21,7 +21,7 @@ HELP = {
 
 @dataclasses.dataclass(frozen=True)
 class TeacherOptions:
-    """How a SavedModel is used as a teacher.
+    """Options of a SavedModel as a teacher.
 
     Attributes:
       classes: see `class_names.read`.

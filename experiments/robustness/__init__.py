@@ -1,1 +1,1 @@
-"""How the program stands damaged files, kills and long runs."""
+"""Damaged files, kills and long runs."""

@@ -1,4 +1,4 @@
-"""Whether two runs left the same: everything on disk that does not tell time or place."""
+"""A comparison of the files of two runs, but for times and places."""
 
 import json
 import pathlib

@@ -41,7 +41,7 @@ STARTING, NO_CHECKPOINT, FRAMES, FINISHING, ENDED = (
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
-    """How to start the run that is killed.
+    """The command of the run that is killed.
 
     Attributes:
       video, recording: of the stream.

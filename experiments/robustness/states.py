@@ -120,7 +120,7 @@ def _student():
 
 
 class Runs(Kind):
-    """What is in a run directory: its checkpoint, which a resumed run reads.
+    """Checkpoints in run directories, which a resumed run reads.
 
     Building and compiling a student takes seconds; all runs share one.
     """

@@ -97,7 +97,7 @@ class Clock:
 
     @property
     def problems(self) -> list[str]:
-        """What was wrong or unusual so far, a sentence each."""
+        """Faults of the time stamps so far, and long gaps, a sentence each."""
         found = []
         missing = self._missing + (self._unconfirmed if self._unconfirmed > _DISORDER else 0)
         if missing:

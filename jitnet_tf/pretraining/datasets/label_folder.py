@@ -182,7 +182,7 @@ class LabelFolder(LabeledDataset):
 
     @property
     def found(self):
-        """What the counted labels hold: (name, id, number of pixels)."""
+        """The contents of the counted labels: (name, id, number of pixels)."""
         named = {IGNORED_ID: "which does not count", **self._named}
         return [
             (named[number], number, int(self._id_pixels[number]))
