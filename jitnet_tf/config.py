@@ -13,13 +13,14 @@ from teacher.detections import MIN_SCORE
 from teacher.options import HELP as TEACHER_HELP
 from teacher.options import RANGES, TeacherOptions
 
-# Interchangeable parts, by name: see `student.base.Architecture`, `distillation.policy`.
+# Interchangeable parts, by name: see `student.base.Architecture`, `distillation.policies.base`.
 ARCHITECTURES = {
     "jitnet": "jitnet_tf.student.jitnet:JITNet",
     "mobilenetv2": "jitnet_tf.student.mobilenetv2:MobileNetV2",
 }
 UPDATE_POLICIES = {
-    "teacher_frame": "jitnet_tf.distillation.policy:TeacherFramePolicy",
+    "teacher_frame": "jitnet_tf.distillation.policies.teacher_frame:TeacherFramePolicy",
+    "replay": "jitnet_tf.distillation.policies.replay:ReplayPolicy",
 }
 JITNET = "jitnet"
 INPUT_NORMALIZATIONS = ("centered", "raw", "standardized")
@@ -28,6 +29,10 @@ SGD, ADAM = OPTIMIZERS = ("sgd", "adam")
 ALL_LAYERS, DECODER, LAST_LAYER = UPDATED_LAYERS = ("all", "decoder", "last")
 # Whether a frame waits for its teacher.
 SYNC, ASYNC = TEACHER_MODES = ("sync", "async")
+# What strides count from, what is shown of a teacher frame, and of the others.
+STREAM, TEACHER_FRAME = STRIDE_ORIGINS = ("stream", "teacher_frame")
+STUDENT_SHOWN, TEACHER_SHOWN = SHOWN = ("student", "teacher")
+NO_FUSION, GATE = FUSIONS = ("none", "gate")
 RANDOM, PRETRAINED = INITIAL_WEIGHTS = ("random", "pretrained")
 SAMPLE = "sample"
 
@@ -38,13 +43,14 @@ VALIDATION_SET = "Validation set"
 RUN = "The run"
 LABELS = "Classes and labels"
 ALGORITHM = "Algorithm 1"
+BEYOND = "Beyond the paper"
 UPDATES = "Updates"
 STUDENT = "The student"
 AUGMENTATION = "Augmentation"
 TRAINING = "Training"
 COMPUTATION = "Computation"
 GROUPS = (
-    *(INPUT, TRAINING_SET, VALIDATION_SET, RUN, LABELS, ALGORITHM, UPDATES, STUDENT),
+    *(INPUT, TRAINING_SET, VALIDATION_SET, RUN, LABELS, ALGORITHM, BEYOND, UPDATES, STUDENT),
     *(AUGMENTATION, TRAINING, COMPUTATION),
 )
 
@@ -303,11 +309,43 @@ class RunConfig(Config):
         ALGORITHM,
         at_least=1,
     )
+    shown: str = option(
+        STUDENT_SHOWN,
+        "What a teacher frame shows: the student's prediction after updates (the paper), or the "
+        "teacher's labels, which a frame of an asynchronous teacher is too early for.",
+        BEYOND,
+        choices=SHOWN,
+    )
+    stride_from: str = option(
+        STREAM,
+        "What strides count from: the stream's first frame (the paper's t mod δ), or the latest "
+        "teacher frame, as always with --teacher_budget and an asynchronous teacher.",
+        BEYOND,
+        choices=STRIDE_ORIGINS,
+    )
+    teacher_budget: float | None = option(
+        None,
+        "Greatest share, 0…1, of teacher frames, spent where what was shown was worst. Default: no "
+        "limit but --min_stride; the stride is the paper's.",
+        BEYOND,
+        above=0,
+        below=1,
+    )
+    fusion: str = option(
+        NO_FUSION,
+        "gate: decide each pixel between the student and the latest labels, warped by flow.",
+        BEYOND,
+        choices=FUSIONS,
+    )
     update_policy: str = option(
         "teacher_frame",
-        "What updates are made on; teacher_frame: on the latest teacher frame alone (the paper).",
+        "What updates are made on; teacher_frame: on the latest teacher frame alone (the paper); "
+        "replay: every other one on an earlier teacher frame.",
         UPDATES,
         choices=tuple(UPDATE_POLICIES),
+    )
+    replay_memory: int = option(
+        16, "Teacher frames that --update_policy=replay keeps.", UPDATES, at_least=1
     )
     optimizer: str = option(
         SGD, "Optimizer of the updates (ShadowTutor: adam).", UPDATES, choices=OPTIMIZERS
@@ -345,6 +383,11 @@ class RunConfig(Config):
             raise UserError(
                 f"--min_stride={self.min_stride} is above --max_stride={self.max_stride}: give a "
                 "minimum that is not above the maximum"
+            )
+        if self.shown == TEACHER_SHOWN and self.teacher_mode == ASYNC:
+            raise UserError(
+                "--shown=teacher is for --teacher_mode=sync: the labels of an asynchronous teacher "
+                "come after their frame has been shown; leave it out"
             )
 
     @property

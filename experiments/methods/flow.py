@@ -2,51 +2,13 @@
 
 import dataclasses
 
-import cv2
-import numpy as np
-
 from experiments.methods.base import Method, TeacherSettings, setting
+from jitnet_tf.distillation.outputs.flow import DIS, warp
 from jitnet_tf.distillation.result import FrameResult, TeacherFrame
 from jitnet_tf.distillation.segmenter import Segmenter
 from jitnet_tf.distillation.stopwatch import Stopwatch
 
 DIS_FLOW, _ = ESTIMATORS = ("dis", "pwcnet")
-
-
-class DIS:
-    """OpenCV's Dense Inverse Search flow; preset: 'ultrafast', 'fast' or 'medium'."""
-
-    def __init__(self, preset):
-        presets = {
-            "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
-            "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
-            "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
-        }
-        self._estimator = cv2.DISOpticalFlow_create(presets[preset])
-
-    def __call__(self, frame, other):
-        """Estimates the flow from a frame to another.
-
-        frame, other: uint8 RGB [H, W, 3]. Returns float32 [H, W, 2], (dx, dy) in pixels:
-        frame[y, x] ≈ other[y + dy, x + dx].
-        """
-        gray = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame, other)]
-        return self._estimator.calc(*gray, None)
-
-
-def targets(flow):
-    """Returns the places that a flow [H, W, 2] points to: float32 [H, W, 2], (x, y) in pixels."""
-    H, W = flow.shape[:2]
-    return flow + np.dstack(np.meshgrid(np.arange(W), np.arange(H))).astype(np.float32)
-
-
-def warp(values, flow):
-    """Warps values of `other` to `frame` by the flow from `frame` to `other`.
-
-    Takes the nearest pixel, as class ids cannot be averaged; 0 from outside the frame.
-    values: uint8 [H, W]; flow: float32 [H, W, 2]. Returns uint8 [H, W].
-    """
-    return cv2.remap(values, targets(flow), None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
 
 
 class FlowPropagation(Segmenter):

@@ -10,8 +10,8 @@ measure accuracy; read it beside the IoU.
 import cv2
 import numpy as np
 
-from experiments.methods import flow
 from jitnet_tf.distillation import metrics
+from jitnet_tf.distillation.outputs import flow
 
 # Every third pair is measured, for speed. The distance is odd because strides are powers of two and
 # a student changes on teacher frames: an even one would meet these too often or never.

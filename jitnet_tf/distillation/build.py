@@ -1,26 +1,49 @@
 """The distiller of a configuration."""
 
 from jitnet_tf.base import registry
-from jitnet_tf.config import ASYNC, UPDATE_POLICIES
+from jitnet_tf.config import ASYNC, GATE, TEACHER_FRAME, TEACHER_SHOWN, UPDATE_POLICIES
 from jitnet_tf.distillation.distiller import Distiller
-from jitnet_tf.distillation.schedule import Schedule
+from jitnet_tf.distillation.outputs.fused import FusedOutput
+from jitnet_tf.distillation.outputs.student import StudentOutput
+from jitnet_tf.distillation.schedules.budget import BudgetSchedule
+from jitnet_tf.distillation.schedules.paper import Schedule
 from jitnet_tf.student.build import build_student
 
 
 def make_distiller(config, label_maker, teacher, frame_size):
-    """Makes student, schedule and update policy as a RunConfig describes them; see `Distiller`.
+    """Makes student, schedule, update policy and output as a RunConfig describes them.
 
-    teacher: a `ProcessTeacher` if config.teacher_mode is ASYNC.
+    See `Distiller`. teacher: a `ProcessTeacher` if config.teacher_mode is ASYNC.
     """
-    schedule = Schedule(
-        config.accuracy_threshold, config.max_updates, config.min_stride, config.max_stride
-    )
+    student = build_student(config, label_maker.groups, frame_size)
     return Distiller(
-        build_student(config, label_maker.groups, frame_size),
+        student,
         teacher,
         label_maker,
-        schedule,
+        make_schedule(config),
         registry.load(UPDATE_POLICIES, config.update_policy).of(config),
+        make_output(config, student, frame_size, len(label_maker.groups.names)),
+        shows_teacher=config.shown == TEACHER_SHOWN,
         asynchronous=config.teacher_mode == ASYNC,
         max_staleness=config.max_staleness,
     )
+
+
+def make_schedule(config):
+    """Makes the paper's schedule, or one with a budget."""
+    limits = {
+        "accuracy_threshold": config.accuracy_threshold,
+        "max_updates": config.max_updates,
+        "min_stride": config.min_stride,
+        "max_stride": config.max_stride,
+    }
+    if config.teacher_budget:
+        return BudgetSchedule(**limits, budget=config.teacher_budget)
+    return Schedule(**limits, from_teacher_frame=config.stride_from == TEACHER_FRAME)
+
+
+def make_output(config, student, frame_size, num_classes):
+    """Makes the output: the student's prediction, or the one fused with warped labels."""
+    if config.fusion == GATE:
+        return FusedOutput(student, frame_size, num_classes, config.seed)
+    return StudentOutput(student)

@@ -4,13 +4,16 @@ import concurrent.futures
 import dataclasses
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.state import prefixed, with_prefix
 from jitnet_tf.distillation import metrics
-from jitnet_tf.distillation.policy import Example, TeacherFramePolicy
+from jitnet_tf.distillation.outputs.student import StudentOutput
+from jitnet_tf.distillation.policies.base import Example, Update
+from jitnet_tf.distillation.policies.teacher_frame import TeacherFramePolicy
 from jitnet_tf.distillation.result import FrameResult, TeacherFrame
 from jitnet_tf.distillation.segmenter import Segmenter
 from jitnet_tf.distillation.stopwatch import Stopwatch
@@ -29,11 +32,13 @@ class Request:
       frame: uint8 RGB [H, W, 3], kept to train on.
       index: its place in the stream.
       answer: a Future of (Detections, seconds that the teacher took).
+      asked: what the output keeps of the frame; see `Output.ask`.
     """
 
     frame: np.ndarray
     index: int
     answer: concurrent.futures.Future
+    asked: Any
 
 
 @dataclasses.dataclass
@@ -42,7 +47,8 @@ class Training:
 
     Attributes:
       example: the frame and its labels.
-      attempts: an update policy's attempts still to come.
+      steps: an update policy's steps still to come.
+      shown: confusion of the labels and of what was shown; None for the first Trial's.
       categories: of the objects; see `TeacherFrame`.
       staleness, teacher_seconds: of an asynchronous answer; see `TeacherFrame`.
       first, last: the first and the latest Trial.
@@ -50,7 +56,8 @@ class Training:
     """
 
     example: Example
-    attempts: Iterator[Trial]
+    steps: Iterator[Trial | Update]
+    shown: np.ndarray | None = None
     categories: tuple[str, ...] = ()
     staleness: int = 0
     teacher_seconds: float = 0.0
@@ -58,16 +65,17 @@ class Training:
     last: Trial | None = None
     losses: list[float] = dataclasses.field(default_factory=list)
 
-    def add(self, trial):
-        """Takes the Trial of an attempt. Raises DivergedError."""
-        self.first, self.last = self.first or trial, trial
-        if trial.updated:
-            if not math.isfinite(trial.loss):
+    def add(self, step):
+        """Takes a step of the policy. Raises DivergedError."""
+        if isinstance(step, Trial):
+            self.first, self.last = self.first or step, step
+        if step.updated:
+            if not math.isfinite(step.loss):
                 raise DivergedError(
-                    f"the student diverged at frame {self.example.index} (loss {trial.loss}): "
+                    f"the student diverged at frame {self.example.index} (loss {step.loss}): "
                     "lower --learning_rate"
                 )
-            self.losses.append(trial.loss)
+            self.losses.append(step.loss)
 
     def result(self):
         """Returns the TeacherFrame, once the training has ended.
@@ -76,6 +84,7 @@ class Training:
         """
         if self.last is None or self.last.updated:
             raise RuntimeError("the update policy's last attempt has to be one without an update")
+        shown = self.first.confusion if self.shown is None else self.shown
         return TeacherFrame(
             self.example.index,
             self.example.frame,
@@ -84,6 +93,7 @@ class Training:
             self.first.confusion,
             metrics.mean_iou(self.first.confusion),
             metrics.mean_iou(self.last.confusion),
+            metrics.mean_iou(shown) if metrics.has_foreground(shown) else None,
             tuple(self.losses),
             self.staleness,
             self.categories,
@@ -103,6 +113,9 @@ class Distiller(Segmenter):
       label_maker: a `labels.LabelMaker`.
       schedule: a `Schedule`.
       policy: see `UpdatePolicy`; default: the paper's.
+      output: see `Output`; default: the student's prediction.
+      shows_teacher: show the teacher's labels on its own frames, not the student's prediction; a
+        synchronous teacher's alone.
       asynchronous: do not wait for the teacher.
       max_staleness: frames after which an asynchronous answer is waited for, at least 1.
     """
@@ -114,7 +127,9 @@ class Distiller(Segmenter):
         label_maker,
         schedule,
         policy=None,
+        output=None,
         *,
+        shows_teacher=False,
         asynchronous=False,
         max_staleness=64,
     ):
@@ -123,12 +138,15 @@ class Distiller(Segmenter):
         self.label_maker = label_maker
         self.schedule = schedule
         self.policy = policy or TeacherFramePolicy()
+        self.output = output or StudentOutput(student)
+        self.shows_teacher = shows_teacher
         self.asynchronous = asynchronous
         self.max_staleness = max_staleness
         self.index = 0
-        # Of an asynchronous teacher: the question in flight, the training under way, and the frame
-        # of the latest question.
-        self._request = self._training = self._last_request = None
+        if asynchronous:  # the paper's t mod δ would skip what comes too late
+            schedule.from_teacher_frame = True
+        # Of an asynchronous teacher: the question in flight and the training under way.
+        self._request = self._training = None
 
     def step(self, frame):
         """Segments the next frame and trains the student where the schedule says so.
@@ -144,19 +162,20 @@ class Distiller(Segmenter):
             return self._step_asynchronously(frame)
         watch, ended = Stopwatch(), None
         if self.schedule.teacher_due(self.index):  # line 3
+            asked = self.output.ask(frame, self.index, watch, is_segmented=False)
             with watch("teacher"):
                 detections = self.teacher(frame, self.index)  # line 4
-            training = self._start_training(frame, self.index, detections, watch)
+            self.schedule.ask(self.index)
+            training = self._start_training(frame, self.index, detections, asked, watch)
             watch.start()
-            for trial in training.attempts:  # lines 5–13
-                watch.lap(_stage(trial))
-                training.add(trial)
+            for step in training.steps:  # lines 5–13
+                watch.lap(_stage(step))
+                training.add(step)
             ended = training.result()
-            prediction = ended.prediction
-            self.schedule.adapt_stride(ended.accuracy_after)  # lines 14–17
+            prediction = ended.labels if self.shows_teacher else ended.prediction
+            self.schedule.adapt(ended)  # lines 14–17
         else:
-            with watch("infer"):
-                prediction = self.student.infer(frame)  # line 19
+            prediction = self.output.segment(frame, self.index, watch)  # line 19
         return self._result(frame, prediction, watch, sum(watch.seconds.values()), ended)
 
     def _result(self, frame, prediction, watch, latency, ended):
@@ -169,44 +188,46 @@ class Distiller(Segmenter):
     def _step_asynchronously(self, frame):
         """Segments the frame, then makes at most one attempt on an earlier one."""
         watch, ended = Stopwatch(), None
-        with watch("infer"):
-            prediction = self.student.infer(frame)
-        latency = watch.seconds["infer"]
+        prediction = self.output.segment(frame, self.index, watch)
+        latency = sum(watch.seconds.values())
         if self._request:
             self._receive(watch)
-        if self._training and not self._attempt(watch):
+        if self._training and not self._train(watch):
             ended = self._training.result()
-            self.schedule.adapt_stride(ended.accuracy_after)  # lines 14–17
+            self.schedule.adapt(ended)  # lines 14–17
             # Only now: every second of the teacher's belongs to a teacher frame that is counted.
             watch.seconds["teacher"] += self._training.teacher_seconds
             self._training = None
-        if not self._request and not self._training and self._request_due():
-            self._request = Request(frame, self.index, self.teacher.ask(frame, self.index))
-            self._last_request = self.index
+        if not self._request and not self._training and self.schedule.teacher_due(self.index):
+            asked = self.output.ask(frame, self.index, watch, is_segmented=True)
+            answer = self.teacher.ask(frame, self.index)
+            self.schedule.ask(self.index)
+            self._request = Request(frame, self.index, answer, asked)
         return self._result(frame, prediction, watch, latency, ended)
 
-    def _attempt(self, watch):
-        """Makes the next attempt of the training under way; returns whether more follow."""
-        attempts = self._training.attempts
+    def _train(self, watch):
+        """Makes the next step of the training under way; returns whether more follow."""
+        steps = self._training.steps
         watch.start()
-        trial = next(attempts, None)
-        if trial is None:
+        step = next(steps, None)
+        if step is None:
             self._training.result()  # raises
-        watch.lap(_stage(trial))
-        self._training.add(trial)
-        if not trial.updated:
-            next(attempts, None)  # a policy may have work after its last attempt
-        return trial.updated
+        watch.lap(_stage(step))
+        self._training.add(step)
+        if not step.updated:
+            next(steps, None)  # a policy may have work after its last attempt
+        return step.updated
 
-    def _start_training(self, frame, index, detections, watch):
+    def _start_training(self, frame, index, detections, asked, watch):
         """Returns the Training on a frame that the teacher has answered for."""
         with watch("labels"):
             labels = self.label_maker.labels(detections, frame.shape[:2])
             weights = self.label_maker.weights(detections, frame.shape[:2])
             categories = self.label_maker.names_found(detections)
+        shown = self.output.learn(asked, frame, labels, watch)
         example = Example(index, frame, labels, weights)
-        attempts = self.policy.train(self.student, example, self.schedule)
-        return Training(example, attempts, categories)
+        steps = self.policy.train(self.student, example, self.schedule)
+        return Training(example, steps, shown, categories)
 
     def _receive(self, watch):
         """Starts the training on the frame in flight once the teacher has answered."""
@@ -217,46 +238,47 @@ class Distiller(Segmenter):
                 concurrent.futures.wait([request.answer])
         if request.answer.done():
             detections, seconds = request.answer.result()  # or the teacher's error
-            self._training = self._start_training(request.frame, request.index, detections, watch)
+            self._training = self._start_training(
+                request.frame, request.index, detections, request.asked, watch
+            )
             self._training.staleness, self._training.teacher_seconds = staleness, seconds
             self._request = None
-
-    def _request_due(self):
-        """Line 3, counted from the latest request: t mod δ would skip what came too late."""
-        if self._last_request is None:
-            return True
-        return self.index - self._last_request >= self.schedule.stride
 
     def warm_up(self, frame):
         """Runs the student's steps once; see `Segmenter`."""
         self.student.warm_up(frame)
+        self.output.warm_up(frame)
 
     def get_state(self):
-        """Returns the state of the stream: the student's, the policy's, and where it stands.
+        """Returns the state of the stream: of all parts, and where it stands.
 
         A request in flight and a training under way are not saved: what the student has learned it
         keeps, and the teacher is asked again at once.
         """
-        idle = not self._request and not self._training and self._last_request is not None
-        since = self.index - self._last_request if idle else -1
+        last = None if self._request or self._training else self.schedule.last
+        since = -1 if last is None else self.index - last
         place = {"index": self.index, "stride": self.schedule.stride, "since_request": since}
         return {
             **{name: np.array(value) for name, value in place.items()},
             **prefixed("student/", self.student.get_state()),
             **prefixed("policy/", self.policy.get_state()),
+            **prefixed("schedule/", self.schedule.get_state()),
+            **prefixed("output/", self.output.get_state()),
         }
 
     def set_state(self, state):
         """Restores `get_state`'s arrays. KeyError or ValueError where they do not fit."""
         self.student.set_state(with_prefix("student/", state))
         self.policy.set_state(with_prefix("policy/", state))
+        self.schedule.set_state(with_prefix("schedule/", state))
+        self.output.set_state(with_prefix("output/", state))
         self.index, self.schedule.stride = int(state["index"]), int(state["stride"])
         if self.schedule.stride < 1:
             raise ValueError(f"a stride of {self.schedule.stride}")
         since = int(state["since_request"])
-        self._last_request = None if since < 0 else self.index - since
+        self.schedule.last = None if since < 0 else self.index - since
         self._request = self._training = None
 
 
-def _stage(trial):
-    return "update" if trial.updated else "trial"
+def _stage(step):
+    return "update" if step.updated else "trial"

@@ -33,6 +33,11 @@ def mean_iou(counts):
     return float(iou[present].mean()) if present.any() else 1.0
 
 
+def has_foreground(counts):
+    """Returns whether either map has foreground: without any, an accuracy of 1 is no evidence."""
+    return bool(counts.sum() > counts[0, 0])
+
+
 @dataclasses.dataclass
 class StreamScore:
     """Accuracy over a stream as the paper reports it: TP, FP, FN summed over frames, then IoU.

@@ -16,7 +16,9 @@ class TeacherFrame:
       prediction: the last on this frame, uint8 [H, W].
       confusion: of labels and prediction before any update, int64 [C, C]; None of a segmenter that
         has no prediction before the labels, such as optical flow.
-      accuracy_before, accuracy_after: mean IoU of the first and of the last prediction, or None.
+      accuracy_before, accuracy_after: mean IoU of the student's first and last prediction, or None.
+      accuracy_shown: mean IoU of what was shown of the frame before its labels were known, or would
+        have been; None without evidence: no foreground in either.
       losses: before each update.
       staleness: frames between this one and the arrival of its labels; 0 for a synchronous
         teacher, at least 1 for an asynchronous one.
@@ -31,6 +33,7 @@ class TeacherFrame:
     confusion: np.ndarray | None = None
     accuracy_before: float | None = None
     accuracy_after: float | None = None
+    accuracy_shown: float | None = None
     losses: tuple[float, ...] = ()
     staleness: int = 0
     categories: tuple[str, ...] = ()

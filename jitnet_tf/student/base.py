@@ -35,6 +35,9 @@ class StudentProtocol(Protocol):
     def infer(self, frame: np.ndarray) -> np.ndarray:
         """Segments a frame: uint8 RGB [H, W, 3] → class ids, uint8 [H, W]."""
 
+    def infer_with_logits(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Segments a frame; returns also the logits, float32 [⌈H/2⌉, ⌈W/2⌉, C], for fusion."""
+
     def attempt(
         self, frame: np.ndarray, labels: np.ndarray, weights: np.ndarray, threshold: float
     ) -> Trial:

@@ -61,6 +61,7 @@ class Student(StudentProtocol):
         # AutoGraph would double the time that tracing takes; no step has loops over tensors.
         compiled = functools.partial(tf.function, jit_compile=xla, autograph=False)
         self._infer = compiled(self._infer_step, [frame])
+        self._infer_with_logits = compiled(self._infer_with_logits_step, [frame])
         self._update = compiled(self._update_step, [frame, labels, weights])
         self._train = compiled(self._train_step)
         # One forward pass serves inference and update if it is the same in both.
@@ -72,6 +73,14 @@ class Student(StudentProtocol):
     def infer(self, frame):
         """Segments a frame: uint8 RGB [H, W, 3] → class ids, uint8 [H, W]."""
         return self._infer(frame).numpy()
+
+    def infer_with_logits(self, frame):
+        """Segments a frame and returns the logits at half its size, rounded up.
+
+        frame: uint8 RGB [H, W, 3]. Returns class ids, uint8 [H, W], and float32 [h, w, C].
+        """
+        class_ids, logits = self._infer_with_logits(frame)
+        return class_ids.numpy(), logits.numpy()
 
     def attempt(self, frame, labels, weights, threshold):
         """Segments a frame and, if its mean IoU is below `threshold`, updates on it.
@@ -129,14 +138,17 @@ class Student(StudentProtocol):
     def _infer_step(self, frame):
         return self._segment(frame)[0]
 
+    def _infer_with_logits_step(self, frame):
+        return self._segment(frame)
+
     def _segment(self, frame):
-        """Returns the class ids, uint8 [H, W], and the number of classes."""
+        """Returns the class ids, uint8 [H, W], and logits of half size, float32 [h, w, C]."""
         if self._half is not None:
             logits = self._half(frame[tf.newaxis], training=False)[0]
-            return self._class_ids(logits), logits.shape[-1]
+            return self._class_ids(logits), logits
         logits = self.model(frame[tf.newaxis], training=False)[0]
         class_ids = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
-        return class_ids, logits.shape[-1]
+        return class_ids, logits[::2, ::2]
 
     def _update_step(self, frame, labels, weights):
         return self._train_step(frame[tf.newaxis], labels[tf.newaxis], weights[tf.newaxis])
@@ -172,8 +184,8 @@ class Student(StudentProtocol):
         return class_ids, counts, wanted, tf.cond(wanted, update, lambda: 0.0)
 
     def _separate_attempt_step(self, frame, labels, weights, threshold):
-        class_ids, classes = self._segment(frame)
-        counts, wanted = score_in_graph(labels, class_ids, classes, threshold)
+        class_ids, logits = self._segment(frame)
+        counts, wanted = score_in_graph(labels, class_ids, logits.shape[-1], threshold)
         loss = tf.cond(wanted, lambda: self._update_step(frame, labels, weights), lambda: 0.0)
         return class_ids, counts, wanted, loss
 

@@ -5,8 +5,8 @@ import pytest
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.distillation.distiller import Distiller, DivergedError
-from jitnet_tf.distillation.policy import UpdatePolicy
-from jitnet_tf.distillation.schedule import Schedule
+from jitnet_tf.distillation.policies.base import UpdatePolicy
+from jitnet_tf.distillation.schedules.paper import Schedule
 from tests.distillation.scripted import (
     MAKER,
     NOBODY,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jitnet_tf.distillation.schedule import Schedule
+from jitnet_tf.distillation.schedules.paper import Schedule
 
 GOOD, EQUAL, BAD = 0.9, 0.8, 0.5  # against the threshold of .8
 

@@ -14,7 +14,7 @@ from tensorflow import keras
 from tensorflow.python.framework import constant_op
 
 from jitnet_tf.distillation.distiller import Distiller
-from jitnet_tf.distillation.schedule import Schedule
+from jitnet_tf.distillation.schedules.paper import Schedule
 from jitnet_tf.distillation.stream import ScoredStream
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.student import fused_head

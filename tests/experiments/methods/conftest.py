@@ -6,7 +6,7 @@ import pytest
 from experiments.methods import Context, named
 from jitnet_tf.distillation import build
 from jitnet_tf.distillation.distiller import Distiller
-from jitnet_tf.distillation.schedule import Schedule
+from jitnet_tf.distillation.schedules.paper import Schedule
 from jitnet_tf.labels import LabelMaker, class_groups
 
 

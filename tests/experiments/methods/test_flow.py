@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.methods import flow, named
-from experiments.methods.flow import DIS, FlowPropagation
+from experiments.methods import named
+from experiments.methods.flow import FlowPropagation
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.distillation.outputs import flow
+from jitnet_tf.distillation.outputs.flow import DIS
 from jitnet_tf.labels import LabelMaker, class_groups
 from teacher.detections import Detections
 from tests.materials import square_scene, texture
@@ -177,7 +179,7 @@ def test_a_failing_teacher_leaves_the_index():
 )
 def test_flow_rows(made, monkeypatch, name, preset, stride):
     presets = []
-    monkeypatch.setattr(flow, "DIS", presets.append)
+    monkeypatch.setattr("experiments.methods.flow.DIS", presets.append)
     config, segmenter = made(name)
     assert config is None  # there is no student
     assert presets == [preset]

@@ -8,7 +8,7 @@ import pytest
 from experiments.methods import METHODS, OTHERS, jitnet, named
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig, StudentConfig
-from jitnet_tf.distillation.schedule import Schedule
+from jitnet_tf.distillation.schedules.paper import Schedule
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.student.build import build_student
 

@@ -1,4 +1,4 @@
-"""Update policies: the choice of frames that the student is trained on."""
+"""The seam of update policies: the choice of frames that the student is trained on."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from jitnet_tf.distillation.schedule import Schedule
+from jitnet_tf.distillation.schedules.paper import Schedule
 from jitnet_tf.student.base import StudentProtocol, Trial
 
 
@@ -27,6 +27,18 @@ class Example:
     weights: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """An update on something else than the teacher frame, an earlier one for example.
+
+    Attributes:
+      loss: before it.
+    """
+
+    loss: float
+    updated = True
+
+
 class UpdatePolicy(Protocol):
     """Trains the student after each teacher frame.
 
@@ -41,13 +53,14 @@ class UpdatePolicy(Protocol):
 
     def train(
         self, student: StudentProtocol, example: Example, schedule: Schedule
-    ) -> Iterator[Trial]:
-        """Trains on a teacher frame, pausing after each attempt on it.
+    ) -> Iterator[Trial | Update]:
+        """Trains on a teacher frame, pausing after each step.
 
-        Yields the Trial of each attempt on `example`: the first before any update, the last without
-        an update, its prediction being the frame's; after it the generator is run to its end. An
-        asynchronous distiller lets a frame pass at each pause; a checkpoint may be taken there,
-        from which the training is not continued.
+        Yields the Trial of each attempt on `example`, and an Update for each other update: the
+        first step is a Trial before any update, the last one without an update, its prediction
+        being the frame's; after it the generator is run to its end. An asynchronous distiller lets
+        a frame pass at each pause; a checkpoint may be taken there, from which the training is not
+        continued.
         """
 
     def get_state(self) -> dict[str, np.ndarray]:
@@ -55,18 +68,4 @@ class UpdatePolicy(Protocol):
         return {}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Restores `get_state`'s arrays."""
-
-
-class TeacherFramePolicy(UpdatePolicy):
-    """The paper's policy: up to u_max updates on the latest teacher frame alone."""
-
-    def train(self, student, example, schedule):
-        """Runs lines 5–13 of Algorithm 1."""
-        for u in range(schedule.max_updates + 1):  # lines 5, 6 and 13
-            trial = student.attempt(  # lines 7, 8 and 10
-                example.frame, example.labels, example.weights, schedule.update_threshold(u)
-            )
-            yield trial
-            if not trial.updated:  # line 12
-                return
+        """Restores `get_state`'s arrays. KeyError or ValueError where they do not fit."""

@@ -1,0 +1,1 @@
+"""Outputs: the class map that is shown of a frame."""

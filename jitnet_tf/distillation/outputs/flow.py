@@ -1,0 +1,64 @@
+"""Optical flow by OpenCV's Dense Inverse Search (Kroeger et al., ECCV 2016), and warping by it."""
+
+import functools
+
+import cv2
+import numpy as np
+
+PRESETS = {
+    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+}
+
+
+class DIS:
+    """OpenCV's Dense Inverse Search flow; preset: 'ultrafast', 'fast' or 'medium'."""
+
+    def __init__(self, preset):
+        self._estimator = cv2.DISOpticalFlow_create(PRESETS[preset])
+
+    def __call__(self, frame, other):
+        """Estimates the flow from a frame to another.
+
+        frame, other: uint8 RGB [H, W, 3]. Returns float32 [H, W, 2], (dx, dy) in pixels:
+        frame[y, x] ≈ other[y + dy, x + dx].
+        """
+        gray = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame, other)]
+        return self.of_gray(*gray)
+
+    def of_gray(self, gray, other, start=None):
+        """Estimates the flow between gray images.
+
+        gray, other: uint8 [H, W]. start: a flow like it to start from, or None. Returns float32
+        [H, W, 2].
+        """
+        return self._estimator.calc(gray, other, None if start is None else start.copy())
+
+
+@functools.lru_cache(maxsize=4)
+def _grid(height, width):
+    return np.dstack(np.meshgrid(np.arange(width), np.arange(height))).astype(np.float32)
+
+
+def targets(flow):
+    """Returns the places that a flow [H, W, 2] points to: float32 [H, W, 2], (x, y) in pixels."""
+    return flow + _grid(*flow.shape[:2])
+
+
+def warp(values, flow):
+    """Warps values of `other` to `frame` by the flow from `frame` to `other`.
+
+    Takes the nearest pixel, as class ids cannot be averaged; 0 from outside the frame.
+    values: uint8 [H, W]; flow: float32 [H, W, 2]. Returns uint8 [H, W].
+    """
+    return cv2.remap(values, targets(flow), None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+
+
+def resize_flow(flow, size):
+    """Resizes a flow [h, w, 2] to a size (H, W) of the frame, in whose pixels it then is."""
+    h, w = flow.shape[:2]
+    H, W = size
+    if (h, w) == (H, W):
+        return flow
+    return cv2.resize(flow, (W, H)) * np.array([W / w, H / h], np.float32)

@@ -1,0 +1,1 @@
+"""Schedules: on which frames the teacher is asked."""
