@@ -337,6 +337,13 @@ class RunConfig(Config):
         BEYOND,
         choices=FUSIONS,
     )
+    infer_every: int = option(
+        1,
+        "With --fusion: run the student on every so many-th frame; flow moves the last map to "
+        "those between.",
+        BEYOND,
+        at_least=1,
+    )
     update_policy: str = option(
         "teacher_frame",
         "What updates are made on; teacher_frame: on the latest teacher frame alone (the paper); "
@@ -384,6 +391,8 @@ class RunConfig(Config):
                 f"--min_stride={self.min_stride} is above --max_stride={self.max_stride}: give a "
                 "minimum that is not above the maximum"
             )
+        if self.infer_every > 1 and self.fusion == NO_FUSION:
+            raise UserError(f"--infer_every={self.infer_every} is for --fusion=gate: give both")
         if self.shown == TEACHER_SHOWN and self.teacher_mode == ASYNC:
             raise UserError(
                 "--shown=teacher is for --teacher_mode=sync: the labels of an asynchronous teacher "

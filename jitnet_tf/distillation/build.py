@@ -45,5 +45,5 @@ def make_schedule(config):
 def make_output(config, student, frame_size, num_classes):
     """Makes the output: the student's prediction, or the one fused with warped labels."""
     if config.fusion == GATE:
-        return FusedOutput(student, frame_size, num_classes, config.seed)
+        return FusedOutput(student, frame_size, num_classes, config.infer_every, config.seed)
     return StudentOutput(student)

@@ -62,3 +62,11 @@ def resize_flow(flow, size):
     if (h, w) == (H, W):
         return flow
     return cv2.resize(flow, (W, H)) * np.array([W / w, H / h], np.float32)
+
+
+def chain(first, second):
+    """Returns the flow along one flow and then another, both float32 [H, W, 2]."""
+    moved = cv2.remap(
+        second, targets(first), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return first + moved

@@ -24,7 +24,7 @@ MOST_SAMPLES = 2000  # pixels of a teacher frame that the gate learns from
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """The latest labeled frame.
+    """A frame with its class map: the latest labeled frame, or the last one.
 
     Attributes:
       index: its place in the stream.
@@ -42,13 +42,14 @@ class Evidence:
     """What is kept of a frame that the teacher is asked for.
 
     Attributes:
-      gray: see `Key`.
+      index, gray: see `Key`.
       shown: the class map, uint8 [H, W].
       disputed: rows and columns, of half the frame's size, where student and warped label differ.
       classes: the student's and the warped class there, each uint8 [N].
       features: float32 [N, F], for the gate.
     """
 
+    index: int
     gray: np.ndarray
     shown: np.ndarray
     disputed: tuple[np.ndarray, np.ndarray]
@@ -59,14 +60,20 @@ class Evidence:
 class FusedOutput(Output):
     """Decides each pixel between the student and the warped label.
 
-    student: a `student.Student`. frame_size: (H, W). num_classes: C. seed: of the pixels that the
-    gate learns from.
+    Args:
+      student: a `student.Student`.
+      frame_size: (H, W).
+      num_classes: C.
+      infer_every: run the student on every so many-th frame; on those between, show the last map,
+        moved by the flow from one frame to the next. Flow is a tenth of the student's time.
+      seed: of the pixels that the gate learns from.
     """
 
-    def __init__(self, student, frame_size, num_classes, seed=0):
+    def __init__(self, student, frame_size, num_classes, infer_every=1, seed=0):
         self._student = student
         self._size = tuple(frame_size)
         self._num_classes = num_classes
+        self._infer_every = infer_every
         self._seed = seed
         scale = min(1.0, FLOW_WIDTH / frame_size[1])
         self._flow_size = tuple(max(round(side * scale), 1) for side in frame_size)
@@ -74,10 +81,33 @@ class FusedOutput(Output):
         self._has_flow = min(self._flow_size) >= 16
         self._estimator = flow.DIS("ultrafast")
         self._gate = Gate()
-        self._key = self._flow = self._evidence = None
+        self._key = self._flow = None
+        # The last frame, and the last one that the student has seen.
+        self._last = self._evidence = None
 
     def segment(self, frame, index, watch):
         """Segments the next frame; see `Output`."""
+        seen = self._evidence
+        if seen and self._has_flow and index - seen.index < self._infer_every:
+            return self._carry(frame, index, watch)
+        return self._fuse(frame, index, watch)
+
+    def ask(self, frame, index, watch, *, is_segmented):
+        """Returns the Evidence of the frame."""
+        if not is_segmented or self._evidence.index != index:
+            self._fuse(frame, index, watch)
+        return self._evidence
+
+    def learn(self, asked, frame, labels, watch):
+        """Lets the gate learn who was right, and takes the frame as the new key."""
+        with watch("fuse"):
+            self._learn(asked, labels)
+            self._key, self._flow = Key(asked.index, asked.gray, labels), None
+            if self._last.index == asked.index:  # not of an asynchronous teacher
+                self._last = self._key
+            return metrics.confusion(labels, asked.shown, self._num_classes)
+
+    def _fuse(self, frame, index, watch):
         with watch("infer"):
             prediction, logits = self._student.infer_with_logits(frame)
         with watch("flow"):
@@ -85,21 +115,21 @@ class FusedOutput(Output):
             moved = self._move(gray)
         with watch("fuse"):
             self._evidence = self._decide(index, gray, prediction, logits, moved)
+            self._last = Key(index, gray, self._evidence.shown)
         return self._evidence.shown
 
-    def ask(self, frame, index, watch, *, is_segmented):
-        """Segments the frame unless it is; what was or would have been shown is judged later."""
-        if not is_segmented:
-            self.segment(frame, index, watch)
-        return index, self._evidence
-
-    def learn(self, asked, frame, labels, watch):
-        """Lets the gate learn who was right, and takes the frame as the new key."""
-        index, evidence = asked
-        with watch("fuse"):
-            self._learn(index, evidence, labels)
-            self._key, self._flow = Key(index, evidence.gray, labels), None
-            return metrics.confusion(labels, evidence.shown, self._num_classes)
+    def _carry(self, frame, index, watch):
+        """Moves the last map to the frame, and the flow to the key frame along with it."""
+        with watch("flow"):
+            gray = self._gray(frame)
+            step = self._estimator.of_gray(gray, self._last.gray)
+            shown = flow.warp(self._last.labels, flow.resize_flow(step, self._size))
+            if self._flow is not None:
+                self._flow = flow.chain(step, self._flow)
+            elif self._key and self._key.index == self._last.index:
+                self._flow = step
+            self._last = Key(index, gray, shown)
+        return shown
 
     def _gray(self, frame):
         gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
@@ -118,16 +148,15 @@ class FusedOutput(Output):
         return self._flow, flow.warp(self._key.labels, whole)
 
     def _decide(self, index, gray, prediction, logits, moved):
-        nothing = np.zeros((0, len(FEATURES)), np.float32)
         if moved is None:
-            return Evidence(gray, prediction, _NOWHERE, _NO_CLASSES, nothing)
+            return Evidence(index, gray, prediction, _NOWHERE, _NO_CLASSES, _NONE)
         to_key, warped = moved
         # Decided at half size, where the student's logits are.
         student_half, warped_half = prediction[::2, ::2], warped[::2, ::2]
         differ = student_half != warped_half
         rows, columns = np.nonzero(differ)
         if not len(rows):
-            return Evidence(gray, prediction, _NOWHERE, _NO_CLASSES, nothing)
+            return Evidence(index, gray, prediction, _NOWHERE, _NO_CLASSES, _NONE)
         classes = student_half[rows, columns], warped_half[rows, columns]
         age = index - self._key.index
         features = self._features(age, gray, to_key, logits, differ, (rows, columns), classes)
@@ -140,7 +169,7 @@ class FusedOutput(Output):
             (total > 0).view(np.uint8), (W, H), interpolation=cv2.INTER_NEAREST
         )
         shown = np.where(takes_warped, warped, prediction)
-        return Evidence(gray, shown, (rows, columns), classes, features)
+        return Evidence(index, gray, shown, (rows, columns), classes, features)
 
     def _features(self, age, gray, to_key, logits, differ, pixels, classes):
         """Returns float32 [N, F] of pixels (rows, columns) of half size."""
@@ -170,12 +199,12 @@ class FusedOutput(Output):
         features[:, 7] = (x >= 0) & (x <= flow_w - 1) & (y >= 0) & (y <= flow_h - 1)
         return features
 
-    def _learn(self, index, evidence, labels):
+    def _learn(self, evidence, labels):
         student, warped = evidence.classes
         right = labels[::2, ::2][evidence.disputed]
         decided = np.flatnonzero((right == student) | (right == warped))
         if len(decided) > MOST_SAMPLES:
-            generator = np.random.default_rng((self._seed, index))
+            generator = np.random.default_rng((self._seed, evidence.index))
             decided = generator.choice(decided, MOST_SAMPLES, replace=False)
         self._gate.learn(evidence.features[decided], right[decided] == warped[decided])
 
@@ -184,36 +213,39 @@ class FusedOutput(Output):
         self._student.infer_with_logits(frame)
 
     def get_state(self):
-        """Returns the gate's state, the key frame and the last flow, for a checkpoint."""
+        """Returns the gate's state, key frame, last frame and flow, for a checkpoint."""
         state = {f"gate/{name}": array for name, array in self._gate.get_state().items()}
-        if self._key:
-            state.update(
-                {
-                    "key/index": np.array(self._key.index),
-                    "key/gray": self._key.gray,
-                    "key/labels": self._key.labels,
-                }
-            )
-            if self._flow is not None:
-                state["flow"] = self._flow
+        state["seen"] = np.array(self._evidence.index if self._evidence else -1)
+        for name, key in (("key", self._key), ("last", self._last)):
+            if key:
+                state[f"{name}/index"] = np.array(key.index)
+                state[f"{name}/gray"], state[f"{name}/labels"] = key.gray, key.labels
+        if self._flow is not None:
+            state["flow"] = self._flow
         return state
 
     def set_state(self, state):
         """Restores `get_state`'s arrays. KeyError or ValueError where they do not fit."""
         self._gate.set_state({name: state[f"gate/{name}"] for name in ("mean", "precision")})
-        self._key = self._flow = self._evidence = None
-        if "key/index" in state:
-            gray, labels = state["key/gray"], state["key/labels"]
-            expected = {"gray": (gray, self._flow_size), "labels": (labels, self._size)}
-            for name, (array, size) in expected.items():
-                if array.dtype != np.uint8 or array.shape != size:
-                    raise ValueError(f"key/{name} is {array.dtype} {array.shape}, not of {size}")
-            self._key = Key(int(state["key/index"]), gray, labels)
-        if "flow" in state:
-            if state["flow"].dtype != np.float32 or state["flow"].shape != (*self._flow_size, 2):
-                raise ValueError(f"a flow of {state['flow'].shape}, not {self._flow_size}")
-            self._flow = state["flow"]
+        self._key, self._last = (self._key_of(state, name) for name in ("key", "last"))
+        self._flow = state.get("flow")
+        if self._flow is not None and self._flow.shape != (*self._flow_size, 2):
+            raise ValueError(f"a flow of {self._flow.shape}, not of {self._flow_size}")
+        seen, last = int(state["seen"]), self._last
+        self._evidence = None
+        if seen >= 0:
+            self._evidence = Evidence(seen, last.gray, last.labels, _NOWHERE, _NO_CLASSES, _NONE)
+
+    def _key_of(self, state, name):
+        if f"{name}/index" not in state:
+            return None
+        gray, labels = state[f"{name}/gray"], state[f"{name}/labels"]
+        for array, size in ((gray, self._flow_size), (labels, self._size)):
+            if array.dtype != np.uint8 or array.shape != size:
+                raise ValueError(f"{name} has {array.dtype} {array.shape}, not {size}")
+        return Key(int(state[f"{name}/index"]), gray, labels)
 
 
 _NOWHERE = (np.zeros(0, np.intp), np.zeros(0, np.intp))
+_NONE = np.zeros((0, len(FEATURES)), np.float32)
 _NO_CLASSES = (np.zeros(0, np.uint8), np.zeros(0, np.uint8))
