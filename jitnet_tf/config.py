@@ -32,6 +32,7 @@ SYNC, ASYNC = TEACHER_MODES = ("sync", "async")
 # What strides count from, what is shown of a teacher frame, and of the others.
 STREAM, TEACHER_FRAME = STRIDE_ORIGINS = ("stream", "teacher_frame")
 STUDENT_SHOWN, TEACHER_SHOWN = SHOWN = ("student", "teacher")
+CUT, NOVELTY = TRIGGERS = ("cut", "novelty")
 NO_FUSION, GATE = FUSIONS = ("none", "gate")
 RANDOM, PRETRAINED = INITIAL_WEIGHTS = ("random", "pretrained")
 SAMPLE = "sample"
@@ -331,6 +332,12 @@ class RunConfig(Config):
         above=0,
         below=1,
     )
+    triggers: tuple[str, ...] = option(
+        (),
+        "Signs on which the teacher is asked before the stride is over, within --teacher_budget: "
+        "cut, a new scene; novelty, student and warped labels begin to differ.",
+        BEYOND,
+    )
     fusion: str = option(
         NO_FUSION,
         "gate: decide each pixel between the student and the latest labels, warped by flow.",
@@ -384,13 +391,22 @@ class RunConfig(Config):
         size = self.frame_size
         if not (size is None or (len(size) == 2 and all(isinstance(side, int) for side in size))):
             raise UserError(f"--frame_size={size} is invalid: give height and width in pixels")
-        self._to_tuples("frame_size", "evaluated_classes")
+        self._to_tuples("frame_size", "evaluated_classes", "triggers")
         super().__post_init__()
         if self.max_stride < self.min_stride:
             raise UserError(
                 f"--min_stride={self.min_stride} is above --max_stride={self.max_stride}: give a "
                 "minimum that is not above the maximum"
             )
+        if unknown := [name for name in self.triggers if name not in TRIGGERS]:
+            raise UserError(f"--triggers={unknown[0]} is none of {', '.join(TRIGGERS)}")
+        if self.triggers and not self.teacher_budget:
+            raise UserError(
+                f"--triggers={','.join(self.triggers)} needs a limit of teacher frames: give "
+                "--teacher_budget"
+            )
+        if NOVELTY in self.triggers and self.fusion == NO_FUSION:
+            raise UserError("--triggers=novelty is for --fusion=gate: give both")
         if self.infer_every > 1 and self.fusion == NO_FUSION:
             raise UserError(f"--infer_every={self.infer_every} is for --fusion=gate: give both")
         if self.shown == TEACHER_SHOWN and self.teacher_mode == ASYNC:

@@ -1,12 +1,13 @@
 """The distiller of a configuration."""
 
 from jitnet_tf.base import registry
-from jitnet_tf.config import ASYNC, GATE, TEACHER_FRAME, TEACHER_SHOWN, UPDATE_POLICIES
+from jitnet_tf.config import ASYNC, CUT, GATE, TEACHER_FRAME, TEACHER_SHOWN, UPDATE_POLICIES
 from jitnet_tf.distillation.distiller import Distiller
 from jitnet_tf.distillation.outputs.fused import FusedOutput
 from jitnet_tf.distillation.outputs.student import StudentOutput
 from jitnet_tf.distillation.schedules.budget import BudgetSchedule
 from jitnet_tf.distillation.schedules.paper import Schedule
+from jitnet_tf.distillation.schedules.triggers import CutTrigger, NoveltyTrigger
 from jitnet_tf.student.build import build_student
 
 
@@ -23,6 +24,7 @@ def make_distiller(config, label_maker, teacher, frame_size):
         make_schedule(config),
         registry.load(UPDATE_POLICIES, config.update_policy).of(config),
         make_output(config, student, frame_size, len(label_maker.groups.names)),
+        [CutTrigger() if name == CUT else NoveltyTrigger() for name in config.triggers],
         shows_teacher=config.shown == TEACHER_SHOWN,
         asynchronous=config.teacher_mode == ASYNC,
         max_staleness=config.max_staleness,

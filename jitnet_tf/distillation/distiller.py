@@ -114,6 +114,7 @@ class Distiller(Segmenter):
       schedule: a `Schedule`.
       policy: see `UpdatePolicy`; default: the paper's.
       output: see `Output`; default: the student's prediction.
+      triggers: see `Trigger`; they need a schedule with a budget.
       shows_teacher: show the teacher's labels on its own frames, not the student's prediction; a
         synchronous teacher's alone.
       asynchronous: do not wait for the teacher.
@@ -128,6 +129,7 @@ class Distiller(Segmenter):
         schedule,
         policy=None,
         output=None,
+        triggers=(),
         *,
         shows_teacher=False,
         asynchronous=False,
@@ -139,6 +141,8 @@ class Distiller(Segmenter):
         self.schedule = schedule
         self.policy = policy or TeacherFramePolicy()
         self.output = output or StudentOutput(student)
+        self.triggers = tuple(triggers)
+        self._hurried = False  # a trigger has fired since the latest teacher frame
         self.shows_teacher = shows_teacher
         self.asynchronous = asynchronous
         self.max_staleness = max_staleness
@@ -161,11 +165,12 @@ class Distiller(Segmenter):
         if self.asynchronous:
             return self._step_asynchronously(frame)
         watch, ended = Stopwatch(), None
-        if self.schedule.teacher_due(self.index):  # line 3
+        self._look_for_triggers(frame)
+        if self._teacher_due():  # line 3
             asked = self.output.ask(frame, self.index, watch, is_segmented=False)
             with watch("teacher"):
                 detections = self.teacher(frame, self.index)  # line 4
-            self.schedule.ask(self.index)
+            self._asked()
             training = self._start_training(frame, self.index, detections, asked, watch)
             watch.start()
             for step in training.steps:  # lines 5–13
@@ -178,6 +183,22 @@ class Distiller(Segmenter):
             prediction = self.output.segment(frame, self.index, watch)  # line 19
         return self._result(frame, prediction, watch, sum(watch.seconds.values()), ended)
 
+    def _look_for_triggers(self, frame):
+        for trigger in self.triggers:
+            self._hurried |= trigger.fires(frame, self.output.disagreement)
+
+    def _teacher_due(self):
+        """Returns whether the schedule or, if it can be afforded, a trigger asks the teacher."""
+        due = self.schedule.teacher_due(self.index)
+        return due or (self._hurried and self.schedule.affordable(self.index))
+
+    def _asked(self):
+        """Notes that the teacher is asked for this frame."""
+        self.schedule.ask(self.index)
+        self._hurried = False
+        for trigger in self.triggers:
+            trigger.asked()
+
     def _result(self, frame, prediction, watch, latency, ended):
         """Returns the frame's result and advances to the next frame."""
         stride = self.schedule.stride
@@ -188,6 +209,7 @@ class Distiller(Segmenter):
     def _step_asynchronously(self, frame):
         """Segments the frame, then makes at most one attempt on an earlier one."""
         watch, ended = Stopwatch(), None
+        self._look_for_triggers(frame)
         prediction = self.output.segment(frame, self.index, watch)
         latency = sum(watch.seconds.values())
         if self._request:
@@ -198,10 +220,10 @@ class Distiller(Segmenter):
             # Only now: every second of the teacher's belongs to a teacher frame that is counted.
             watch.seconds["teacher"] += self._training.teacher_seconds
             self._training = None
-        if not self._request and not self._training and self.schedule.teacher_due(self.index):
+        if not self._request and not self._training and self._teacher_due():
             asked = self.output.ask(frame, self.index, watch, is_segmented=True)
             answer = self.teacher.ask(frame, self.index)
-            self.schedule.ask(self.index)
+            self._asked()
             self._request = Request(frame, self.index, answer, asked)
         return self._result(frame, prediction, watch, latency, ended)
 
@@ -264,7 +286,14 @@ class Distiller(Segmenter):
             **prefixed("policy/", self.policy.get_state()),
             **prefixed("schedule/", self.schedule.get_state()),
             **prefixed("output/", self.output.get_state()),
+            **self._triggers_state(),
         }
+
+    def _triggers_state(self):
+        state = {"triggers/fired": np.array(self._hurried)} if self.triggers else {}
+        for i, trigger in enumerate(self.triggers):
+            state.update(prefixed(f"triggers/{i}/", trigger.get_state()))
+        return state
 
     def set_state(self, state):
         """Restores `get_state`'s arrays. KeyError or ValueError where they do not fit."""
@@ -272,6 +301,9 @@ class Distiller(Segmenter):
         self.policy.set_state(with_prefix("policy/", state))
         self.schedule.set_state(with_prefix("schedule/", state))
         self.output.set_state(with_prefix("output/", state))
+        self._hurried = bool(state.get("triggers/fired", False))
+        for i, trigger in enumerate(self.triggers):
+            trigger.set_state(with_prefix(f"triggers/{i}/", state))
         self.index, self.schedule.stride = int(state["index"]), int(state["stride"])
         if self.schedule.stride < 1:
             raise ValueError(f"a stride of {self.schedule.stride}")

@@ -116,6 +116,7 @@ class FusedOutput(Output):
         with watch("fuse"):
             self._evidence = self._decide(index, gray, prediction, logits, moved)
             self._last = Key(index, gray, self._evidence.shown)
+            self.disagreement = _disagreement(self._evidence)
         return self._evidence.shown
 
     def _carry(self, frame, index, watch):
@@ -244,6 +245,13 @@ class FusedOutput(Output):
             if array.dtype != np.uint8 or array.shape != size:
                 raise ValueError(f"{name} has {array.dtype} {array.shape}, not {size}")
         return Key(int(state[f"{name}/index"]), gray, labels)
+
+
+def _disagreement(evidence):
+    """Returns the share of the foreground, of any of the two, that they disagree on; 0 of none."""
+    agreed = np.count_nonzero(evidence.shown[::2, ::2])
+    disputed = len(evidence.disputed[0])
+    return disputed / max(disputed + agreed, 1)
 
 
 _NOWHERE = (np.zeros(0, np.intp), np.zeros(0, np.intp))

@@ -8,7 +8,14 @@ from jitnet_tf.distillation.stopwatch import Stopwatch
 
 
 class Output(Protocol):
-    """Makes the class map of a frame. Derive from it for defaults that fit one without state."""
+    """Makes the class map of a frame. Derive from it for defaults that fit one without state.
+
+    Attributes:
+      disagreement: of student and warped label on the latest frame, as a share of their foreground,
+        0…1; None of an output that does not compare.
+    """
+
+    disagreement: float | None = None
 
     def segment(self, frame: np.ndarray, index: int, watch: Stopwatch) -> np.ndarray:
         """Segments the next frame, uint8 RGB [H, W, 3] → class ids, uint8 [H, W].
@@ -28,6 +35,7 @@ class Output(Protocol):
         asked: `ask`'s result for it. Returns the confusion of the labels and of what was or would
         have been shown, int64 [C, C]; None if the first attempt's prediction is that.
         """
+        return None
 
     def warm_up(self, frame: np.ndarray) -> None:
         """Runs the computations once, changing nothing."""

@@ -36,6 +36,10 @@ class Schedule:
             return self.last is None or t - self.last >= self.stride
         return t % self.stride == 0
 
+    def affordable(self, t: int) -> bool:
+        """Returns whether frame t may be a teacher frame before the stride is over."""
+        return self.last is None or t - self.last >= self.min_stride
+
     def ask(self, t: int) -> None:
         """Notes that the teacher is asked for frame t."""
         self.last = t if self.from_teacher_frame else None

@@ -1,0 +1,91 @@
+"""Triggers: signs that the teacher should be asked before the stride is over."""
+
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+CUT_SIZE = (64, 36)  # width and height; a cut is as visible in a thumbnail
+# PySceneDetect's ContentDetector: mean change of hue, saturation and value, of 255.
+CUT_CHANGE = 27.0
+# Disagreement of student and warped label, above its mean since the latest teacher frame.
+NOVEL_RISE = 0.3
+SETTLED_FRAMES = 4  # that the mean is taken over at least
+
+
+class Trigger(Protocol):
+    """Decides on each frame, before it is segmented, whether the teacher should see it.
+
+    Derive from it for the defaults of `get_state` and `set_state`, which fit one without state.
+    """
+
+    def fires(self, frame: np.ndarray, disagreement: float | None) -> bool:
+        """Takes the next frame, uint8 RGB [H, W, 3]; returns whether to ask the teacher now.
+
+        disagreement: of the output on the latest frame, 0…1; None without any.
+        """
+
+    def asked(self) -> None:
+        """Notes that the teacher is asked."""
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Returns the state for a checkpoint, by name."""
+        return {}
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Restores `get_state`'s arrays. KeyError or ValueError where they do not fit."""
+
+
+class CutTrigger(Trigger):
+    """Fires on the first frame after a cut."""
+
+    def __init__(self):
+        self._last = None
+
+    def fires(self, frame, disagreement):
+        """Compares a thumbnail with the last frame's."""
+        small = cv2.resize(frame, CUT_SIZE, interpolation=cv2.INTER_AREA)
+        now = cv2.cvtColor(small, cv2.COLOR_RGB2HSV).astype(np.int16)
+        last, self._last = self._last, now
+        return last is not None and float(np.abs(now - last).mean()) > CUT_CHANGE
+
+    def get_state(self):
+        """Returns the last frame's thumbnail, int16 [h, w, 3]."""
+        return {} if self._last is None else {"last": self._last}
+
+    def set_state(self, state):
+        """Restores the thumbnail."""
+        self._last = state.get("last")
+        if self._last is not None and self._last.shape != (*CUT_SIZE[::-1], 3):
+            raise ValueError(f"a thumbnail of {self._last.shape}")
+
+
+class NoveltyTrigger(Trigger):
+    """Fires where student and warped label begin to disagree: one of them does not know something.
+
+    Only a rise counts: on many streams they differ all the time.
+    """
+
+    def __init__(self):
+        self.asked()
+
+    def fires(self, frame, disagreement):
+        """Compares the latest disagreement with its mean since the latest teacher frame."""
+        if disagreement is None:
+            return False
+        mean = self._total / self._frames if self._frames else 0.0
+        settled = self._frames >= SETTLED_FRAMES
+        self._total, self._frames = self._total + disagreement, self._frames + 1
+        return settled and disagreement > mean + NOVEL_RISE
+
+    def asked(self):
+        """Starts the mean anew."""
+        self._total, self._frames = 0.0, 0
+
+    def get_state(self):
+        """Returns sum and number of the disagreements since the latest teacher frame."""
+        return {"total": np.array(self._total), "frames": np.array(self._frames)}
+
+    def set_state(self, state):
+        """Restores them."""
+        self._total, self._frames = float(state["total"]), int(state["frames"])
