@@ -12,7 +12,8 @@ WINDOW = 40  # mean strides over which the share is held
 # A stride differs from the mean one by this factor at most.
 WIDEST = 2.0
 MEMORY = 0.8  # what the mean error keeps from one teacher frame to the next
-UNKNOWN_ERROR = 0.3  # before any evidence
+EMPTY_FACTOR = 1.5  # of the stride after a frame without evidence, which saves for later
+CREDIT_WEIGHT = 0.5  # part by which each teacher frame in credit quickens the rate
 LEAST_ERROR = 0.02
 
 
@@ -23,7 +24,8 @@ class BudgetSchedule(Schedule):
     The stride after a teacher frame is the mean stride 1 / budget, longer or shorter by
     √(mean error ÷ latest error): if errors grow evenly after a label, this split of the teacher
     frames has the least error. As errors count relative to the stream's own mean, a stream on which
-    nothing helps asks evenly and no more often. An empty frame is no evidence.
+    nothing helps asks evenly and no more often. An empty frame is no evidence: the stride grows. The
+    teacher frames saved so shorten later strides.
 
     Strides count from the latest teacher frame. At no frame is the teacher's share of the last
     `window` frames, or of all if they are fewer, above the budget by more than one frame.
@@ -37,7 +39,7 @@ class BudgetSchedule(Schedule):
     def __post_init__(self):
         self.from_teacher_frame = True
         super().__post_init__()
-        self._mean_error = UNKNOWN_ERROR
+        self._mean_error = None  # before any evidence
         self._asked = collections.deque()
         self.stride = self._bounded(1 / self.budget)
 
@@ -52,9 +54,12 @@ class BudgetSchedule(Schedule):
 
     def affordable(self, t):
         """Returns whether a teacher frame at t stays within the budget, the first being free."""
-        first = t - self.window
-        in_window = sum(index > first for index in self._asked)
-        return in_window <= self.budget * min(t, self.window)
+        return self._credit(t) >= 0
+
+    def _credit(self, t):
+        """Returns how many more teacher frames than those asked the budget has up to frame t."""
+        asked = sum(index > t - self.window for index in self._asked)
+        return self.budget * min(t, self.window) - asked
 
     def ask(self, t):
         """Notes that the teacher is asked for frame t."""
@@ -66,12 +71,16 @@ class BudgetSchedule(Schedule):
     def adapt(self, teacher_frame):
         """Sets the next stride by the accuracy of what was shown on a `TeacherFrame`."""
         accuracy = teacher_frame.accuracy_shown
-        factor = 1.0
+        factor = EMPTY_FACTOR
         if accuracy is not None:
             error = max(1 - accuracy, LEAST_ERROR)
-            self._mean_error = MEMORY * self._mean_error + (1 - MEMORY) * error
+            mean = error if self._mean_error is None else self._mean_error
+            self._mean_error = MEMORY * mean + (1 - MEMORY) * error
             factor = math.sqrt(self._mean_error / error)
-        self.stride = self._bounded(min(max(factor, 1 / WIDEST), WIDEST) / self.budget)
+        factor = min(max(factor, 1 / WIDEST), WIDEST)
+        # The first frame, and one on the dot of its stride, have a credit of about -1.
+        credit = max(self._credit(self.last) + 1, 0.0)
+        self.stride = self._bounded(factor / (1 + CREDIT_WEIGHT * credit) / self.budget)
 
     def _bounded(self, stride):
         return int(min(max(round(stride), self.min_stride), self.max_stride))
@@ -79,11 +88,12 @@ class BudgetSchedule(Schedule):
     def get_state(self):
         """Returns mean error and the window's teacher frames."""
         return {
-            "mean_error": np.array(self._mean_error),
+            "mean_error": np.array(-1.0 if self._mean_error is None else self._mean_error),
             "asked": np.array(self._asked, np.int64),
         }
 
     def set_state(self, state):
         """Restores `get_state`'s arrays."""
-        self._mean_error = float(state["mean_error"])
+        mean = float(state["mean_error"])
+        self._mean_error = None if mean < 0 else mean
         self._asked = collections.deque(int(index) for index in state["asked"])
