@@ -24,8 +24,8 @@ class BudgetSchedule(Schedule):
     The stride after a teacher frame is the mean stride 1 / budget, longer or shorter by
     √(mean error ÷ latest error): if errors grow evenly after a label, this split of the teacher
     frames has the least error. As errors count relative to the stream's own mean, a stream on which
-    nothing helps asks evenly and no more often. An empty frame is no evidence: the stride grows. The
-    teacher frames saved so shorten later strides.
+    nothing helps asks evenly and no more often. An empty frame is no evidence: the stride grows.
+    The teacher frames saved so shorten later strides.
 
     Strides count from the latest teacher frame. At no frame is the teacher's share of the last
     `window` frames, or of all if they are fewer, above the budget by more than one frame.
