@@ -61,7 +61,8 @@ def resize_flow(flow, size):
     H, W = size
     if (h, w) == (H, W):
         return flow
-    return cv2.resize(flow, (W, H)) * np.array([W / w, H / h], np.float32)
+    # Multiplied while it is small.
+    return cv2.resize(flow * np.array([W / w, H / h], np.float32), (W, H))
 
 
 def chain(first, second):

@@ -169,7 +169,7 @@ class FusedOutput(Output):
         takes_warped = cv2.resize(
             (total > 0).view(np.uint8), (W, H), interpolation=cv2.INTER_NEAREST
         )
-        shown = np.where(takes_warped, warped, prediction)
+        shown = cv2.copyTo(warped, takes_warped, prediction.copy())
         return Evidence(index, gray, shown, (rows, columns), classes, features)
 
     def _features(self, age, gray, to_key, logits, differ, pixels, classes):
