@@ -3,8 +3,8 @@
     python -m experiments.efficiency --streams=clips/streams.csv --results=runs/efficiency --jobs=2
     python -m experiments.efficiency --print=runs/efficiency --teacher_ms=300 --plot=curve.png
 
-It runs Algorithm 1 with thresholds from .5 to .95, a student at fixed strides, flow, and the
-offline oracle, to choose a threshold by. --teacher_ms is the time of your teacher, by default that
+It runs Algorithm 1 with thresholds from .5 to .95, a student at fixed strides, presets, flow,
+and the offline oracle, to choose by. --teacher_ms is the time of your teacher, by default that
 of the recordings' teacher. After an interruption the same command makes the missing results.
 """
 
@@ -26,10 +26,12 @@ NAME = "efficiency"
 CURVES = {
     "JITNet, by threshold": {f"{t:g}": f"accuracy_threshold={t}" for t in THRESHOLDS},
     "fixed stride, 0.8": {f"{s}": f"min_stride={s},max_stride={s}" for s in STRIDES},
+    "presets": {preset: preset for preset in methods.PRESETS},
     "flow": {"slow": "flow_slow", "fast": "flow_fast"},
     "offline oracle": {"": "oracle"},
     "never adapted": {"": "never_adapted"},
 }
+COLORS = (*figures.COLORS, "0.4", "0.7")
 METHODS = tuple(method for points in CURVES.values() for method in points.values())
 NOTE = """\
 Mean over the streams. A frame's milliseconds: (T·teacher + (N−T)·inference + U·update) ÷ N, with
@@ -138,7 +140,9 @@ def draw(found):
     ):
         above = {"xytext": (-3, 4), "ha": "right"}  # keeps two curves' labels apart
         below = {"xytext": (4, -9), "ha": "left"}
-        for (title, points), color in zip(found.items(), (*figures.COLORS, "0.4"), strict=False):
+        for (title, points), color in zip(
+            found.items(), (*figures.COLORS, "0.4", "0.7"), strict=False
+        ):
             side = above if title == next(iter(CURVES)) else below
             x = [getattr(p, value) for p in points.values()]
             y = [p.mean_iou for p in points.values()]
@@ -156,7 +160,7 @@ def draw(found):
     axes[1].xaxis.set_major_formatter("{x:g}")
     axes[1].xaxis.set_minor_formatter("")
     figure.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False
+        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=6, frameon=False
     )
     return figure
 

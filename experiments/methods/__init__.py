@@ -1,13 +1,14 @@
 """The methods that experiments compare, by name: a method is what segments a stream.
 
 METHODS are the rows of Table 2, OTHERS those of other tables. Any other settings of the student are
-a method by their own name; see `jitnet.variant`.
+a method by their own name (see `jitnet.variant`), as is flow at any stride: 'flow_20'.
 
 The registry imports no TensorFlow, which flags, --help and reports do not need. So the networks of
 PWC-Net and OSVOS are modules of their own, which `make` and `check` import.
 """
 
 import dataclasses
+import re
 
 from experiments.methods import base
 from experiments.methods.base import Context, Method
@@ -15,9 +16,11 @@ from experiments.methods.first_annotation import FirstAnnotation
 from experiments.methods.flow import Flow, TeacherAlone
 from experiments.methods.jitnet import (
     DEFAULTS,
+    FLAG_FILES,
     FixedStride,
     JITNet,
     NeverAdapted,
+    Preset,
     distiller,
     variant,
 )
@@ -29,6 +32,7 @@ __all__ = [
     "DEFAULTS",
     "METHODS",
     "OTHERS",
+    "PRESETS",
     "SETTINGS",
     "Context",
     "Method",
@@ -40,6 +44,10 @@ __all__ = [
     "settings_of",
 ]
 
+PRESETS = {
+    name: Preset(f"Preset {name}", FLAG_FILES / f"{name}.flags")
+    for name in ("saving", "balanced", "accurate")
+}
 METHODS = {
     "never_adapted": NeverAdapted("Never adapted"),
     "oracle": Oracle("Offline oracle"),
@@ -49,6 +57,7 @@ METHODS = {
     "jitnet_0.7": JITNet("JITNet 0.7", accuracy_threshold=0.7),
     "jitnet_0.8": JITNet("JITNet 0.8", accuracy_threshold=0.8),
     "jitnet_0.9": JITNet("JITNet 0.9", accuracy_threshold=0.9),
+    **PRESETS,
 }
 OTHERS = {
     "teacher": TeacherAlone("Teacher"),
@@ -59,18 +68,23 @@ OTHERS = {
 
 
 def named(name):
-    """Returns the Method of a name: of METHODS, of OTHERS, or a variant.
+    """Returns the Method of a name: of METHODS, of OTHERS, flow at a stride, or a variant.
 
     Raises:
       ValueError: there is no such method.
-      UserError: a variant's value is invalid.
+      UserError: a variant's value is invalid, or a preset cannot be read.
     """
-    return METHODS.get(name) or OTHERS.get(name) or variant(name)
+    if method := METHODS.get(name) or OTHERS.get(name):
+        return method
+    if found := re.fullmatch(r"flow_([1-9]\d{0,5})", name):
+        stride = int(found[1])
+        return Flow(f"Flow, stride {stride}", stride, dis_preset="ultrafast", pwcnet_kind="small")
+    return variant(name, PRESETS)
 
 
 # The names of all settings.
 SETTINGS = tuple(
-    {s: None for m in (*METHODS.values(), *OTHERS.values(), variant(DEFAULTS)) for s in m.settings}
+    {s: None for m in (*METHODS.values(), *OTHERS.values(), named(DEFAULTS)) for s in m.settings}
 )
 
 

@@ -1,15 +1,20 @@
-"""The product's student: online by thresholds or any other settings, at a fixed stride, frozen.
+"""The product's student: online by thresholds, presets or any settings, at a fixed stride, frozen.
 
 A student is the product's own (`build.make_distiller`) with its defaults, except for the settings
 that a row is named for.
 """
 
 import dataclasses
+import functools
+import pathlib
+import typing
 
 import numpy as np
+from absl import flags
 
 from experiments.methods.base import Method, OnlineSettings, StudentSettings, setting
 from jitnet_tf.base import options
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import INPUT, RUN, RunConfig, StudentConfig
 from jitnet_tf.distillation.result import FrameResult
 from jitnet_tf.distillation.segmenter import Segmenter
@@ -17,6 +22,7 @@ from jitnet_tf.distillation.stopwatch import Stopwatch
 from jitnet_tf.student import weights
 
 DEFAULTS = "defaults"
+FLAG_FILES = pathlib.Path(__file__).parents[2] / "flags"
 
 
 def distiller(context, **changes):
@@ -73,15 +79,16 @@ class JITNet(Method):
     """Algorithm 1. changes: fields of RunConfig that differ from the product's defaults."""
 
     settings_class = OnlineSettings
+    stages = ("infer", "flow", "fuse")  # the latter two with --fusion alone
     is_jitnet = True
 
     def __init__(self, title, **changes):
         super().__init__(title)
-        self._changes = changes
+        self.changes = changes
 
     def make(self, context):
         """Returns a Distiller with these options."""
-        return distiller(context, **self._changes)
+        return distiller(context, **self.changes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,20 +119,42 @@ class VariantSettings(OnlineSettings):
     Attributes:
       noise: Gaussian noise on every initial kernel, as a part of the kernel's standard deviation.
         It shows how much of a result is chance where initial weights come from a file.
+      preset: the settings in the flag file that it is based on, which may be edited; or None.
     """
 
     noise: float = 0.0
+    preset: str | None = None
 
 
 class Variant(JITNet):
-    """Algorithm 1 with any settings; see `variant`."""
+    """Algorithm 1 with any settings; see `variant`.
+
+    Args:
+      title: its heading.
+      settings: pairs of name and text; names are fields of RunConfig and StudentConfig.
+      preset: the Preset that they change, or None.
+
+    Raises:
+      ValueError: there is no such setting, or a text is no value of it.
+      UserError: a value is invalid.
+    """
 
     settings_class = VariantSettings
+
+    def __init__(self, title, settings, preset=None):
+        base = dict(preset.changes) if preset else {"student": StudentConfig()}
+        super().__init__(title, **changed(base, settings))
+        self._preset = preset
 
     @property
     def is_jitnet(self):
         """True if its network is the default one."""
-        return self._changes["student"] == StudentConfig()
+        return self.changes["student"] == StudentConfig()
+
+    def take(self, values):
+        """Returns its VariantSettings; see `Method.take`."""
+        preset = self._preset.text if self._preset else None
+        return super().take({**values, "preset": preset})
 
     def make(self, context):
         """Returns a Distiller with these options, with noise on its weights if asked for."""
@@ -136,36 +165,103 @@ class Variant(JITNet):
         return made
 
 
-def variant(name):
+class Preset(Variant):
+    """A flag file of the product, with any seed; it is read when its settings are needed.
+
+    title: its heading. path: of the flag file.
+    """
+
+    def __init__(self, title, path):
+        Method.__init__(self, title)
+        self._path = path
+        self._preset = self
+
+    @functools.cached_property
+    def text(self):
+        """Its settings as a variant's name. UserError if the file cannot be read."""
+        return ",".join(f"{name}={value}" for name, value in self._settings)
+
+    @functools.cached_property
+    def changes(self):
+        """The fields of RunConfig that it sets. UserError if the file cannot be read."""
+        try:
+            return changed({"student": StudentConfig()}, self._settings)
+        except (ValueError, UserError) as error:
+            raise UserError(f"{self._path} is no preset of experiments: {error}") from None
+
+    @property
+    def _settings(self):
+        try:
+            lines = flags.FlagValues().read_flags_from_files([f"--flagfile={self._path}"])
+        except (OSError, flags.Error) as error:
+            raise UserError(f"{self._path} cannot be read ({error})") from None
+        return [_setting(line.lstrip("-")) for line in lines]
+
+
+def _setting(line):
+    """Returns a flag file's name=value, name or noname as a pair of name and text."""
+    name, sign, text = line.partition("=")
+    if not sign:
+        text = str(not name.startswith("no"))
+        name = name.removeprefix("no")
+    return name, text
+
+
+def variant(name, presets):
     """Returns the Method of a list of settings: 'max_updates=4', 'width=1.0,skip=False'.
 
-    Settings are fields of RunConfig and of StudentConfig; 'defaults' changes none.
+    Settings are fields of RunConfig and of StudentConfig; 'defaults' changes none. The first one
+    may be a preset's name: 'balanced,max_updates=0'. 'None' is no value, where there may be none.
+    presets: {name: Preset}.
 
     Raises:
       ValueError: the name is not such a list.
       UserError: a value is invalid.
     """
-    changes, student = {}, {}
-    for text in [] if name == DEFAULTS else name.split(","):
-        given, _, value = text.partition("=")
-        is_known = False
-        for kind, found in ((RunConfig, changes), (StudentConfig, student)):
-            field, value = options.todays(kind, given, value)
-            default = {
-                f.name: f.default
-                for f, about in options.options(kind)
-                if about.group not in (INPUT, RUN)
-            }.get(field)
-            if isinstance(default, bool):
-                found[field] = bool(["False", "True"].index(value))
-            elif isinstance(default, int | float | str):
-                found[field] = type(default)(value)
-            is_known |= field in found
-        if not is_known:
+    first, *others = name.split(",")
+    if first in presets and others:
+        return Variant(name, [text.partition("=")[::2] for text in others], presets[first])
+    texts = [] if name == DEFAULTS else [first, *others]
+    return Variant(name, [text.partition("=")[::2] for text in texts])
+
+
+def changed(changes, settings):
+    """Returns fields of RunConfig, {name: value}, changed by settings; see `Variant`."""
+    found, student = dict(changes), {}
+    for given, text in settings:
+        for kind, values in ((RunConfig, found), (StudentConfig, student)):
+            name, value = options.todays(kind, given, text)
+            if name in (types := _types(kind)):
+                values[name] = _value(types[name], value)
+                break
+        else:
             raise ValueError(f"{given!r} is not a setting of a student")
-    changes["student"] = StudentConfig(**student)
-    RunConfig(**changes)  # checks the values
-    return Variant(name, **changes)
+    found["student"] = dataclasses.replace(found["student"], **student)
+    RunConfig(**found)  # checks the values
+    return found
+
+
+def _types(kind):
+    """Returns the types of a configuration's settings by name: bool, int, float, or with None."""
+    types = typing.get_type_hints(kind)
+    return {
+        field.name: types[field.name]
+        for field, about in options.options(kind)
+        if about.group not in (INPUT, RUN)
+        and (types[field.name] is str or _plain(types[field.name]) in (bool, int, float))
+    }
+
+
+def _plain(of_type):
+    """Returns a type without its None."""
+    return next(iter(typing.get_args(of_type)), of_type)
+
+
+def _value(of_type, text):
+    if text == "None" and type(None) in typing.get_args(of_type):
+        return None
+    of_type = _plain(of_type)
+    return bool(["False", "True"].index(text)) if of_type is bool else of_type(text)
 
 
 def perturbed(state, noise, seed):

@@ -16,7 +16,7 @@ STUDENT_STAGES = ("infer", "trial", "rehearse", "score", "update")
 STAGES = (
     *("teacher", "wait", "labels"),
     *STUDENT_STAGES,
-    *("flow", "warp"),
+    *("flow", "warp", "fuse"),
     *("decode", "reference", "output"),
 )
 
@@ -54,7 +54,13 @@ def calls(summary, stage):
         summary[name] for name in ("frames", "teacher_frames", "updates")
     )
     between, attempts = frames - teacher_frames, teacher_frames + updates
-    further = {"flow": between, "warp": between, "rehearse": attempts, "score": attempts}
+    further = {
+        "flow": between,
+        "warp": between,
+        "fuse": between,
+        "rehearse": attempts,
+        "score": attempts,
+    }
     stages = summary["seconds"]
     if "trial" not in stages:
         # OSVOS infers every frame. In older versions, so did a student, and again after each

@@ -1,12 +1,13 @@
 """Tables of J and F on DAVIS as Markdown, from results alone."""
 
-from experiments.methods import named
+from experiments.methods import PRESETS, named
 from experiments.protocol import davis_measures
 from experiments.reports import markdown
 from experiments.reports.results import title
 from jitnet_tf.base.errors import UserError
 
-METHODS = ("teacher", "never_adapted", "jitnet_0.8", "jitnet_0.9", "first_annotation")
+STUDENTS = ("jitnet_0.8", "jitnet_0.9", *PRESETS)
+METHODS = ("teacher", "never_adapted", *STUDENTS, "first_annotation")
 MEASURES = {"J": "Region similarity J", "F": "Contour accuracy F"}
 STATISTICS = ("mean", "recall", "decay")
 NOTE = """\

@@ -1,6 +1,8 @@
 """JITNet methods: the student with the settings in the method's name."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -76,7 +78,8 @@ def test_names():
     variant = named("width=1.0")
     assert variant.title == "width=1.0"
     options_of_teacher = {"teacher_classes", "teacher_signature", "teacher_input"}
-    assert set(variant.settings) == {"teacher", "init", "seed", "noise", *options_of_teacher}
+    own = {"init", "seed", "noise", "preset"}
+    assert set(variant.settings) == {"teacher", *own, *options_of_teacher}
     assert variant.asks_teacher
     # The paper states the cost of the default network only.
     assert named("max_updates=4").is_jitnet
@@ -89,6 +92,8 @@ def test_names():
         *("", "magic", "magic=3", "defaults,width=1.0", "max_updates=4,", "=4"),
         *("max_updates", "max_updates=many", "max_updates=4.5", "width=wide"),
         *("skip=maybe", "skip=false", "skip"),
+        *("balanced,", "balanced,saving", "max_updates=4,balanced", "max_updates=None"),
+        *("teacher_budget=", "evaluated_classes=person", "teacher_input=0..1"),
         *("video=x", "overlay_path=x", "check=x", "__module__=x"),
     ],
 )
@@ -102,6 +107,86 @@ def test_invalid_settings_are_refused():
         named("accuracy_threshold=1.5")
     with pytest.raises(UserError, match="--skip"):
         named("architecture=mobilenetv2,skip=False")
+
+
+# Presets
+
+
+@pytest.mark.parametrize(
+    ("name", "budget"), [("saving", 0.02), ("balanced", 0.04), ("accurate", 0.08)]
+)
+def test_a_preset_is_its_flag_file(made, name, budget):
+    """The product reads the same file by absl's flags."""
+    config, _ = made(name, init="some", seed=7)
+    assert config.teacher_budget == budget
+    assert config == product_config(f"--flagfile={jitnet.FLAG_FILES / name}.flags", "--seed=7")
+
+
+def product_config(*arguments):
+    """The product's RunConfig of a command line, with initial weights 'some'."""
+    command = [sys.executable, "-c", PRINT_CONFIG, *arguments, "--init=some"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    return RunConfig.from_json(found.stdout)
+
+
+PRINT_CONFIG = """
+import sys
+from absl import flags
+from jitnet_tf import flags as of_product
+from jitnet_tf.config import RunConfig
+of_product.define_flags(RunConfig)
+flags.FLAGS(sys.argv)
+flags.FLAGS.init = "some"
+print(RunConfig(**of_product.values(RunConfig)).to_json())
+"""
+
+
+@pytest.fixture
+def preset(tmp_path):
+    """Returns the Preset of a flag file's text."""
+
+    def preset(text):
+        path = tmp_path / "own.flags"
+        path.write_text(text)
+        return jitnet.Preset("Own", path)
+
+    return preset
+
+
+def test_lines_of_a_flag_file(preset):
+    own = preset("# --max_updates=1\n\n--learning_rate=.5\n--noskip\n--separable\n--width=1\n")
+    student = StudentConfig(skip=False, separable=True, width=1.0)
+    assert own.changes == {"learning_rate": 0.5, "student": student}
+    assert not own.is_jitnet
+    assert own.take({}).preset == "learning_rate=.5,skip=False,separable=True,width=1"
+
+
+@pytest.mark.parametrize("line", ["--magic=3", "--max_updates=many", "--video=x", "--width=9x"])
+def test_a_flag_file_that_is_no_preset_is_refused(preset, line):
+    with pytest.raises(UserError, match=r"own\.flags"):
+        preset(line).changes  # noqa: B018  it is read now
+
+
+def test_a_missing_flag_file_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"none\.flags"):
+        jitnet.Preset("Own", tmp_path / "none.flags").take({})
+
+
+def test_a_preset_with_changes(preset):
+    own = preset("--teacher_budget=.04\n--max_updates=4\n--width=1\n--skip=False\n")
+    made = jitnet.variant("own,teacher_budget=0.03,skip=True", {"own": own})
+    expected = {"teacher_budget": 0.03, "max_updates": 4, "student": StudentConfig(width=1.0)}
+    assert made.changes == expected
+    assert jitnet.variant("own,teacher_budget=None", {"own": own}).changes["teacher_budget"] is None
+    assert own.changes["teacher_budget"] == 0.04
+    # Results know what was in the file.
+    assert made.take({"noise": 0.5}) == jitnet.VariantSettings(noise=0.5, preset=own.text)
+
+
+def test_a_budget_in_a_name():
+    assert named("teacher_budget=0.05").changes["teacher_budget"] == 0.05
+    with pytest.raises(UserError, match="teacher_budget"):
+        named("balanced,teacher_budget=1.5")
 
 
 # Noise
@@ -151,9 +236,11 @@ def test_noise_of_a_variant(made):
     assert (kept["state"]["weights/a/kernel"] == state()["weights/a/kernel"]).all()
     made("jitnet_0.8", seed=5, noise=0.1)  # a row of Table 2 has none
     assert (kept["state"]["weights/a/kernel"] == state()["weights/a/kernel"]).all()
-    made("max_updates=4", seed=5, noise=0.1)
     expected = jitnet.perturbed(state(), 0.1, 5)
-    assert all((kept["state"][name] == expected[name]).all() for name in expected)
+    for method in ("max_updates=4", "balanced", "balanced,max_updates=0"):
+        kept["state"] = state()
+        made(method, seed=5, noise=0.1)
+        assert all((kept["state"][name] == expected[name]).all() for name in expected)
 
 
 def test_noise_changes_the_state_of_a_real_student():

@@ -10,7 +10,8 @@ from jitnet_tf.base import checkpoint
 from jitnet_tf.base.errors import UserError
 
 JITNET = ("jitnet_0.7", "jitnet_0.8", "jitnet_0.9")
-ROWS = ("never_adapted", "oracle", "flow_slow", "flow_fast", "fixed_stride", *JITNET)
+PRESETS = ("saving", "balanced", "accurate")
+ROWS = ("never_adapted", "oracle", "flow_slow", "flow_fast", "fixed_stride", *JITNET, *PRESETS)
 
 
 def streams(*names):
@@ -21,7 +22,7 @@ def test_names_of_the_methods():
     assert tuple(METHODS) == ROWS
     everything = [*METHODS.values(), *methods.OTHERS.values()]
     assert len({method.title for method in everything}) == len(everything)
-    assert {s for method in everything for s in method.settings} < set(methods.SETTINGS)
+    assert {s for method in everything for s in method.settings} == set(methods.SETTINGS)
 
 
 def test_settings_of_a_method():
@@ -40,7 +41,8 @@ def test_settings_of_a_method():
         ("fixed_stride", {**online, "fixed_stride": 9}),
         ("flow_fast", {**flow, "pwcnet_small": "w"}),
         ("flow_slow", {**flow, "pwcnet_dense": None}),
-        ("width=1.0", {**online, "noise": 0.5}),
+        ("flow_20", {**flow, "pwcnet_small": "w"}),
+        ("width=1.0", {**online, "noise": 0.5, "preset": None}),
         ("first_annotation", {**student, "annotation_updates": 32}),
         ("teacher", teacher),
     ):
@@ -48,6 +50,19 @@ def test_settings_of_a_method():
         assert set(named(name).settings) == set(expected)
     osvos = {"osvos_weights": None, "osvos_steps": 500, "osvos_seconds": 30.0, "osvos_scale": 1.0}
     assert settings_of("osvos_b") == {**options, "teacher": None, "seed": 0, **osvos}
+
+
+@pytest.mark.parametrize("stride", [1, 20, 999999])
+def test_flow_at_a_stride(stride):
+    method = named(f"flow_{stride}")
+    assert (method.stride, method.title) == (stride, f"Flow, stride {stride}")
+    assert method.settings == named("flow_fast").settings
+
+
+@pytest.mark.parametrize("name", ["flow_0", "flow_08", "flow_", "flow_-8", "flow_8.5", "flow_8,"])
+def test_a_stride_of_flow_that_is_none(name):
+    with pytest.raises(ValueError, match="flow"):
+        named(name)
 
 
 def test_select():

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.methods import named
 from experiments.reports import costs
 from experiments.reports.costs import Costs
 
@@ -83,6 +84,13 @@ def test_frames_that_a_student_infers(changes, calls):
     assert found.infer == pytest.approx(1.8 / calls)
     if made["updates"]:
         assert found.update == pytest.approx(1.5 / 30)
+
+
+def test_a_fused_output_is_part_of_inference():
+    """Of 90 frames between teacher frames, also where the student skips some."""
+    stages = {"infer": 4.5, "trial": 0.5, "flow": 1.8, "fuse": 0.9, "update": 8.0}
+    found = costs.measured(summary(seconds=stages), named("balanced").stages)
+    assert found.infer == pytest.approx(7.2 / 90)
 
 
 def test_flow_is_estimated_on_frames_without_a_teacher():
