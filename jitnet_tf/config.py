@@ -344,6 +344,15 @@ class RunConfig(Config):
         BEYOND,
         choices=FUSIONS,
     )
+    hesitation: float | None = option(
+        None,
+        "Confidence, 0…1, from which an object below --score_threshold counts as unknown: its "
+        "pixels have no weight. Default: it is background (the paper).",
+        BEYOND,
+        at_least=MIN_SCORE,
+        at_most=1,
+        reason="detections of a teacher with lower scores are not kept",
+    )
     infer_every: int = option(
         1,
         "With --fusion: run the student on every so many-th frame; flow moves the last map to "
@@ -407,6 +416,11 @@ class RunConfig(Config):
             )
         if NOVELTY in self.triggers and self.fusion == NO_FUSION:
             raise UserError("--triggers=novelty is for --fusion=gate: give both")
+        if self.hesitation is not None and self.hesitation >= self.score_threshold:
+            raise UserError(
+                f"--hesitation={self.hesitation} is not below "
+                f"--score_threshold={self.score_threshold}: give less"
+            )
         if self.infer_every > 1 and self.fusion == NO_FUSION:
             raise UserError(f"--infer_every={self.infer_every} is for --fusion=gate: give both")
         if self.shown == TEACHER_SHOWN and self.teacher_mode == ASYNC:

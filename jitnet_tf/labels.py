@@ -165,6 +165,9 @@ class LabelMaker:
       box_weight: loss weight inside the boxes (paper: 5; EastGit0: 10), 1 outside.
       box_dilation: fraction of a box's size added on every side. The paper's "dilated by 15 %" is
         .15 in EastGit0; ShadowTutor adds 15 % in total, .075 on each side.
+      hesitation: score from which an object below score_threshold makes no label, but takes the
+        weight from its pixels: there the teacher does not know, and "background" would make the
+        student forget. None: such objects are background (the paper).
       categories: id → name of the detections' categories: those of their teacher. None for COCO's
         and those that only the groups name.
     """
@@ -173,6 +176,7 @@ class LabelMaker:
     score_threshold: float = 0.5
     box_weight: float = 5.0
     box_dilation: float = 0.15
+    hesitation: float | None = None
     categories: Mapping[int, str] | None = None
 
     def __post_init__(self):
@@ -192,16 +196,28 @@ class LabelMaker:
         return labels
 
     def weights(self, detections, frame_size):
-        """Returns loss weights, float32 [H, W]: box_weight in dilated boxes of labeled objects."""
+        """Returns loss weights, float32 [H, W]: box_weight in dilated boxes of labeled objects.
+
+        See `hesitation` for weights of 0.
+        """
         H, W = frame_size
         weights = np.ones(frame_size, np.float32)
-        detections = detections.above(self.score_threshold)
-        boxes = detections.boxes[self._classes(detections) > 0].astype(np.float64)
+        sure = detections.above(self.score_threshold)
+        boxes = sure.boxes[self._classes(sure) > 0].astype(np.float64)
         sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2) * (-1, -1, 1, 1)
         pixels = (boxes + self.box_dilation * sides) * (H, W, H, W)
         for y0, x0, y1, x1 in np.clip(np.rint(pixels), 0, (H, W, H, W)).astype(int):
             weights[y0:y1, x0:x1] = self.box_weight
+        if self.hesitation is not None:
+            weights[self._doubtful(detections, frame_size)] = 0
         return weights
+
+    def _doubtful(self, detections, frame_size):
+        """Returns the pixels of unsure objects in a class that have no label, bool [H, W]."""
+        likely = dataclasses.replace(self, score_threshold=self.hesitation)
+        return (likely.labels(detections, frame_size) > 0) & (
+            self.labels(detections, frame_size) == 0
+        )
 
     def names_found(self, detections):
         """Returns the category of each object that is sure enough, also of those in no group."""

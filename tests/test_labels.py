@@ -415,3 +415,23 @@ def test_boxes_that_reach_out_of_the_frame(box, rows, columns):
 
 def test_a_label_map_holds_every_preset():
     assert all(len(groups) < labels.MAX_CLASSES for groups in labels.PRESETS.values())
+
+
+# Hesitation
+
+
+def test_an_unsure_object_has_no_weight():
+    found = detections(
+        (PERSON, 0.9, (0, 0, 4, 4)),
+        (DOG, 0.3, (2, 2, 6, 6)),  # unsure, and partly over a label
+        (DOG, 0.05, (7, 7, 9, 9)),  # not even likely
+        (CAT, 0.4, (0, 8, 2, 10)),  # in no class
+        frame_size=(10, 10),
+    )
+    plain = LabelMaker(class_groups("lvs"), box_dilation=0)
+    unsure = LabelMaker(class_groups("lvs"), box_dilation=0, hesitation=0.1)
+    expected = plain.weights(found, (10, 10))
+    expected[2:6, 2:6] = 0
+    expected[2:4, 2:4] = 5
+    np.testing.assert_array_equal(unsure.weights(found, (10, 10)), expected)
+    np.testing.assert_array_equal(unsure.labels(found, (10, 10)), plain.labels(found, (10, 10)))

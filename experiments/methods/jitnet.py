@@ -32,7 +32,10 @@ def distiller(context, **changes):
     settings = context.settings
     config = RunConfig(**{"init": settings.init, "seed": settings.seed, **changes})
     label_maker = dataclasses.replace(
-        context.label_maker, box_weight=config.box_weight, box_dilation=config.box_dilation
+        context.label_maker,
+        box_weight=config.box_weight,
+        box_dilation=config.box_dilation,
+        hesitation=config.hesitation,
     )
     return make_distiller(config, label_maker, context.teacher, context.frame_size)
 

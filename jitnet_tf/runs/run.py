@@ -120,6 +120,7 @@ class Run:
                 config.score_threshold,
                 config.box_weight,
                 config.box_dilation,
+                config.hesitation,
                 teacher.names,
             )
             if saved:
