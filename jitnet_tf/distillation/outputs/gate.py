@@ -19,7 +19,8 @@ PRECISION = 4.0  # of the prior
 FORGET = 0.9  # what experience keeps of its weight from one teacher frame to the next
 # Pixels of a frame are anything but independent: together they count as so many at most.
 EFFECTIVE = 10
-NEWTON_STEPS = 6
+NEWTON_STEPS = 50  # at most; a few are usual
+CONVERGED = 1e-6  # gradient
 
 
 class Gate:
@@ -53,12 +54,25 @@ class Gate:
         prior = PRECISION * np.eye(len(PRIOR))
         before = FORGET * self._precision + (1 - FORGET) * prior
         start = FORGET * self._mean + (1 - FORGET) * PRIOR
+
+        def loss(weights):
+            logits, change = x @ weights, weights - start
+            return (
+                change @ before @ change / 2 + share * (np.logaddexp(0, logits) - y * logits).sum()
+            )
+
         weights = start
         for _ in range(NEWTON_STEPS):
             p = _sigmoid(x @ weights)
             gradient = before @ (weights - start) + share * (x.T @ (p - y))
             curvature = before + share * (x.T * (p * (1 - p))) @ x
-            weights = weights - np.linalg.solve(curvature, gradient)
+            if np.abs(gradient).max() < CONVERGED:
+                break
+            step = np.linalg.solve(curvature, gradient)
+            # Whole steps overshoot where the gate was sure and wrong, and may swing for ever.
+            while loss(weights - step) > loss(weights) and np.abs(step).max() > CONVERGED:
+                step = step / 2
+            weights = weights - step
         self._mean, self._precision = weights, curvature
 
     def get_state(self):
@@ -71,8 +85,13 @@ class Gate:
         count = len(FEATURES)
         if mean.shape != (count,) or precision.shape != (count, count):
             raise ValueError(f"the gate's state is not of {count} features")
+        # Else training the gate may fail later.
+        if not np.isfinite(mean).all() or not np.isfinite(precision).all():
+            raise ValueError("the gate's state is not finite")
+        if np.linalg.eigvalsh(precision).min() <= 0:
+            raise ValueError("the gate's precision is not positive")
         self._mean, self._precision = mean, precision
 
 
 def _sigmoid(x):
-    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))
+    return np.exp(-np.logaddexp(0, -x))
