@@ -36,6 +36,18 @@ class DIS:
         return self._estimator.calc(gray, other, None if start is None else start.copy())
 
 
+def estimates(size):
+    """Returns whether `DIS` takes images of a size (H, W): neither small nor very long ones."""
+    if min(size) < 16:
+        return False
+    blank = np.zeros(size, np.uint8)
+    try:
+        DIS("ultrafast").of_gray(blank, blank)
+    except cv2.error:
+        return False
+    return True
+
+
 @functools.lru_cache(maxsize=4)
 def _grid(height, width):
     return np.dstack(np.meshgrid(np.arange(width), np.arange(height))).astype(np.float32)

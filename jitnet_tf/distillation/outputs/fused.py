@@ -77,8 +77,7 @@ class FusedOutput(Output):
         self._seed = seed
         scale = min(1.0, FLOW_WIDTH / frame_size[1])
         self._flow_size = tuple(max(round(side * scale), 1) for side in frame_size)
-        # DIS takes nothing smaller; then the student is alone.
-        self._has_flow = min(self._flow_size) >= 16
+        self._has_flow = flow.estimates(self._flow_size)  # else the student is alone
         self._estimator = flow.DIS("ultrafast")
         self._gate = Gate()
         self._key = self._flow = None
@@ -217,6 +216,8 @@ class FusedOutput(Output):
         """Returns the gate's state, key frame, last frame and flow, for a checkpoint."""
         state = {f"gate/{name}": array for name, array in self._gate.get_state().items()}
         state["seen"] = np.array(self._evidence.index if self._evidence else -1)
+        if self.disagreement is not None:
+            state["disagreement"] = np.array(self.disagreement)
         for name, key in (("key", self._key), ("last", self._last)):
             if key:
                 state[f"{name}/index"] = np.array(key.index)
@@ -230,11 +231,19 @@ class FusedOutput(Output):
         self._gate.set_state({name: state[f"gate/{name}"] for name in ("mean", "precision")})
         self._key, self._last = (self._key_of(state, name) for name in ("key", "last"))
         self._flow = state.get("flow")
-        if self._flow is not None and self._flow.shape != (*self._flow_size, 2):
-            raise ValueError(f"a flow of {self._flow.shape}, not of {self._flow_size}")
+        if self._flow is not None:
+            found = self._flow.dtype, self._flow.shape
+            if found != (np.float32, (*self._flow_size, 2)) or not np.isfinite(self._flow).all():
+                raise ValueError(f"a flow of {found}, not of {self._flow_size}, or not finite")
+            if self._key is None:
+                raise ValueError("a flow to no key frame")
+        share = state.get("disagreement")
+        self.disagreement = None if share is None else float(share)
         seen, last = int(state["seen"]), self._last
         self._evidence = None
         if seen >= 0:
+            if last is None or seen > last.index:
+                raise ValueError("the student has seen a frame that is missing")
             self._evidence = Evidence(seen, last.gray, last.labels, _NOWHERE, _NO_CLASSES, _NONE)
 
     def _key_of(self, state, name):
@@ -244,6 +253,8 @@ class FusedOutput(Output):
         for array, size in ((gray, self._flow_size), (labels, self._size)):
             if array.dtype != np.uint8 or array.shape != size:
                 raise ValueError(f"{name} has {array.dtype} {array.shape}, not {size}")
+        if labels.max() >= self._num_classes:
+            raise ValueError(f"{name} has other classes")
         return Key(int(state[f"{name}/index"]), gray, labels)
 
 
