@@ -17,13 +17,14 @@ def make_distiller(config, label_maker, teacher, frame_size):
     See `Distiller`. teacher: a `ProcessTeacher` if config.teacher_mode is ASYNC.
     """
     student = build_student(config, label_maker.groups, frame_size)
+    num_classes = len(label_maker.groups.names)
     return Distiller(
         student,
         teacher,
         label_maker,
         make_schedule(config),
-        registry.load(UPDATE_POLICIES, config.update_policy).of(config),
-        make_output(config, student, frame_size, len(label_maker.groups.names)),
+        registry.load(UPDATE_POLICIES, config.update_policy).of(config, frame_size, num_classes),
+        make_output(config, student, frame_size, num_classes),
         [CutTrigger() if name == CUT else NoveltyTrigger() for name in config.triggers],
         shows_teacher=config.shown == TEACHER_SHOWN,
         asynchronous=config.teacher_mode == ASYNC,

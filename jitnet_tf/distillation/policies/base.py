@@ -42,13 +42,16 @@ class Update:
 class UpdatePolicy(Protocol):
     """Trains the student after each teacher frame.
 
-    Derive from it for the defaults of `get_state` and `set_state`, which fit a policy without
-    state. A policy has a file of its own and a line in `config.UPDATE_POLICIES`.
+    Derive from it for the defaults of all but `train`, which fit a policy without state. A policy
+    has a file of its own and a line in `config.UPDATE_POLICIES`.
     """
 
     @classmethod
-    def of(cls, config: Any) -> "UpdatePolicy":
-        """Makes the policy of a RunConfig, whose fields are its options."""
+    def of(cls, config: Any, frame_size: tuple[int, int], num_classes: int) -> "UpdatePolicy":
+        """Makes the policy of a RunConfig, whose fields are its options.
+
+        frame_size: (H, W); num_classes: C. Both are for the checks of `set_state`.
+        """
         return cls()
 
     def train(
@@ -62,6 +65,9 @@ class UpdatePolicy(Protocol):
         a frame pass at each pause; a checkpoint may be taken there, from which the training is not
         continued.
         """
+
+    def warm_up(self, student: StudentProtocol, frame: np.ndarray) -> None:
+        """Runs the student's steps that `student.warm_up` does not, changing nothing."""
 
     def get_state(self) -> dict[str, np.ndarray]:
         """Returns the state for a checkpoint, by name."""

@@ -1,9 +1,11 @@
 """A bounded memory of examples, compressed."""
 
 import collections
+import io
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from jitnet_tf.base import pictures
 from jitnet_tf.distillation.policies.base import Example
@@ -20,10 +22,14 @@ class ExampleMemory:
     Frames are kept as JPEG, labels and weights without loss. A frame is trained on as it comes out
     of the memory, also before any checkpoint: so a resumed run repeats it to the bit.
 
-    capacity: the number of examples kept.
+    Args:
+      capacity: the number of examples kept.
+      frame_size: (H, W).
+      num_classes: C.
     """
 
-    def __init__(self, capacity):
+    def __init__(self, capacity, frame_size, num_classes):
+        self._size, self._num_classes = tuple(frame_size), num_classes
         self._packed = collections.deque(maxlen=capacity)
 
     def __len__(self):
@@ -47,13 +53,30 @@ class ExampleMemory:
 
     def set_state(self, state):
         """Restores `get_state`'s arrays. KeyError or ValueError where they are damaged."""
-        self._packed.clear()
+        restored = []
         for index in sorted({int(name.partition("/")[0]) for name in state}):
             packed = {part: np.asarray(state[f"{index}/{part}"]) for part in PARTS}
             if any(array.dtype != np.uint8 or array.ndim != 1 for array in packed.values()):
                 raise ValueError(f"the example of frame {index} is not compressed")
-            _unpack(index, packed)  # raises
-            self._packed.append((index, packed))
+            self._check(index, packed)
+            restored.append((index, packed))
+        self._packed.clear()
+        self._packed.extend(restored)
+
+    def _check(self, index, packed):
+        """Raises ValueError for parts that the student cannot be trained on."""
+        try:  # before it is unpacked: a JPEG may claim gigabytes
+            with Image.open(io.BytesIO(packed["frame"])) as image:
+                fits = image.format == "JPEG" and image.size == self._size[::-1]
+        except (OSError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+            fits = False
+        if not fits:
+            raise ValueError(f"the frame {index} is no JPEG of {self._size}")
+        example = _unpack(index, packed)
+        if example.labels.max() >= self._num_classes:
+            raise ValueError(f"the labels of frame {index} have other classes")
+        if not (np.isfinite(example.weights).all() and (example.weights >= 0).all()):
+            raise ValueError(f"the weights of frame {index} are damaged")
 
 
 def _pack(example):
@@ -75,6 +98,7 @@ def _unpack(index, packed):
     if frame is None or labels is None or weights is None:
         raise ValueError(f"the example of frame {index} is damaged")
     H, W = frame.shape[:2]
-    if labels.shape != (H, W) or weights.shape != (H, 4 * W):
+    sizes = (labels.dtype, labels.shape, weights.dtype, weights.shape)
+    if sizes != (np.uint8, (H, W), np.uint8, (H, 4 * W)):
         raise ValueError(f"the example of frame {index} has parts of different sizes")
     return Example(index, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), labels, weights.view(np.float32))

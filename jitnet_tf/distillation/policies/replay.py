@@ -14,18 +14,20 @@ class ReplayPolicy(UpdatePolicy):
     would be no cheaper: normalization is by frame. (EastGit0 and AMS draw uniformly, too.)
 
     Args:
+      frame_size: (H, W).
+      num_classes: C.
       capacity: teacher frames remembered, the latest.
       seed: of the draws, which depend on nothing but it, the frame and the update's number.
     """
 
-    def __init__(self, capacity=16, seed=0):
-        self._memory = ExampleMemory(capacity)
+    def __init__(self, frame_size, num_classes, capacity=16, seed=0):
+        self._memory = ExampleMemory(capacity, frame_size, num_classes)
         self._seed = seed
 
     @classmethod
-    def of(cls, config):
+    def of(cls, config, frame_size, num_classes):
         """Makes the policy of a RunConfig."""
-        return cls(config.replay_memory, config.seed)
+        return cls(frame_size, num_classes, config.replay_memory, config.seed)
 
     def train(self, student, example, schedule):
         """Runs lines 5–13 of Algorithm 1 with replays between."""
@@ -47,6 +49,13 @@ class ReplayPolicy(UpdatePolicy):
     def _draw(self, index, update):
         generator = np.random.default_rng((self._seed, index, update))
         return self._memory[int(generator.integers(len(self._memory)))]
+
+    def warm_up(self, student, frame):
+        """Runs an update and restores the student: else it is traced amid the stream."""
+        state = student.get_state()
+        labels, weights = np.zeros(frame.shape[:2], np.uint8), np.ones(frame.shape[:2], np.float32)
+        student.update(frame, labels, weights)
+        student.set_state(state)
 
     def get_state(self):
         """Returns the remembered examples, compressed."""
