@@ -66,7 +66,9 @@ class Training:
     losses: list[float] = dataclasses.field(default_factory=list)
 
     def add(self, step):
-        """Takes a step of the policy. Raises DivergedError."""
+        """Takes a step of the policy. Raises DivergedError; RuntimeError after the last one."""
+        if self.last is not None and not self.last.updated:
+            raise RuntimeError("the update policy goes on after an attempt without an update")
         if isinstance(step, Trial):
             self.first, self.last = self.first or step, step
         if step.updated:
@@ -162,8 +164,17 @@ class Distiller(Segmenter):
           UserError: the teacher failed. The frame can be taken again.
           DivergedError: see there.
         """
-        if self.asynchronous:
-            return self._step_asynchronously(frame)
+        triggers, output = self._triggers_state(), self.output.get_state()
+        try:
+            step = self._step_asynchronously if self.asynchronous else self._step_synchronously
+            return step(frame)
+        except UserError:  # they have seen a frame that may be taken again
+            self.output.set_state(output)
+            self._restore_triggers(triggers)
+            raise
+
+    def _step_synchronously(self, frame):
+        """Runs lines 3–20 of Algorithm 1."""
         watch, ended = Stopwatch(), None
         self._look_for_triggers(frame)
         if self._teacher_due():  # line 3
@@ -237,7 +248,8 @@ class Distiller(Segmenter):
         watch.lap(_stage(step))
         self._training.add(step)
         if not step.updated:
-            next(steps, None)  # a policy may have work after its last attempt
+            for further in steps:  # a policy may have work after its last attempt, but no step
+                self._training.add(further)
         return step.updated
 
     def _start_training(self, frame, index, detections, asked, watch):
@@ -269,6 +281,7 @@ class Distiller(Segmenter):
     def warm_up(self, frame):
         """Runs the student's steps once; see `Segmenter`."""
         self.student.warm_up(frame)
+        self.policy.warm_up(self.student, frame)
         self.output.warm_up(frame)
 
     def get_state(self):
@@ -295,15 +308,18 @@ class Distiller(Segmenter):
             state.update(prefixed(f"triggers/{i}/", trigger.get_state()))
         return state
 
+    def _restore_triggers(self, state):
+        self._hurried = bool(state["triggers/fired"]) if self.triggers else False
+        for i, trigger in enumerate(self.triggers):
+            trigger.set_state(with_prefix(f"triggers/{i}/", state))
+
     def set_state(self, state):
         """Restores `get_state`'s arrays. KeyError or ValueError where they do not fit."""
         self.student.set_state(with_prefix("student/", state))
         self.policy.set_state(with_prefix("policy/", state))
         self.schedule.set_state(with_prefix("schedule/", state))
         self.output.set_state(with_prefix("output/", state))
-        self._hurried = bool(state.get("triggers/fired", False))
-        for i, trigger in enumerate(self.triggers):
-            trigger.set_state(with_prefix(f"triggers/{i}/", state))
+        self._restore_triggers(state)
         self.index, self.schedule.stride = int(state["index"]), int(state["stride"])
         if self.schedule.stride < 1:
             raise ValueError(f"a stride of {self.schedule.stride}")

@@ -56,8 +56,10 @@ class CutTrigger(Trigger):
     def set_state(self, state):
         """Restores the thumbnail."""
         self._last = state.get("last")
-        if self._last is not None and self._last.shape != (*CUT_SIZE[::-1], 3):
-            raise ValueError(f"a thumbnail of {self._last.shape}")
+        if self._last is not None:
+            found = self._last.dtype, self._last.shape
+            if found != (np.int16, (*CUT_SIZE[::-1], 3)):
+                raise ValueError(f"a thumbnail of {found}")
 
 
 class NoveltyTrigger(Trigger):
@@ -88,4 +90,7 @@ class NoveltyTrigger(Trigger):
 
     def set_state(self, state):
         """Restores them."""
-        self._total, self._frames = float(state["total"]), int(state["frames"])
+        total, frames = float(state["total"]), int(state["frames"])
+        if not 0 <= total <= frames:  # NaN, too
+            raise ValueError(f"a disagreement of {total} in {frames} frames")
+        self._total, self._frames = total, frames
