@@ -329,7 +329,7 @@ class RunConfig(Config):
         "Greatest share, 0…1, of teacher frames, spent where what was shown was worst. Default: no "
         "limit but --min_stride; the stride is the paper's.",
         BEYOND,
-        above=0,
+        at_least=1e-6,
         below=1,
     )
     triggers: tuple[str, ...] = option(

@@ -53,8 +53,11 @@ class BudgetSchedule(Schedule):
         return super().teacher_due(t) and self.affordable(t)
 
     def affordable(self, t):
-        """Returns whether a teacher frame at t stays within the budget, the first being free."""
-        return self._credit(t) >= 0
+        """Returns whether a teacher frame at t stays within the budget, the first being free.
+
+        Not before the least stride is over: triggers may ask on every frame.
+        """
+        return super().affordable(t) and self._credit(t) >= 0
 
     def _credit(self, t):
         """Returns how many more teacher frames than those asked the budget has up to frame t."""
@@ -93,7 +96,11 @@ class BudgetSchedule(Schedule):
         }
 
     def set_state(self, state):
-        """Restores `get_state`'s arrays."""
-        mean = float(state["mean_error"])
+        """Restores `get_state`'s arrays. KeyError or ValueError where they do not fit."""
+        mean, asked = float(state["mean_error"]), np.asarray(state["asked"])
+        if not (mean == -1 or LEAST_ERROR <= mean <= 1):
+            raise ValueError(f"a mean error of {mean}")
+        if asked.ndim != 1 or asked.dtype.kind != "i" or (np.diff(asked) <= 0).any():
+            raise ValueError("teacher frames that are not in order")
         self._mean_error = None if mean < 0 else mean
-        self._asked = collections.deque(int(index) for index in state["asked"])
+        self._asked = collections.deque(asked.tolist())
