@@ -47,6 +47,13 @@ OTHER = RunConfig(
     image_every=10,
     optimizer="adam",
     updated_layers="last",
+    stride_from="teacher_frame",
+    teacher_budget=0.05,
+    triggers=("cut", "novelty"),
+    fusion="gate",
+    infer_every=2,
+    update_policy="replay",
+    replay_memory=4,
     student=StudentConfig(
         width=1.0,
         units=2,
@@ -78,7 +85,8 @@ def test_the_other_config_differs_everywhere():
     single = {
         name for name, (_, _, about) in options_of(RunConfig).items() if len(about.choices) == 1
     }
-    assert same == {*NEEDED, "architecture", *single}
+    # An asynchronous teacher's labels cannot be shown.
+    assert same == {*NEEDED, "architecture", "shown", *single}
 
 
 @pytest.mark.parametrize("config", [RunConfig(**NEEDED), OTHER])
