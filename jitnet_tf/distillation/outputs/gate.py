@@ -14,7 +14,7 @@ FEATURES = (
 )
 # The mode of the weights before any experience: fitted to the disagreements on three streams
 # (experiments/results/frontier.md), of which one class or camera makes no difference to speak of.
-PRIOR = np.array([-1.9, -0.5, -0.35, -1.7, 2.0, 2.0, 0.3, 1.0])
+PRIOR = np.array([-0.4, -0.6, -0.7, -1.8, 1.3, 1.4, 0.0, 0.9])
 PRECISION = 4.0  # of the prior
 FORGET = 0.9  # what experience keeps of its weight from one teacher frame to the next
 # Pixels of a frame are anything but independent: together they count as so many at most.
