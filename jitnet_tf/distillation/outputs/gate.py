@@ -12,8 +12,8 @@ FEATURES = (
     "agreement",  # share of the surroundings on which both agree
     "inside",  # whether the flow comes from inside the key frame
 )
-# The mode of the weights before any experience: fitted to the disagreements on three streams
-# (experiments/results/frontier.md), of which one class or camera makes no difference to speak of.
+# The mode of the weights before any experience: fitted to the disagreements on the three streams of
+# experiments/streams/ablations.csv, and rounded.
 PRIOR = np.array([-0.4, -0.6, -0.7, -1.8, 1.3, 1.4, 0.0, 0.9])
 PRECISION = 4.0  # of the prior
 FORGET = 0.9  # what experience keeps of its weight from one teacher frame to the next
