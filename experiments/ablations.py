@@ -8,10 +8,7 @@ A study is a list of variants (`methods.jitnet.variant`). 'defaults' is JITNet 0
 product's defaults; it is evaluated once for all studies that share --results. After an interruption
 the same command makes the missing results. One seed is enough for a difference from the default of
 --close points or more; closer variants, and the default with them, are measured with two more
-seeds.
-
-For random initial weights the seed is theirs. For weights from a file it is the seed of noise of
-1 % on them (none for seed 0), which shows how much of a difference is chance.
+seeds (`protocol.seeds`).
 """
 
 import dataclasses
@@ -23,6 +20,7 @@ import statistics
 from absl import flags
 
 from experiments import methods
+from experiments.protocol import seeds
 from experiments.reports import command, figures, markdown
 from experiments.reports.results import Results
 from jitnet_tf.base import command_line
@@ -32,7 +30,6 @@ from jitnet_tf.flags import options_of
 
 FLAGS = flags.FLAGS
 SEEDS = (0, 1, 2)
-NOISE = 0.01
 CLOSE = 2.0  # points of mean IoU
 
 
@@ -104,14 +101,12 @@ STUDIES = {
 
 def folder(results, study, seed):
     """Returns the folder of a study's results with a seed; studies of the same init share it."""
-    return pathlib.Path(results, study.init or "init", f"seed{seed}")
+    return seeds.folder(pathlib.Path(results, study.init or "init"), seed)
 
 
 def settings(study, seed, init):
     """Returns the settings of a study's results with a seed; init: of studies without their own."""
-    init = study.init or init
-    noise = NOISE if seed and init != RANDOM else 0.0
-    return {"init": init, "seed": seed, "noise": noise}
+    return seeds.settings(seed, study.init or init)
 
 
 def found(study, results, names=None):
@@ -185,7 +180,7 @@ def report(study, table):
                 title,
                 markdown.number(mean),
                 markdown.UNKNOWN if no_difference else f"{mean - base:+.1f}",
-                *(_spread(_of_summary(by_stream[name], "mean_iou")) for name in names),
+                *(markdown.spread(_of_summary(by_stream[name], "mean_iou")) for name in names),
                 markdown.number(teacher[label]),
                 markdown.number(updates[label], 0),
                 f"{len({r['settings']['seed'] for r in results})}",
@@ -205,12 +200,6 @@ def _size(result):
     return f"{result['stream']['name']}: {result['frames']} of {height}×{width}"
 
 
-def _spread(values):
-    if len(values) == 1:
-        return f"{values[0]:.1f}"
-    return f"{statistics.fmean(values):.1f} ({min(values):.1f}–{max(values):.1f})"
-
-
 def draw(study, table):
     """Draws a study as a matplotlib figure: mean IoU above, teacher frames below, by variant.
 
@@ -225,11 +214,11 @@ def draw(study, table):
     for axis, key in ((above, "mean_iou"), (below, "teacher_fraction")):
         for name, color in zip(names, itertools.cycle(figures.COLORS), strict=False):
             there = [i for i, label in enumerate(labels) if name in table[label]]
-            seeds = [_of_summary(table[labels[i]][name], key) for i in there]
-            middle = [statistics.fmean(values) for values in seeds]
+            found = [_of_summary(table[labels[i]][name], key) for i in there]
+            middle = [statistics.fmean(values) for values in found]
             axis.plot(there, middle, "o-", ms=4, color=color, label=name)
             axis.fill_between(
-                there, [min(v) for v in seeds], [max(v) for v in seeds], color=color, alpha=0.15
+                there, [min(v) for v in found], [max(v) for v in found], color=color, alpha=0.15
             )
         mean = [math.nan if m is None else m for m in means(table, key).values()]
         axis.plot(range(len(labels)), mean, "k--", lw=1.5, label="mean of streams")
@@ -274,8 +263,8 @@ def evaluate(study):
     )
     names = {stream.name for stream in chosen}
 
-    def make(variants, seeds):
-        for seed in seeds:
+    def make(variants, of_seeds):
+        for seed in of_seeds:
             place = folder(FLAGS.results, study, seed)
             command.make_results(chosen, variants, settings(study, seed, FLAGS.init), place)
 

@@ -7,7 +7,7 @@ and the cost model with this machine's times, with the paper's times, and with t
 import dataclasses
 
 from jitnet_tf.config import SYNC
-from jitnet_tf.runs.summary import stage_counts
+from jitnet_tf.runs.summary import UNCOUNTED_STAGES, stage_counts
 
 # The stages of `FrameResult.seconds`, in the order of tables. "score" and "rehearse" are in results
 # of older versions alone: there "infer" was the forward pass of every attempt ("rehearse" with an
@@ -88,3 +88,17 @@ def measured(summary, stages):
         return None
     infer = sum(seconds_per_call(summary, stage) for stage in stages)
     return Costs(teacher, infer, seconds_per_call(summary, "update"))
+
+
+def seconds_per_frame(summary):
+    """Returns the seconds a frame of all parts of a run; None if the teacher's time is unknown.
+
+    A recorded teacher counts with the time in its recording, on teacher frames. Decoding, reference
+    and output do not count.
+    """
+    teacher = summary["teacher_seconds_per_frame"]
+    if teacher is None:
+        return None
+    seconds = summary["seconds"].items()
+    parts = sum(value for stage, value in seconds if stage not in UNCOUNTED_STAGES)
+    return (summary["teacher_frames"] * teacher + parts) / summary["frames"]

@@ -26,6 +26,14 @@ def number(value, digits=1):
     return UNKNOWN if value is None else f"{value:.{digits}f}"
 
 
+def spread(values, digits=1):
+    """Writes the mean of numbers, one a seed, with the least and the greatest of several."""
+    if len(values) < 2:
+        return number(mean(values), digits)
+    least, greatest = (number(value, digits) for value in (min(values), max(values)))
+    return f"{number(mean(values), digits)} ({least}–{greatest})"
+
+
 def percent(part, digits=1):
     """Writes a part of 1, or None, in percent, without the sign."""
     return number(None if part is None else 100 * part, digits)

@@ -287,6 +287,8 @@ def test_flag_files_parse(file):
     values = parse(module, f"--flagfile={file}")
     if file.stem.startswith("jitnet_"):
         assert values["accuracy_threshold"] == float(file.stem.removeprefix("jitnet_"))
+    elif not pretrains:
+        assert 0 < values["teacher_budget"] < 0.1
 
 
 def anchors(page):
