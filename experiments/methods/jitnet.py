@@ -22,6 +22,12 @@ from jitnet_tf.distillation.stopwatch import Stopwatch
 from jitnet_tf.student import weights
 
 DEFAULTS = "defaults"
+# Settings of the LabelMaker that the student learns from; and those that the protocol sets.
+OF_LABELS = ("score_threshold", "box_weight", "box_dilation", "hesitation")
+OF_PROTOCOL = (
+    *("class_groups", "evaluated_classes"),
+    *("teacher_classes", "teacher_signature", "teacher_input"),
+)
 FLAG_FILES = pathlib.Path(__file__).parents[2] / "flags"
 
 
@@ -31,12 +37,8 @@ def distiller(context, **changes):
 
     settings = context.settings
     config = RunConfig(**{"init": settings.init, "seed": settings.seed, **changes})
-    label_maker = dataclasses.replace(
-        context.label_maker,
-        box_weight=config.box_weight,
-        box_dilation=config.box_dilation,
-        hesitation=config.hesitation,
-    )
+    of_labels = {name: getattr(config, name) for name in OF_LABELS}
+    label_maker = dataclasses.replace(context.label_maker, **of_labels)
     return make_distiller(config, label_maker, context.teacher, context.frame_size)
 
 
@@ -214,7 +216,8 @@ def variant(name, presets):
     """Returns the Method of a list of settings: 'max_updates=4', 'width=1.0,skip=False'.
 
     Settings are fields of RunConfig and of StudentConfig; 'defaults' changes none. The first one
-    may be a preset's name: 'balanced,max_updates=0'. 'None' is no value, where there may be none.
+    may be a preset's name: 'balanced,max_updates=0'. 'None' is no value, where there may be none;
+    'triggers=cut+novelty' gives two.
     presets: {name: Preset}.
 
     Raises:
@@ -245,25 +248,26 @@ def changed(changes, settings):
 
 
 def _types(kind):
-    """Returns the types of a configuration's settings by name: bool, int, float, or with None."""
+    """Returns the types of a configuration's settings by name."""
     types = typing.get_type_hints(kind)
     return {
         field.name: types[field.name]
         for field, about in options.options(kind)
-        if about.group not in (INPUT, RUN)
-        and (types[field.name] is str or _plain(types[field.name]) in (bool, int, float))
+        if about.group not in (INPUT, RUN) and field.name not in OF_PROTOCOL
     }
 
 
-def _plain(of_type):
-    """Returns a type without its None."""
-    return next(iter(typing.get_args(of_type)), of_type)
-
-
 def _value(of_type, text):
-    if text == "None" and type(None) in typing.get_args(of_type):
+    """Returns the value that a text stands for: of bool, int, float, str, a tuple, or one or None.
+
+    Parts of a tuple are joined by + in a method's name, by commas in a flag file.
+    """
+    parts = typing.get_args(of_type)
+    if typing.get_origin(of_type) is tuple:
+        return tuple(text.replace("+", ",").split(",")) if text else ()
+    if text == "None" and type(None) in parts:
         return None
-    of_type = _plain(of_type)
+    of_type = next(iter(parts), of_type)
     return bool(["False", "True"].index(text)) if of_type is bool else of_type(text)
 
 

@@ -66,8 +66,9 @@ def test_a_variant_changes_the_settings_in_its_name(made):
 
 
 def test_a_variant_of_the_labels(made):
-    _, segmenter = made("box_weight=2.0,box_dilation=0.3")
-    changed = dataclasses.replace(MAKER, box_weight=2.0, box_dilation=0.3)
+    _, segmenter = made("box_weight=2.0,box_dilation=0.3,hesitation=0.2,score_threshold=0.6")
+    changes = {"box_weight": 2.0, "box_dilation": 0.3, "hesitation": 0.2, "score_threshold": 0.6}
+    changed = dataclasses.replace(MAKER, **changes)
     assert segmenter.label_maker == changed
     assert made("defaults")[1].label_maker == MAKER
 
@@ -93,7 +94,7 @@ def test_names():
         *("max_updates", "max_updates=many", "max_updates=4.5", "width=wide"),
         *("skip=maybe", "skip=false", "skip"),
         *("balanced,", "balanced,saving", "max_updates=4,balanced", "max_updates=None"),
-        *("teacher_budget=", "evaluated_classes=person", "teacher_input=0..1"),
+        *("teacher_budget=", "class_groups=coco", "evaluated_classes=person", "teacher_input=0..1"),
         *("video=x", "overlay_path=x", "check=x", "__module__=x"),
     ],
 )
@@ -154,11 +155,11 @@ def preset(tmp_path):
 
 
 def test_lines_of_a_flag_file(preset):
-    own = preset("# --max_updates=1\n\n--learning_rate=.5\n--noskip\n--separable\n--width=1\n")
-    student = StudentConfig(skip=False, separable=True, width=1.0)
-    assert own.changes == {"learning_rate": 0.5, "student": student}
+    own = preset("# --max_updates=1\n\n--learning_rate=.5\n--noskip\n--separable\n--triggers=\n")
+    student = StudentConfig(skip=False, separable=True)
+    assert own.changes == {"learning_rate": 0.5, "triggers": (), "student": student}
     assert not own.is_jitnet
-    assert own.take({}).preset == "learning_rate=.5,skip=False,separable=True,width=1"
+    assert own.take({}).preset == "learning_rate=.5,skip=False,separable=True,triggers="
 
 
 @pytest.mark.parametrize("line", ["--magic=3", "--max_updates=many", "--video=x", "--width=9x"])
@@ -185,6 +186,9 @@ def test_a_preset_with_changes(preset):
 
 def test_a_budget_in_a_name():
     assert named("teacher_budget=0.05").changes["teacher_budget"] == 0.05
+    both = named("teacher_budget=0.05,fusion=gate,triggers=cut+novelty")
+    assert both.changes["triggers"] == ("cut", "novelty")
+    assert named("balanced,triggers=,teacher_budget=None").changes["triggers"] == ()
     with pytest.raises(UserError, match="teacher_budget"):
         named("balanced,teacher_budget=1.5")
 
