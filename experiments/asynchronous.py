@@ -82,7 +82,7 @@ def define_flags():
     define_path("videos", None, "Folder of the list's videos. Default: the list's.")
     define_path("recordings", None, "Folder of its recordings. Default: the list's.")
     flags.DEFINE_list("only", [], "Names of streams to run. Default: all.")
-    methods.define_flags(METHODS)
+    methods.define_flags(METHODS, (*SETTINGS, *TEACHER_SETTINGS))
     measurement.define_flags()
     flags.DEFINE_integer(
         "max_staleness",

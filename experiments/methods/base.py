@@ -7,6 +7,7 @@ import typing
 from collections.abc import Callable
 
 from jitnet_tf.base import options
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import PRETRAINED, RANDOM
 from jitnet_tf.student import initial_weights
 from teacher import TeacherOptions, class_names, saved_model_folder
@@ -33,13 +34,20 @@ class TeacherSettings(Settings):
 
     Attributes:
       teacher: a live teacher. None: the stream's recording, which holds the time it took.
-      teacher_classes, teacher_signature, teacher_input: its TeacherOptions.
+      timed_teacher: a teacher that is run for its time alone, beside the stream's recording.
+      teacher_classes, teacher_signature, teacher_input: TeacherOptions of either.
     """
 
     teacher: str | None = setting(
         None,
         "SavedModel folder or zoo:NAME of a teacher to run live on teacher frames, which measures "
         "its time. Default: the recordings, with the times in them.",
+        is_path=True,
+    )
+    timed_teacher: str | None = setting(
+        None,
+        "SavedModel folder or zoo:NAME of a teacher to run on teacher frames for its time alone; "
+        "their labels are the recordings'.",
         is_path=True,
     )
     teacher_classes: str | None = setting(
@@ -55,9 +63,16 @@ class TeacherSettings(Settings):
     def check(self):
         """UserError also if the live teacher's SavedModel or its names are missing or unknown."""
         super().check()
-        if self.teacher:
-            saved_model_folder(self.teacher)
+        if self.teacher and self.timed_teacher:
+            raise UserError("--teacher and --timed_teacher exclude each other: leave one out")
+        if self.live_teacher:
+            saved_model_folder(self.live_teacher)
             class_names.read(self.teacher_options.classes)
+
+    @property
+    def live_teacher(self):
+        """The teacher that runs on teacher frames, for its labels or its time; or None."""
+        return self.teacher or self.timed_teacher
 
     @property
     def teacher_options(self):

@@ -81,7 +81,7 @@ def evaluate(
     """
     made_by = named(method)
     settings = made_by.take(settings)
-    live = made_by.asks_teacher and settings.teacher
+    live = settings.live_teacher if made_by.asks_teacher else None
     class_ids = [streams.GROUPS.names.index(name) for name in stream.classes]
     masks.parent.mkdir(parents=True, exist_ok=True)
     with open_stream(
@@ -89,7 +89,8 @@ def evaluate(
         frames,
         made_by.make,
         settings,
-        teacher=open_teacher(settings.teacher, settings.teacher_options) if live else None,
+        teacher=open_teacher(live, settings.teacher_options) if live else None,
+        only_timed=bool(live and settings.timed_teacher),
         scratch=masks.parent,
         on_step=on_step,
     ) as opened:

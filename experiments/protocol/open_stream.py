@@ -13,6 +13,7 @@ from jitnet_tf.distillation import metrics
 from jitnet_tf.distillation.stream import ScoredStream, warm_up
 from jitnet_tf.labels import LabelMaker
 from jitnet_tf.runs.summary import Statistics
+from teacher import Teacher
 from teacher.recorded import Recording
 
 
@@ -33,6 +34,23 @@ class OpenStream:
     statistics: Statistics
 
 
+class TimedTeacher(Teacher):
+    """Runs a teacher for its time, and takes the detections from a recording.
+
+    So accuracy compares with other results of that recording, whatever the teacher finds.
+    """
+
+    def __init__(self, teacher, recording):
+        self._teacher = teacher
+        self._recording = recording
+        self.names = recording.names
+
+    def __call__(self, frame, index):
+        """Returns the recorded Detections of a frame, after the teacher has made its own."""
+        self._teacher(frame, index)
+        return self._recording(frame, index)
+
+
 @contextlib.contextmanager
 def open_stream(
     stream,
@@ -41,6 +59,7 @@ def open_stream(
     settings,
     *,
     teacher=None,
+    only_timed=False,
     teacher_mode=SYNC,
     scratch=None,
     on_step=lambda: None,
@@ -53,6 +72,7 @@ def open_stream(
       make: Context → segmenter; see `Method.make`.
       settings: see `Context`.
       teacher: a live teacher, which is closed at the end. None: the stream's recording.
+      only_timed: the teacher is run for its time alone; see `TimedTeacher`.
       teacher_mode: as in RunConfig.
       scratch, on_step: see `Context`.
 
@@ -66,6 +86,8 @@ def open_stream(
         if teacher:
             stack.callback(teacher.close)
         recording = stack.enter_context(Recording(stream.recording))
+        if only_timed:
+            teacher = TimedTeacher(teacher, recording)
         teacher = teacher or recording
         label_maker = LabelMaker(streams.GROUPS, categories=teacher.names)
 

@@ -54,9 +54,9 @@ def curves(budgets):
 
 
 def _preset_at(budget):
-    """Returns the preset that has the settings of 'balanced' but this budget; None without one."""
-    wanted = {**PRESETS["balanced"].changes, "teacher_budget": budget}
-    return next((name for name, preset in PRESETS.items() if preset.changes == wanted), None)
+    """Returns the preset with a budget; None without one."""
+    found = (name for name, p in PRESETS.items() if p.changes.get("teacher_budget") == budget)
+    return next(found, None)
 
 
 # Values of a result.

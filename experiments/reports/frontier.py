@@ -23,7 +23,8 @@ STUDENT_FRAMES = "Mean IoU in %, frames that the teacher did not see"
 STUDENT_NOTE = """\
 Mean over streams; in brackets the least and the greatest of the seeds. Algorithm 1 is a line
 through thresholds of {thresholds} and a fixed stride of {stride}, taken at the budget;
-*: beyond its ends, of which the nearer one is shown. Flow asks on every ⌊1 / budget⌋-th frame."""
+*: beyond its ends, of which the nearer one is shown. Flow asks on every ⌊1 / budget⌋-th frame.
+Where no preset has the budget, balanced is given it."""
 ALL_NOTE = "All methods show the teacher's labels on teacher frames."
 POINTS_NOTE = """\
 Milliseconds a frame: all parts as measured in these runs, the teacher with the time {teacher},

@@ -78,7 +78,7 @@ def test_names():
     assert named("teacher") is OTHERS["teacher"]
     variant = named("width=1.0")
     assert variant.title == "width=1.0"
-    options_of_teacher = {"teacher_classes", "teacher_signature", "teacher_input"}
+    options_of_teacher = {"teacher_classes", "teacher_signature", "teacher_input", "timed_teacher"}
     own = {"init", "seed", "noise", "preset"}
     assert set(variant.settings) == {"teacher", *own, *options_of_teacher}
     assert variant.asks_teacher

@@ -32,6 +32,7 @@ def test_settings_of_a_method():
     }
     student = {"init": "x", "seed": 3}
     options = dict.fromkeys(("teacher_classes", "teacher_signature", "teacher_input"))
+    options["timed_teacher"] = None
     teacher = {"teacher": "t", **options}
     online, flow = {**teacher, **student}, {**teacher, "flow": "dis"}
     for name, expected in (
@@ -105,6 +106,8 @@ def test_select_both():
         ({"flow": "pwcnet"}, ["jitnet_0.8", "oracle"], "flow_fast", "--pwcnet_small"),
         ({"flow": "pwcnet", "pwcnet_dense": "none.npz"}, ["oracle"], "flow_slow", "'none.npz'"),
         ({"teacher": "none"}, ["never_adapted", "oracle"], "jitnet_0.8", "'none'"),
+        ({"timed_teacher": "none"}, ["never_adapted", "oracle"], "balanced", "'none'"),
+        ({"teacher": ".", "timed_teacher": "."}, ["oracle"], "flow_20", "--timed_teacher"),
         ({"init": "none"}, ["flow_slow", "osvos_a"], "oracle", "'none'"),
         ({"osvos_weights": "none.npz"}, ["jitnet_0.8"], "osvos_a", "'none.npz'"),
         ({"osvos_seconds": 0.0}, ["jitnet_0.8"], "osvos_a", "--osvos_seconds=0.0"),

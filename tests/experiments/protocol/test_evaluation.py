@@ -10,6 +10,7 @@ import pytest
 from experiments.methods import flow, named, oracle, settings_of
 from experiments.protocol import evaluation, stability
 from experiments.protocol.evaluation import KEPT_DISTANCE, Timeline, evaluate, frame_accuracy
+from experiments.reports import costs
 from jitnet_tf import video
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig
@@ -18,7 +19,7 @@ from jitnet_tf.labels import class_groups
 from jitnet_tf.student.build import build_student
 from teacher import Teacher, TeacherOptions
 from teacher.recorded import Recording
-from tests.materials import square_scene, write_square_stream
+from tests.materials import square_scene, write_square_stream, write_teacher
 
 COUNT = 24
 
@@ -103,6 +104,20 @@ def test_a_live_teacher_is_timed_in_the_run(still, tmp_path, monkeypatch):
     asked.clear()
     evaluated(still, "never_adapted", tmp_path / "never", teacher="live")
     assert asked == []
+
+
+def test_a_teacher_run_for_its_time_gives_no_labels(still, tmp_path):
+    """A SavedModel that finds two persons and cars anywhere; the labels are the recorded ones."""
+    model = str(write_teacher(tmp_path / "model"))
+    result, _ = evaluated(still, "flow_8", tmp_path / "timed", timed_teacher=model)
+    summary = result["summary"]
+    assert summary["mean_iou"] == 1
+    assert summary["teacher_time"] == "measured"
+    seconds = summary["seconds"]["teacher"] / summary["teacher_frames"]
+    assert summary["teacher_seconds_per_frame"] == pytest.approx(seconds) != 0.5
+    per_frame = costs.seconds_per_frame(summary)
+    assert summary["speedup"] == pytest.approx(seconds / per_frame)
+    assert result["settings"]["timed_teacher"] == model
 
 
 # Seconds

@@ -45,18 +45,19 @@ def test_every_method_counts_alike_and_holds_its_budget():
     assert BASE in PAPER.points.values()
 
 
-def test_a_frozen_student_is_the_preset_without_updates():
+def test_a_frozen_student_is_balanced_without_updates():
+    balanced = methods.PRESETS["balanced"].changes
     for budget in BUDGETS:
-        frozen, ours = (
-            methods.named(curve.points[curve.at[budget]]).changes for curve in (FROZEN, PRESETS)
-        )
-        assert frozen == {**ours, "max_updates": 0}
+        frozen = methods.named(FROZEN.points[FROZEN.at[budget]]).changes
+        changes = {"teacher_budget": budget, "max_updates": 0, "shown": "teacher"}
+        assert frozen == {**balanced, **changes}
 
 
-def test_a_preset_stands_at_the_budget_that_it_has(monkeypatch):
+def test_a_preset_stands_at_its_own_budget(monkeypatch):
     same = methods.PRESETS["balanced"].changes
-    monkeypatch.setattr(methods.PRESETS["saving"], "changes", {**same, "teacher_budget": 0.02})
-    monkeypatch.setattr(methods.PRESETS["accurate"], "changes", {**same, "max_updates": 4})
+    for name, budget in (("saving", 0.02), ("balanced", 0.04), ("accurate", None)):
+        changes = {**same, "max_updates": 4, "teacher_budget": budget}
+        monkeypatch.setattr(methods.PRESETS[name], "changes", changes)
     found = curves.curves(BUDGETS)["presets"]
     assert found.at == {0.02: "saving", 0.05: "5 %", 0.08: "8 %"}
     assert list(found.points) == ["saving", "5 %", "8 %", "balanced", "accurate"]
