@@ -22,6 +22,7 @@ from absl import flags
 from experiments import methods
 from experiments.protocol import seeds
 from experiments.reports import command, figures, markdown
+from experiments.reports.curves import milliseconds
 from experiments.reports.results import Results
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
@@ -31,6 +32,10 @@ from jitnet_tf.flags import options_of
 FLAGS = flags.FLAGS
 SEEDS = (0, 1, 2)
 CLOSE = 2.0  # points of mean IoU
+ALL_FRAMES, STUDENT_FRAMES = "mean_iou", "mean_iou_student_only"
+MILLISECONDS = "milliseconds"
+NO_BUDGET = "teacher_budget=None,triggers="
+WHOLE = "balanced,teacher_budget=0.05"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +47,14 @@ class Study:
       variants: {label: method}; see `methods.named`.
       default: label of the product's default.
       init: initial weights of all variants, if the pretrained ones do not fit all. None: --init.
+      key: of a summary: the mean IoU to compare by.
     """
 
     title: str
     variants: dict[str, str]
     default: str
     init: str | None = None
+    key: str = ALL_FRAMES
 
 
 def _study(title, field, values, default, init=None):
@@ -96,6 +103,29 @@ STUDIES = {
     "init": Study(
         "Initial weights", {"pretrained": methods.DEFAULTS, "random": "init=random"}, "pretrained"
     ),
+    "parts": Study(
+        "The preset balanced at 5 % teacher frames, without one of its parts",
+        {
+            "whole": WHOLE,
+            "no gate, no flow": f"{WHOLE},fusion=none,infer_every=1",
+            "student on every frame": f"{WHOLE},infer_every=1",
+            "no replay": f"{WHOLE},update_policy=teacher_frame",
+            "SGD .01": f"{WHOLE},optimizer=sgd,learning_rate=0.01",
+            "SGD .01, threshold .8": (
+                f"{WHOLE},optimizer=sgd,learning_rate=0.01,accuracy_threshold=0.8"
+            ),
+            "8 updates": f"{WHOLE},max_updates=8",
+            "no weight of 0": f"{WHOLE},hesitation=None",
+            "no triggers": f"{WHOLE},triggers=",
+            "every 20th frame": f"{WHOLE},{NO_BUDGET},min_stride=20,max_stride=20",
+            "the paper's stride": f"{WHOLE},{NO_BUDGET},max_stride=64",
+            "the paper's, from teacher frames": (
+                f"{WHOLE},{NO_BUDGET},max_stride=64,stride_from=teacher_frame"
+            ),
+        },
+        "whole",
+        key=STUDENT_FRAMES,
+    ),
 }
 
 
@@ -124,12 +154,15 @@ def found(study, results, names=None):
     return table
 
 
-def means(table, key="mean_iou"):
-    """Returns the mean over streams of the means over seeds, by label; None if one is missing."""
+def means(table, key=ALL_FRAMES):
+    """Returns the mean over streams of the means over seeds, by label; None if one is missing.
+
+    key: of a summary, or MILLISECONDS.
+    """
     names = _names(table)
     return {
-        label: statistics.fmean(statistics.fmean(_of_summary(by_stream[n], key)) for n in names)
-        if names and names == sorted(by_stream)
+        label: markdown.mean(markdown.mean(_values(by_stream[name], key)) for name in names)
+        if names == sorted(by_stream)
         else None
         for label, by_stream in table.items()
     }
@@ -139,8 +172,10 @@ def _names(table):
     return sorted({name for by_stream in table.values() for name in by_stream})
 
 
-def _of_summary(results, key):
-    """Returns a value of each result's summary, in % if it is a fraction."""
+def _values(results, key):
+    """Returns a value of each result, in % if it is a fraction."""
+    if key == MILLISECONDS:
+        return [milliseconds(r) for r in results]
     factor = 1 if key == "updates" else 100
     return [factor * (r["summary"][key] or 0.0) for r in results]
 
@@ -150,7 +185,7 @@ def close(study, table, points):
 
     The default is among them, except alone.
     """
-    known = {label: mean for label, mean in means(table).items() if mean is not None}
+    known = {label: mean for label, mean in means(table, study.key).items() if mean is not None}
     base = known.get(study.default, math.inf)
     near = [label for label, mean in known.items() if abs(mean - base) < points]
     return [study.variants[label] for label in near] if len(near) > 1 else []
@@ -161,9 +196,10 @@ def report(study, table):
     names = _names(table)
     if not names:
         raise UserError("there are no results of this study: make them first, see --help")
-    head = ["", "mean IoU", "against default", *names, "teacher frames, %", "updates", "seeds"]
-    mean_iou, teacher, updates = (
-        means(table, key) for key in ("mean_iou", "teacher_fraction", "updates")
+    costs = ["teacher frames, %", "updates", "ms a frame"]
+    head = ["", "mean IoU", "against default", *names, *costs, "seeds"]
+    mean_iou, teacher, updates, ms = (
+        means(table, key) for key in (study.key, "teacher_fraction", "updates", MILLISECONDS)
     )
     base, lines, shown = mean_iou[study.default], [], {}
     for label, by_stream in table.items():
@@ -180,14 +216,16 @@ def report(study, table):
                 title,
                 markdown.number(mean),
                 markdown.UNKNOWN if no_difference else f"{mean - base:+.1f}",
-                *(markdown.spread(_of_summary(by_stream[name], "mean_iou")) for name in names),
+                *(markdown.spread(_values(by_stream[name], study.key)) for name in names),
                 markdown.number(teacher[label]),
                 markdown.number(updates[label], 0),
+                markdown.number(ms[label]),
                 f"{len({r['settings']['seed'] for r in results})}",
             ]
         )
+    frames = " of frames that the teacher did not see" if study.key == STUDENT_FRAMES else ""
     note = (
-        "Mean IoU in %; of a stream: mean over seeds (least–most). Initial weights: "
+        f"Mean IoU in %{frames}; of a stream: mean over seeds (least–most). Initial weights: "
         f"{shown[names[0]]['settings']['init']}. "
         f"Frames: {'; '.join(_size(shown[name]) for name in names)}."
     )
@@ -211,10 +249,10 @@ def draw(study, table):
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
     table = {label: by_stream for label, by_stream in table.items() if by_stream}
     labels, names = list(table), _names(table)
-    for axis, key in ((above, "mean_iou"), (below, "teacher_fraction")):
+    for axis, key in ((above, study.key), (below, "teacher_fraction")):
         for name, color in zip(names, itertools.cycle(figures.COLORS), strict=False):
             there = [i for i, label in enumerate(labels) if name in table[label]]
-            found = [_of_summary(table[labels[i]][name], key) for i in there]
+            found = [_values(table[labels[i]][name], key) for i in there]
             middle = [statistics.fmean(values) for values in found]
             axis.plot(there, middle, "o-", ms=4, color=color, label=name)
             axis.fill_between(
