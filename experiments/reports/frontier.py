@@ -183,11 +183,11 @@ def draw(found):
                 color=color,
                 label=curve.title,
             )
+            side = {"xytext": (-4, 5), "ha": "right"} if name == "presets" else {"xytext": (4, -9)}
             for label, *place in zip(labels, x, y, strict=True):
                 if name != "presets" or label in PRESETS:
-                    offset = (4, 5) if name == "presets" else (4, -9)
                     axis.annotate(
-                        label, place, offset, textcoords="offset points", fontsize=7, color=color
+                        label, place, **side, textcoords="offset points", fontsize=7, color=color
                     )
         axis.set(xlabel=text)
         axis.grid(alpha=0.3)

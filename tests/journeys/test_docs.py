@@ -66,6 +66,7 @@ SMALL = {
     "experiments.table3": ["--osvos_steps=1"],
     "experiments.ablations": ["--close=0"],
     "experiments.efficiency --streams": ["--only=flow_fast"],
+    "experiments.frontier --streams": ["--only=flow", "--seeds=1"],
 }
 # Modules whose commands take less than 5 s on small material.
 FAST = {"teacher.zoo", "teacher.record", "teacher.annotate", "experiments.streams"}
