@@ -37,8 +37,8 @@ class ScriptedStudent:
     losses: one an update. seen: the teacher's detections.
 
     Attributes:
-      log: I an inference, A an attempt, U an update, T a question to the teacher, each with the
-        frame's index.
+      log: I an inference, A an attempt, U its update, R an update without an attempt, T a
+        question to the teacher, each with the frame's index.
       updated_with: (frame, labels, weights) of each update.
       requests: questions to the asynchronous teacher, index → Future.
     """
@@ -70,6 +70,15 @@ class ScriptedStudent:
         loss = next(self.losses) if self.losses else 1 / len(self.updated_with)
         return Trial(found, counts, loss)
 
+    def update(self, frame, labels, weights):
+        self.log.append(f"R{frame[0, 0, 0]}")
+        self.updated_with.append((frame, labels, weights))
+        return next(self.losses) if self.losses else 1 / len(self.updated_with)
+
+    def infer_with_logits(self, frame):
+        found = self.infer(frame)
+        return found, np.eye(CLASSES, dtype=np.float32)[found[::2, ::2]]
+
     def get_state(self):
         return {"updates": np.array(len(self.updated_with))}
 
@@ -92,3 +101,10 @@ class ScriptedStudent:
 
     def answer(self, index):
         self.requests[index].set_result((self.seen, TEACHER_SECONDS))
+
+
+def assert_same_state(one, other):
+    """Compares two results of get_state."""
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, other[name], err_msg=name)

@@ -257,3 +257,70 @@ def test_a_policy_has_to_end_on_an_attempt_without_an_update(attempts, asynchron
 
     with pytest.raises(RuntimeError, match="policy"):
         run()
+
+
+class Goes(UpdatePolicy):
+    """Goes on after an attempt without an update."""
+
+    def train(self, student, example, schedule):
+        for _ in range(2):
+            yield student.attempt(example.frame, example.labels, example.weights, 0.0)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_policy_may_not_go_on_after_an_attempt_without_an_update(asynchronous):
+    student = ScriptedStudent([3] * 9)
+    teacher = student if asynchronous else student.teacher
+    distiller = Distiller(student, teacher, MAKER, Schedule(), Goes(), asynchronous=asynchronous)
+
+    def run():
+        for t in range(3):
+            distiller.step(frame(t))
+            if t == 0 and asynchronous:
+                student.answer(0)
+
+    with pytest.raises(RuntimeError, match="policy"):
+        run()
+
+
+def test_strides_from_the_latest_teacher_frame_worked_out():
+    # δ from 2 to 12: t mod δ would ask at 24 and 48; after 2 → 4 → 8 → 12 it asks at 26 and 38.
+    script = [9, 0, 9, *[0] * 3, 9, *[0] * 7, 9, *[0] * 11, 5, *[0] * 5, 9]
+    student = ScriptedStudent(script)
+    results = distill(
+        student, 33, min_stride=1, max_stride=12, max_updates=0, from_teacher_frame=True
+    )
+    # δ: 1 → 2 at 0; 4 at 2; 8 at 6; 12 at 14; 6 at 26; 12 at 32
+    assert [r.index for r in results if r.teacher] == [0, 2, 6, 14, 26, 32]
+    assert [r.stride for r in results if r.teacher] == [2, 4, 8, 12, 6, 12]
+
+
+def test_strides_from_the_latest_teacher_frame_resume():
+    options = {"max_updates": 0, "min_stride": 3, "from_teacher_frame": True}
+    first = distiller_of(ScriptedStudent([5] * 9), **options)
+    for t in range(5):
+        first.step(frame(t))
+    student = ScriptedStudent([5] * 9)
+    second = distiller_of(student, **options)
+    second.set_state(first.get_state())
+    for t in range(5, 10):
+        second.step(frame(t))
+    assert " ".join(student.log) == "I5 T6 A6 I7 I8 T9 A9"
+
+
+def test_a_teacher_frame_can_show_the_teachers_labels():
+    student = ScriptedStudent([3, 5, 9, 4])
+    schedule = Schedule(min_stride=2, max_stride=8, max_updates=2)
+    distiller = Distiller(student, student.teacher, MAKER, schedule, shows_teacher=True)
+    first, second = (distiller.step(frame(t)) for t in range(2))
+    np.testing.assert_array_equal(first.prediction, prediction(10))
+    np.testing.assert_array_equal(first.teacher.prediction, prediction(9))
+    np.testing.assert_array_equal(second.prediction, prediction(4))
+    assert (first.teacher.accuracy_before, first.teacher.accuracy_shown) == (0.3, 0.3)
+
+
+def test_without_objects_nothing_is_known_of_the_accuracy_shown():
+    [empty] = teacher_frames(distill(ScriptedStudent([0], seen=NOBODY), 1))
+    assert (empty.accuracy_before, empty.accuracy_shown) == (1.0, None)
+    [wrong] = teacher_frames(distill(ScriptedStudent([2], seen=NOBODY), 1, max_updates=0))
+    assert wrong.accuracy_shown == 0.0

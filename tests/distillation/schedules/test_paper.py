@@ -1,4 +1,4 @@
-"""jitnet_tf.distillation.schedule against traces of Algorithm 1 worked out by hand."""
+"""The schedule against traces of Algorithm 1 worked out by hand."""
 
 import pytest
 from hypothesis import given
