@@ -10,14 +10,16 @@ def table(summary):
     part = (
         "" if labeled == summary["teacher_frames"] else f", with objects of the classes: {labeled}"
     )
+    of = f" of {percent(summary['teacher_budget'])}" if "teacher_budget" in summary else ""
     rows = [
         ("frames", f"{summary['frames']}"),
         (
             "teacher frames",
-            f"{summary['teacher_frames']} ({percent(summary['teacher_fraction'])}){part}",
+            f"{summary['teacher_frames']} ({percent(summary['teacher_fraction'])}{of}){part}",
         ),
         ("updates", f"{summary['updates']}"),
         ("accuracy before update", percent(summary["accuracy_before_update"])),
+        ("accuracy shown", percent(summary["accuracy_shown"])),
     ]
     if "mean_iou" in summary:
         rows.append(("mean IoU, all frames", percent(summary["mean_iou"])))

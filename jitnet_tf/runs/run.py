@@ -152,7 +152,7 @@ class Run:
         if self._inputs.reference:
             names = self._label_maker.groups.names
             score = metrics.StreamScore(names, config.evaluated_classes)
-        self.statistics = Statistics.of(teacher, score, config.teacher_mode)
+        self.statistics = Statistics.of(teacher, score, config.teacher_mode, config.teacher_budget)
 
     def _restore(self, arrays, progress):
         """Restores distiller and statistics from a checkpoint."""

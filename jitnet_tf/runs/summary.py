@@ -16,8 +16,10 @@ COUNTS = (
     "teacher_frames",
     "labeled_teacher_frames",
     "scored_teacher_frames",
+    "shown_teacher_frames",
     "updates",
     "accuracy_sum",
+    "shown_sum",
     "wall_seconds",
     "video_seconds",
     "dropped",
@@ -34,16 +36,21 @@ ASYNCHRONOUS_COUNTS = ("staleness_sum", "staleness_max")
 def stage_counts(summary):
     """Returns how often each stage ran, stage → count; other stages run once a frame.
 
-    A trial is an attempt on a teacher frame that needed no update, an update one that did. A
-    synchronous teacher's frame is shown as its last trial predicts it, and is not inferred again.
+    A trial is an attempt on a teacher frame that needed no update, an update one that did, or one
+    on an earlier teacher frame. A synchronous teacher's frame is shown as its last trial predicts
+    it, and is not inferred again. With --fusion, flow runs on every frame; on teacher frames and on
+    every so many-th other one (--infer_every) the student is run, too (infer), and its map put
+    together with the warped label (fuse).
 
-    summary: with frames, teacher_frames, updates and teacher_mode, as in summary.json.
+    summary: with frames, teacher_frames, updates and teacher_mode, as in summary.json; without
+    stage_frames, of every stage, the paper's are assumed.
     """
     frames, teacher_frames = summary["frames"], summary["teacher_frames"]
     return {
         "teacher": teacher_frames,
         "labels": teacher_frames,
         "infer": frames if summary["teacher_mode"] == ASYNC else frames - teacher_frames,
+        **summary.get("stage_frames", {}),
         "trial": teacher_frames,
         "update": summary["updates"],
     }
@@ -59,9 +66,11 @@ class Statistics:
         it is unknown, or the teacher is live.
       replayed: whether the teacher is a recording; a live one's time is measured.
       teacher_mode: SYNC or ASYNC, as in RunConfig.
+      teacher_budget: greatest share of teacher frames, as in RunConfig; None without a limit.
       wall_seconds: of all frames, from decoding to output, checkpoints included.
       labeled_teacher_frames: teacher frames on which the teacher labeled any pixel.
       categories: objects of the teacher by category, until it has labeled a pixel.
+      stage_frames: frames by stage that ran for them.
       video_seconds: from the stream's start to the end of the latest frame; None if unknown.
       dropped: frames of a live stream that were passed over for newer ones.
       arrived: frames of the source within `video_seconds`, dropped ones included.
@@ -75,13 +84,16 @@ class Statistics:
     recorded_teacher_seconds: float | None = None
     replayed: bool = False
     teacher_mode: str = SYNC
+    teacher_budget: float | None = None
     wall_seconds: float = 0.0
     frames: int = 0
     teacher_frames: int = 0
     labeled_teacher_frames: int = 0
     scored_teacher_frames: int = 0
+    shown_teacher_frames: int = 0
     updates: int = 0
     accuracy_sum: float = 0.0
+    shown_sum: float = 0.0
     video_seconds: float | None = None
     dropped: int = 0
     arrived: int = 0
@@ -93,15 +105,17 @@ class Statistics:
     staleness_max: int = 0
     seconds: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(float))
     categories: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    stage_frames: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     _is_first: bool = dataclasses.field(default=True, init=False)
 
     @classmethod
-    def of(cls, teacher, score=None, teacher_mode=SYNC):
+    def of(cls, teacher, score=None, teacher_mode=SYNC, teacher_budget=None):
         """Returns Statistics for a run with this teacher.
 
         A precomputed teacher reports the time that it once took, a live one is timed.
         """
-        return cls(score, teacher.mean_seconds, teacher.precomputed, teacher_mode)
+        times = teacher.mean_seconds, teacher.precomputed
+        return cls(score, *times, teacher_mode, teacher_budget)
 
     @property
     def asynchronous(self):
@@ -133,10 +147,14 @@ class Statistics:
             if teacher.accuracy_before is not None:
                 self.scored_teacher_frames += 1
                 self.accuracy_sum += teacher.accuracy_before
+            if teacher.accuracy_shown is not None:
+                self.shown_teacher_frames += 1
+                self.shown_sum += teacher.accuracy_shown
         if result.reference:
             self.score.add(result.reference.confusion, result.is_teacher_frame)
         for stage, seconds in result.seconds.items():
             self.seconds[stage] += seconds
+        self.stage_frames.update(result.seconds.keys())
 
     @property
     def live(self):
@@ -162,6 +180,21 @@ class Statistics:
         if not self.scored_teacher_frames:
             return None
         return self.accuracy_sum / self.scored_teacher_frames
+
+    @property
+    def accuracy_shown(self):
+        """Mean accuracy on teacher frames of what was shown of them before their labels.
+
+        None if there is no such frame; those without objects of the classes do not count.
+        """
+        if not self.shown_teacher_frames:
+            return None
+        return self.shown_sum / self.shown_teacher_frames
+
+    @property
+    def budget_used(self):
+        """Share of the teacher's budget that is used, about 0…1; None without a budget."""
+        return self.teacher_fraction / self.teacher_budget if self.teacher_budget else None
 
     @property
     def teacher_seconds(self):
@@ -218,6 +251,7 @@ class Statistics:
             "labeled_teacher_frames": self.labeled_teacher_frames,
             "updates": self.updates,
             "accuracy_before_update": self.accuracy,
+            "accuracy_shown": self.accuracy_shown,
             "video_seconds": self.video_seconds,
             "source_fps": self.source_fps,
             "processing_fps": self.frames / self.wall_seconds if self.wall_seconds else 0.0,
@@ -226,7 +260,11 @@ class Statistics:
             "teacher_time": "recorded" if self.replayed else "measured",
             "teacher_mode": self.teacher_mode,
             "seconds": dict(self.seconds),
+            "stage_frames": dict(self.stage_frames),
         }
+        if self.teacher_budget:
+            values["teacher_budget"] = self.teacher_budget
+            values["budget_used"] = self.budget_used
         if self.asynchronous:
             count = self.teacher_frames
             mean = self.staleness_sum / count if count else None
@@ -264,6 +302,7 @@ class Statistics:
         state = {name: getattr(self, name) for name in self._counts}
         state["seconds"] = dict(self.seconds)
         state["categories"] = dict(self.categories)
+        state["stage_frames"] = dict(self.stage_frames)
         if self.score:
             state.update((name, getattr(self.score, name).tolist()) for name in SCORE_COUNTS)
         return state
@@ -272,9 +311,11 @@ class Statistics:
         """Restores `get_state`'s counts. KeyError, ValueError or TypeError where it is damaged."""
         seconds = dict(state["seconds"])
         categories = collections.Counter(state["categories"])
+        stage_frames = collections.Counter(state["stage_frames"])
         found = [state[name] for name in self._counts]
         known = [value for value in found if value is not None]  # None: unknown
-        for value in (*known, *seconds.values(), *categories.values()):
+        counts = *categories.values(), *stage_frames.values()
+        for value in (*known, *seconds.values(), *counts):
             if type(value) not in (int, float) or not 0 <= value < math.inf:
                 raise ValueError(f"a count of {value!r}")
         for name, value in zip(self._counts, found, strict=True):
@@ -282,7 +323,7 @@ class Statistics:
         self._is_first = True
         self.seconds.clear()
         self.seconds.update(seconds)
-        self.categories = categories
+        self.categories, self.stage_frames = categories, stage_frames
         for name in SCORE_COUNTS if self.score else ():
             counts, found = getattr(self.score, name), np.array(state[name])
             if found.shape != counts.shape or found.dtype.kind != "i":

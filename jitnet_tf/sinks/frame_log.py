@@ -45,6 +45,8 @@ class FrameLog(Sink):
         if teacher:
             row["accuracy_before"] = round(teacher.accuracy_before, 6)
             row["accuracy_after"] = round(teacher.accuracy_after, 6)
+            if teacher.accuracy_shown is not None:
+                row["accuracy_shown"] = round(teacher.accuracy_shown, 6)
             row["losses"] = [round(loss, 6) for loss in teacher.losses]
             if teacher.staleness:
                 row["teacher_frame"] = teacher.index

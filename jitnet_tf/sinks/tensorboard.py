@@ -18,7 +18,8 @@ from jitnet_tf.sinks.overlay import Overlay
 # Scalars of every frame are averaged over this many, for curves that a person can read.
 AVERAGED_FRAMES = 20
 # Stages with a point for each teacher frame; the others are averaged over frames. With an
-# asynchronous teacher, training on a teacher frame is spread over several frames.
+# asynchronous teacher, training on a teacher frame is spread over several frames. Each stage is
+# averaged over the frames on which it ran.
 BY_TEACHER_FRAME = {SYNC: ("teacher", "labels", "trial", "update"), ASYNC: ("teacher",)}
 WINDOW = "window/"  # prefix of the unfinished averages in a checkpoint
 # Options that do not bear on the figures and have no place in a table that compares runs.
@@ -91,6 +92,8 @@ class TensorBoard(Sink):
             "accuracy/before update": teacher.accuracy_before,
             "accuracy/after update": teacher.accuracy_after,
         }
+        if teacher.accuracy_shown is not None:
+            values["accuracy/shown"] = teacher.accuracy_shown
         if teacher.losses:
             values["loss/first update"] = teacher.losses[0]
             values["loss/last update"] = teacher.losses[-1]
@@ -103,6 +106,8 @@ class TensorBoard(Sink):
         values["schedule/updates"] = result.updates
         values["schedule/updates in all"] = statistics.updates
         values["schedule/teacher fraction"] = statistics.teacher_fraction
+        if statistics.budget_used is not None:
+            values["schedule/budget used"] = statistics.budget_used
         if statistics.speedup is not None:
             values["cost/speedup over the teacher"] = statistics.speedup
         for stage in BY_TEACHER_FRAME[statistics.teacher_mode]:

@@ -1,5 +1,6 @@
 """The figures of a run worked out by hand, their state and the report."""
 
+import dataclasses
 import json
 import types
 
@@ -9,7 +10,7 @@ import pytest
 from jitnet_tf.distillation.metrics import StreamScore
 from jitnet_tf.distillation.result import FrameResult, Score, TeacherFrame
 from jitnet_tf.runs.report import table
-from jitnet_tf.runs.summary import Statistics
+from jitnet_tf.runs.summary import Statistics, stage_counts
 
 NAMES = ("background", "person", "car")
 
@@ -389,3 +390,33 @@ def test_table_without_reference():
     assert {stage: found[f"seconds in {stage}"] for stage in expected} == expected
     assert found["speedup over the teacher"] == "3.7×"
     assert not any("IoU" in name for name in found)
+
+
+def shown_as(accuracy, stages):
+    made = result(updates=0, accuracy=0.5)
+    made.teacher = dataclasses.replace(made.teacher, accuracy_shown=accuracy)
+    made.seconds = dict.fromkeys(stages, 0.01)
+    return made
+
+
+def test_accuracy_shown_budget_and_stages():
+    statistics = Statistics(teacher_budget=0.5)
+    assert statistics.summary()["accuracy_shown"] is None
+    for made in (
+        shown_as(0.5, ("infer", "flow", "fuse")),
+        shown_as(None, ("infer", "flow", "fuse")),
+        shown_as(1.0, ("infer", "flow", "fuse")),
+        result(infer=0.01),
+    ):
+        statistics.add(made)
+    statistics.add(FrameResult(4, FRAME, MAP, 8, {"flow": 0.01}))
+    summary = statistics.summary()
+    assert summary["accuracy_shown"] == 0.75  # an empty frame is no evidence
+    assert (summary["teacher_budget"], summary["budget_used"]) == (0.5, 1.2)
+    assert summary["stage_frames"]["fuse"] == 3
+    assert summary["stage_frames"]["flow"] == 4
+    assert stage_counts(summary)["infer"] == 4
+    assert stage_counts(summary)["flow"] == 4
+    again = Statistics(teacher_budget=0.5)
+    again.set_state(json.loads(json.dumps(statistics.get_state())))
+    assert again.summary() == summary
