@@ -14,6 +14,8 @@ from tensorflow import keras
 from tensorflow.python.framework import constant_op
 
 from jitnet_tf.distillation.distiller import Distiller
+from jitnet_tf.distillation.outputs.fused import FusedOutput
+from jitnet_tf.distillation.policies.replay import ReplayPolicy
 from jitnet_tf.distillation.schedules.paper import Schedule
 from jitnet_tf.distillation.stream import ScoredStream
 from jitnet_tf.labels import LabelMaker, class_groups
@@ -54,6 +56,7 @@ def traced():
     made = new_student()
     made.warm_up(frame(0))
     made.update(*example(0))
+    made.infer_with_logits(frame(0))
     after = [part.experimental_get_tracing_count() for part in parts]
     return made, [b - a for a, b in zip(before, after, strict=True)]
 
@@ -65,7 +68,7 @@ def student(traced):
 
 def steps(student):
     """The compiled steps."""
-    return student._infer, student._update, student._attempt
+    return student._infer, student._infer_with_logits, student._update, student._attempt
 
 
 def frame(seed):
@@ -84,6 +87,7 @@ def example(seed):
 def test_steps_are_traced_once(student):
     for i in range(5):
         student.infer(frame(i))
+        student.infer_with_logits(frame(i))
         student.update(*example(i))
         student.attempt(*example(i), float(i % 2) * 2)
         student.set_learning_rate(0.01 / (i + 1))
@@ -92,7 +96,7 @@ def test_steps_are_traced_once(student):
     student.infer(frame(7)[::-1])
     student.update(*example(8))
     student.attempt(*example(9), 2.0)
-    assert [step.experimental_get_tracing_count() for step in steps(student)] == [1, 1, 1]
+    assert [step.experimental_get_tracing_count() for step in steps(student)] == [1] * 4
 
 
 def test_loops_are_compiled_once_for_all_phases(traced):
@@ -206,6 +210,11 @@ def test_inference_copies_the_frame_and_class_ids(student, copies):
     assert copies == ([(*SIZE, 3)], [SIZE])
 
 
+def test_inference_for_fusion_copies_the_logits_too_at_half_size(student, copies):
+    student.infer_with_logits(frame(0))
+    assert copies == ([(*SIZE, 3)], [SIZE, (SIZE[0] // 2, SIZE[1] // 2, NUM_CLASSES)])
+
+
 def test_an_update_copies_its_arguments_and_the_loss(student, copies):
     arguments = example(0)
     student.update(*arguments)
@@ -271,6 +280,50 @@ def test_memory_of_a_frame_is_its_class_map(student):
     most = allocated(lambda: segmenter.step(next(pictures)))
     assert CLASS_MAP < most <= FRAME + CLASS_MAP + SMALL
     assert growth(lambda: segmenter.step(next(pictures))) < LITTLE_MORE
+
+
+HALF_LOGITS = PIXELS // 4 * NUM_CLASSES * 4  # bytes
+FLOW = 2 * 4 * PIXELS
+
+
+def test_memory_of_a_fused_frame_is_its_flow_and_logits(student):
+    """The flow, what it points to, and its start; then logits and the maps to decide between."""
+    pictures = [frame(0), np.roll(frame(0), 1, axis=1)]
+    fused = FusedOutput(student, SIZE, NUM_CLASSES)
+    schedule = Schedule(max_updates=0, min_stride=1 << 20, max_stride=1 << 20)
+    teacher = lambda frame, index: NOTHING  # noqa: E731
+    segmenter = Distiller(student, teacher, MAKER, schedule, output=fused)
+    following = itertools.cycle(pictures)
+    for _ in range(3):
+        segmenter.step(next(following))
+    most = allocated(lambda: segmenter.step(next(following)))
+    assert FLOW + HALF_LOGITS < most <= 6 * FLOW + HALF_LOGITS + 8 * CLASS_MAP
+    assert growth(lambda: segmenter.step(next(following)), 50) < LITTLE_MORE
+
+
+def test_memory_of_a_frame_between_is_its_flow(student):
+    pictures = [frame(0), np.roll(frame(0), 1, axis=1)]
+    fused = FusedOutput(student, SIZE, NUM_CLASSES, infer_every=1 << 20)
+    schedule = Schedule(max_updates=0, min_stride=1 << 20, max_stride=1 << 20)
+    teacher = lambda frame, index: NOTHING  # noqa: E731
+    segmenter = Distiller(student, teacher, MAKER, schedule, output=fused)
+    following = itertools.cycle(pictures)
+    for _ in range(3):
+        segmenter.step(next(following))
+    most = allocated(lambda: segmenter.step(next(following)))
+    assert FLOW < most <= 4 * FLOW + 4 * CLASS_MAP
+    assert growth(lambda: segmenter.step(next(following)), 50) < LITTLE_MORE
+
+
+def test_replay_traces_its_update_before_the_stream():
+    student = new_student()
+    policy = ReplayPolicy(SIZE, NUM_CLASSES)
+    segmenter = Distiller(student, lambda frame, index: NOTHING, MAKER, Schedule(), policy)
+    before = student.get_state()
+    segmenter.warm_up(frame(0))
+    assert student._update.experimental_get_tracing_count() == 1
+    for name, array in student.get_state().items():
+        np.testing.assert_array_equal(array, before[name])
 
 
 def test_memory_of_a_scored_frame_is_two_maps_and_a_score(student):
