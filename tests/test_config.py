@@ -50,6 +50,7 @@ OTHER = RunConfig(
     stride_from="teacher_frame",
     teacher_budget=0.05,
     triggers=("cut", "novelty"),
+    hesitation=0.1,
     fusion="gate",
     infer_every=2,
     update_policy="replay",

@@ -104,6 +104,8 @@ def distill_arguments(material, **changes):
         ({"infer_every": 2}, "--fusion=gate"),
         ({"infer_every": 0, "fusion": "gate"}, "--infer_every=0"),
         ({"fusion": "mean"}, "fusion"),
+        ({"hesitation": 0.6}, "--hesitation=0.6"),
+        ({"hesitation": 0.01}, "--hesitation=0.01"),
         ({"teacher_budget": 0}, "--teacher_budget=0"),
         ({"teacher_budget": 1.5}, "--teacher_budget=1.5"),
         ({"teacher_budget": 1}, "--teacher_budget=1"),
