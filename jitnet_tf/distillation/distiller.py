@@ -288,7 +288,7 @@ class Distiller(Segmenter):
         """Returns the state of the stream: of all parts, and where it stands.
 
         A request in flight and a training under way are not saved: what the student has learned it
-        keeps, and the teacher is asked again at once.
+        keeps, and the teacher is asked again at once, or as soon as a budget allows.
         """
         last = None if self._request or self._training else self.schedule.last
         since = -1 if last is None else self.index - last
