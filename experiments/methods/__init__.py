@@ -18,9 +18,9 @@ from experiments.methods.jitnet import (
     DEFAULTS,
     FLAG_FILES,
     FixedStride,
-    JITNet,
     NeverAdapted,
     Preset,
+    Variant,
     distiller,
     variant,
 )
@@ -54,9 +54,9 @@ METHODS = {
     "flow_slow": Flow("Flow slow", stride=8, dis_preset="medium", pwcnet_kind="dense"),
     "flow_fast": Flow("Flow fast", stride=16, dis_preset="ultrafast", pwcnet_kind="small"),
     "fixed_stride": FixedStride("Fixed stride, 0.8"),
-    "jitnet_0.7": JITNet("JITNet 0.7", accuracy_threshold=0.7),
-    "jitnet_0.8": JITNet("JITNet 0.8", accuracy_threshold=0.8),
-    "jitnet_0.9": JITNet("JITNet 0.9", accuracy_threshold=0.9),
+    "jitnet_0.7": Variant("JITNet 0.7", [("accuracy_threshold", "0.7")]),
+    "jitnet_0.8": Variant("JITNet 0.8", [("accuracy_threshold", "0.8")]),
+    "jitnet_0.9": Variant("JITNet 0.9", [("accuracy_threshold", "0.9")]),
     **PRESETS,
 }
 OTHERS = {

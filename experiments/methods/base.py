@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from jitnet_tf.base import options
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import PRETRAINED, RANDOM
+from jitnet_tf.config import PRETRAINED, RANDOM, SHOWN, TEACHER_SHOWN
 from jitnet_tf.student import initial_weights
 from teacher import TeacherOptions, class_names, saved_model_folder
 from teacher.class_names import COCO
@@ -106,7 +106,18 @@ class StudentSettings(SeedSettings):
 
 @dataclasses.dataclass(frozen=True)
 class OnlineSettings(StudentSettings, TeacherSettings):
-    """Settings of a student that learns from a teacher online."""
+    """Settings of a student that learns from a teacher online.
+
+    Attributes:
+      shown: the same in all rows of a table; flow has no prediction of its own on teacher frames.
+    """
+
+    shown: str = setting(
+        TEACHER_SHOWN,
+        "What students show on teacher frames: the teacher's labels, as flow does, or their own "
+        "prediction after the updates.",
+        choices=SHOWN,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,8 +22,10 @@ from jitnet_tf.distillation.stopwatch import Stopwatch
 from jitnet_tf.student import weights
 
 DEFAULTS = "defaults"
-# Settings of the LabelMaker that the student learns from; and those that the protocol sets.
+# Settings of the LabelMaker that the student learns from; those that are a method's settings, too;
+# and those that the protocol sets.
 OF_LABELS = ("score_threshold", "box_weight", "box_dilation", "hesitation")
+OF_SETTINGS = ("init", "seed", "shown")
 OF_PROTOCOL = (
     *("class_groups", "evaluated_classes"),
     *("teacher_classes", "teacher_signature", "teacher_input"),
@@ -35,8 +37,9 @@ def distiller(context, **changes):
     """Returns the product's Distiller for a Context; changes: fields of RunConfig that differ."""
     from jitnet_tf.distillation.build import make_distiller  # imports TensorFlow
 
-    settings = context.settings
-    config = RunConfig(**{"init": settings.init, "seed": settings.seed, **changes})
+    of_settings = dataclasses.asdict(context.settings)
+    common = {name: of_settings[name] for name in OF_SETTINGS if name in of_settings}
+    config = RunConfig(**{**common, **changes})
     of_labels = {name: getattr(config, name) for name in OF_LABELS}
     label_maker = dataclasses.replace(context.label_maker, **of_labels)
     return make_distiller(config, label_maker, context.teacher, context.frame_size)
