@@ -34,16 +34,17 @@ def test_settings_of_a_method():
     options = dict.fromkeys(("teacher_classes", "teacher_signature", "teacher_input"))
     options["timed_teacher"] = None
     teacher = {"teacher": "t", **options}
-    online, flow = {**teacher, **student}, {**teacher, "flow": "dis"}
+    online, flow = {**teacher, **student, "shown": "teacher"}, {**teacher, "flow": "dis"}
+    variant = {**online, "noise": 0.5, "preset": None}
     for name, expected in (
-        ("jitnet_0.8", online),
+        ("jitnet_0.8", variant),
         ("never_adapted", student),
         ("oracle", {**student, "oracle_steps": 5, "oracle_epochs": 5}),
         ("fixed_stride", {**online, "fixed_stride": 9}),
         ("flow_fast", {**flow, "pwcnet_small": "w"}),
         ("flow_slow", {**flow, "pwcnet_dense": None}),
         ("flow_20", {**flow, "pwcnet_small": "w"}),
-        ("width=1.0", {**online, "noise": 0.5, "preset": None}),
+        ("width=1.0", variant),
         ("first_annotation", {**student, "annotation_updates": 32}),
         ("teacher", teacher),
     ):

@@ -29,17 +29,17 @@ def value(*by_seed, **changes):
 
 
 def test_every_method_counts_alike_and_holds_its_budget():
+    students = [m for c in (PAPER, FROZEN, PRESETS) for m in c.points.values()]
+    assert {methods.settings_of(method)["shown"] for method in students} == {"teacher"}
     for curve in (FROZEN, PRESETS):
         for budget in BUDGETS:
             changes = methods.named(curve.points[curve.at[budget]]).changes
-            assert (changes["teacher_budget"], changes["shown"]) == (budget, "teacher")
+            assert changes["teacher_budget"] == budget
+            assert "shown" not in changes
     for method in PAPER.points.values():
         changes = methods.named(method).changes
-        assert changes["shown"] == "teacher"
-        assert changes.get("teacher_budget") is None
-        assert changes.keys() - {"student", "shown"} <= {
-            *("accuracy_threshold", "min_stride", "max_stride")
-        }
+        allowed = {"student", "accuracy_threshold", "min_stride", "max_stride"}
+        assert changes.keys() <= allowed
     strides = [methods.named(method).stride for method in FLOW.points.values()]
     assert strides == [50, 20, 12]  # never fewer teacher frames than the budget
     assert BASE in PAPER.points.values()
@@ -49,7 +49,7 @@ def test_a_frozen_student_is_balanced_without_updates():
     balanced = methods.PRESETS["balanced"].changes
     for budget in BUDGETS:
         frozen = methods.named(FROZEN.points[FROZEN.at[budget]]).changes
-        changes = {"teacher_budget": budget, "max_updates": 0, "shown": "teacher"}
+        changes = {"teacher_budget": budget, "max_updates": 0}
         assert frozen == {**balanced, **changes}
 
 
@@ -61,8 +61,8 @@ def test_a_preset_stands_at_its_own_budget(monkeypatch):
     found = curves.curves(BUDGETS)["presets"]
     assert found.at == {0.02: "saving", 0.05: "5 %", 0.08: "8 %"}
     assert list(found.points) == ["saving", "5 %", "8 %", "balanced", "accurate"]
-    assert found.points["saving"] == "saving,shown=teacher"
-    assert found.points["5 %"] == "balanced,shown=teacher,teacher_budget=0.05"
+    assert found.points["saving"] == "saving"
+    assert found.points["5 %"] == "balanced,teacher_budget=0.05"
 
 
 # Values
