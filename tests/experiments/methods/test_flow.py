@@ -77,6 +77,15 @@ def test_dis_finds_a_known_displacement(preset, dx, dy):
     assert (error < 1).mean() > 0.9
 
 
+def test_a_flow_depends_on_nothing_but_its_arguments():
+    """Else a resumed run would differ: OpenCV keeps what it has started from."""
+    one, other, third = (picture[..., 0].copy() for picture in square_scene(3, (2, 3))[0])
+    expected = DIS("ultrafast").of_gray(one, other)
+    used = DIS("ultrafast")
+    used.of_gray(third, other, used.of_gray(one, third))
+    np.testing.assert_array_equal(used.of_gray(one, other), expected)
+
+
 def test_dis_has_three_presets():
     with pytest.raises(KeyError):
         DIS("slow")
