@@ -360,6 +360,12 @@ class RunConfig(Config):
         BEYOND,
         at_least=1,
     )
+    lookahead: bool = option(
+        False,
+        "With --fusion, for files: decide frames between two teacher frames by the labels of both. "
+        "Reads up to --max_stride frames ahead; figures do not compare with those of other runs.",
+        BEYOND,
+    )
     update_policy: str = option(
         "teacher_frame",
         "What updates are made on; teacher_frame: on the latest teacher frame alone (the paper); "
@@ -423,6 +429,13 @@ class RunConfig(Config):
             )
         if self.infer_every > 1 and self.fusion == NO_FUSION:
             raise UserError(f"--infer_every={self.infer_every} is for --fusion=gate: give both")
+        if self.lookahead and self.fusion == NO_FUSION:
+            raise UserError("--lookahead is for --fusion=gate: give both")
+        if self.lookahead and self.teacher_mode == ASYNC:
+            raise UserError(
+                "--lookahead is for --teacher_mode=sync: a stream that does not wait for its "
+                "teacher has no frames ahead; leave one of them out"
+            )
         if self.shown == TEACHER_SHOWN and self.teacher_mode == ASYNC:
             raise UserError(
                 "--shown=teacher is for --teacher_mode=sync: the labels of an asynchronous teacher "

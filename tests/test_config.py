@@ -86,8 +86,8 @@ def test_the_other_config_differs_everywhere():
     single = {
         name for name, (_, _, about) in options_of(RunConfig).items() if len(about.choices) == 1
     }
-    # An asynchronous teacher's labels cannot be shown.
-    assert same == {*NEEDED, "architecture", "shown", *single}
+    # An asynchronous teacher's labels cannot be shown, nor asked for ahead.
+    assert same == {*NEEDED, "architecture", "shown", "lookahead", *single}
 
 
 @pytest.mark.parametrize("config", [RunConfig(**NEEDED), OTHER])

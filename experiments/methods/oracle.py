@@ -18,7 +18,7 @@ from experiments.methods.base import Method, StudentSettings, setting
 from experiments.methods.jitnet import FrozenStudent, distiller
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig
-from jitnet_tf.distillation.distiller import DivergedError
+from jitnet_tf.distillation.training import DivergedError
 
 # The paper's 20 %: every fifth frame.
 FRAME_DISTANCE = 5

@@ -21,7 +21,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from experiments.methods import converted_weights
-from jitnet_tf.distillation.distiller import DivergedError
+from jitnet_tf.distillation.training import DivergedError
 from jitnet_tf.student.devices import make_repeatable
 
 STAGES = ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)  # VGG-16 without its last pool

@@ -118,5 +118,6 @@ def open_stream(
                 teacher,
                 metrics.StreamScore(streams.GROUPS.names, stream.classes),
                 teacher_mode,
+                looks_ahead=segmenter.looks_ahead,
             ),
         )

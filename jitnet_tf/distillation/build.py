@@ -27,6 +27,7 @@ def make_distiller(config, label_maker, teacher, frame_size):
         make_output(config, student, frame_size, num_classes),
         [CutTrigger() if name == CUT else NoveltyTrigger() for name in config.triggers],
         shows_teacher=config.shown == TEACHER_SHOWN,
+        looks_ahead=config.lookahead,
         asynchronous=config.teacher_mode == ASYNC,
         max_staleness=config.max_staleness,
     )

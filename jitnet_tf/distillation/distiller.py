@@ -2,104 +2,19 @@
 
 import concurrent.futures
 import dataclasses
-import math
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.state import prefixed, with_prefix
-from jitnet_tf.distillation import metrics
+from jitnet_tf.distillation.ahead import Ahead, Answer
 from jitnet_tf.distillation.outputs.student import StudentOutput
-from jitnet_tf.distillation.policies.base import Example, Update
+from jitnet_tf.distillation.policies.base import Example
 from jitnet_tf.distillation.policies.teacher_frame import TeacherFramePolicy
-from jitnet_tf.distillation.result import FrameResult, TeacherFrame
+from jitnet_tf.distillation.result import FrameResult
 from jitnet_tf.distillation.segmenter import Segmenter
 from jitnet_tf.distillation.stopwatch import Stopwatch
-from jitnet_tf.student.base import Trial
-
-
-class DivergedError(UserError):
-    """The loss became NaN or infinite."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """A question to an asynchronous teacher.
-
-    Attributes:
-      frame: uint8 RGB [H, W, 3], kept to train on.
-      index: its place in the stream.
-      answer: a Future of (Detections, seconds that the teacher took).
-      asked: what the output keeps of the frame; see `Output.ask`.
-    """
-
-    frame: np.ndarray
-    index: int
-    answer: concurrent.futures.Future
-    asked: Any
-
-
-@dataclasses.dataclass
-class Training:
-    """The training on one teacher frame, as far as it has come.
-
-    Attributes:
-      example: the frame and its labels.
-      steps: an update policy's steps still to come.
-      shown: confusion of the labels and of what was shown; None for the first Trial's.
-      categories: of the objects; see `TeacherFrame`.
-      staleness, teacher_seconds: of an asynchronous answer; see `TeacherFrame`.
-      first, last: the first and the latest Trial.
-      losses: before each update.
-    """
-
-    example: Example
-    steps: Iterator[Trial | Update]
-    shown: np.ndarray | None = None
-    categories: tuple[str, ...] = ()
-    staleness: int = 0
-    teacher_seconds: float = 0.0
-    first: Trial | None = None
-    last: Trial | None = None
-    losses: list[float] = dataclasses.field(default_factory=list)
-
-    def add(self, step):
-        """Takes a step of the policy. Raises DivergedError; RuntimeError after the last one."""
-        if self.last is not None and not self.last.updated:
-            raise RuntimeError("the update policy goes on after an attempt without an update")
-        if isinstance(step, Trial):
-            self.first, self.last = self.first or step, step
-        if step.updated:
-            if not math.isfinite(step.loss):
-                raise DivergedError(
-                    f"the student diverged at frame {self.example.index} (loss {step.loss}): "
-                    "lower --learning_rate"
-                )
-            self.losses.append(step.loss)
-
-    def result(self):
-        """Returns the TeacherFrame, once the training has ended.
-
-        Raises RuntimeError for a policy that ended on an update, or made no attempt.
-        """
-        if self.last is None or self.last.updated:
-            raise RuntimeError("the update policy's last attempt has to be one without an update")
-        shown = self.first.confusion if self.shown is None else self.shown
-        return TeacherFrame(
-            self.example.index,
-            self.example.frame,
-            self.example.labels,
-            self.last.prediction,
-            self.first.confusion,
-            metrics.mean_iou(self.first.confusion),
-            metrics.mean_iou(self.last.confusion),
-            metrics.mean_iou(shown) if metrics.has_foreground(shown) else None,
-            tuple(self.losses),
-            self.staleness,
-            self.categories,
-        )
+from jitnet_tf.distillation.training import Request, Training
 
 
 class Distiller(Segmenter):
@@ -119,6 +34,9 @@ class Distiller(Segmenter):
       triggers: see `Trigger`; they need a schedule with a budget.
       shows_teacher: show the teacher's labels on its own frames, not the student's prediction; a
         synchronous teacher's alone.
+      looks_ahead: ask for the next teacher frame on the first frame after the latest, so that the
+        output has the labels on both sides of those between; for a synchronous teacher, and frames
+        that `attach` has in sight.
       asynchronous: do not wait for the teacher.
       max_staleness: frames after which an asynchronous answer is waited for, at least 1.
     """
@@ -134,6 +52,7 @@ class Distiller(Segmenter):
         triggers=(),
         *,
         shows_teacher=False,
+        looks_ahead=False,
         asynchronous=False,
         max_staleness=64,
     ):
@@ -146,6 +65,7 @@ class Distiller(Segmenter):
         self.triggers = tuple(triggers)
         self._hurried = False  # a trigger has fired since the latest teacher frame
         self.shows_teacher = shows_teacher
+        self.looks_ahead = looks_ahead
         self.asynchronous = asynchronous
         self.max_staleness = max_staleness
         self.index = 0
@@ -153,6 +73,15 @@ class Distiller(Segmenter):
             schedule.from_teacher_frame = True
         # Of an asynchronous teacher: the question in flight and the training under way.
         self._request = self._training = None
+        # The frames in sight, the Answer for the next teacher frame, and whether the output has it.
+        self._ahead = self._coming = None
+        self._is_shown = False
+
+    def attach(self, frames):
+        """Returns the frames, of which those up to the next teacher frame are kept in sight."""
+        if self.looks_ahead:
+            frames = self._ahead = Ahead(frames, self.schedule.max_stride)
+        return frames
 
     def step(self, frame):
         """Segments the next frame and trains the student where the schedule says so.
@@ -170,6 +99,7 @@ class Distiller(Segmenter):
             return step(frame)
         except UserError:  # they have seen a frame that may be taken again
             self.output.set_state(output)
+            self._is_shown = False
             self._restore_triggers(triggers)
             raise
 
@@ -179,10 +109,9 @@ class Distiller(Segmenter):
         self._look_for_triggers(frame)
         if self._teacher_due():  # line 3
             asked = self.output.ask(frame, self.index, watch, is_segmented=False)
-            with watch("teacher"):
-                detections = self.teacher(frame, self.index)  # line 4
+            answer = self._take_coming(frame, watch) or self._ask(frame, self.index, watch)
             self._asked()
-            training = self._start_training(frame, self.index, detections, asked, watch)
+            training = self._start_training(answer, asked, watch)
             watch.start()
             for step in training.steps:  # lines 5–13
                 watch.lap(_stage(step))
@@ -191,15 +120,64 @@ class Distiller(Segmenter):
             prediction = ended.labels if self.shows_teacher else ended.prediction
             self.schedule.adapt(ended)  # lines 14–17
         else:
+            self._look_ahead(frame, watch)
             prediction = self.output.segment(frame, self.index, watch)  # line 19
         return self._result(frame, prediction, watch, sum(watch.seconds.values()), ended)
+
+    def _ask(self, frame, index, watch):
+        """Returns the synchronous teacher's Answer."""
+        with watch("teacher"):
+            detections = self.teacher(frame, index)  # line 4
+        return self._label(frame, index, detections, watch)
+
+    def _label(self, frame, index, detections, watch):
+        with watch("labels"):
+            labels = self.label_maker.labels(detections, frame.shape[:2])
+            weights = self.label_maker.weights(detections, frame.shape[:2])
+            categories = self.label_maker.names_found(detections)
+        return Answer(Example(index, frame, labels, weights), categories)
+
+    def _look_ahead(self, frame, watch):
+        """Asks for the next teacher frame, if it is in sight, and shows it to the output."""
+        if not self._ahead:
+            return
+        if self._coming and self._coming.example.index > self.index + len(self._ahead):
+            self._coming = None  # a resumed stream may end earlier
+        if not self._coming:
+            distance = self._ahead.next_teacher_frame(self.schedule, self.index)
+            if not distance:
+                return
+            spent = Stopwatch()
+            answer = self._ask(self._ahead.peek(distance), self.index + distance, spent)
+            self._coming = dataclasses.replace(answer, seconds=spent.seconds)
+        if not self._is_shown:
+            example = self._coming.example
+            distances = range(1, example.index - self.index + 1)
+            frames = [frame, *map(self._ahead.peek, distances)]
+            self.output.look_ahead(frames, example.labels, self.index, watch)
+            self._is_shown = True
+
+    def _take_coming(self, frame, watch):
+        """Returns the Answer if this frame was asked for ahead; else None."""
+        answer, self._coming, self._is_shown = self._coming, None, False
+        if answer is None:
+            return None
+        for stage, seconds in answer.seconds.items():
+            watch.seconds[stage] += seconds
+        example = dataclasses.replace(answer.example, frame=frame)
+        return dataclasses.replace(answer, example=example)
 
     def _look_for_triggers(self, frame):
         for trigger in self.triggers:
             self._hurried |= trigger.fires(frame, self.output.disagreement)
 
     def _teacher_due(self):
-        """Returns whether the schedule or, if it can be afforded, a trigger asks the teacher."""
+        """Returns whether the schedule or, if it can be afforded, a trigger asks the teacher.
+
+        Before a frame that was asked for ahead, nothing does: its labels know what is new, too.
+        """
+        if self._coming:
+            return self.index == self._coming.example.index
         due = self.schedule.teacher_due(self.index)
         return due or (self._hurried and self.schedule.affordable(self.index))
 
@@ -214,6 +192,7 @@ class Distiller(Segmenter):
         """Returns the frame's result and advances to the next frame."""
         stride = self.schedule.stride
         result = FrameResult(self.index, frame, prediction, stride, watch.seconds, latency, ended)
+        result.ahead = self._coming.example.index if self._is_shown else None
         self.index += 1  # line 20: the student keeps its weights
         return result
 
@@ -252,16 +231,12 @@ class Distiller(Segmenter):
                 self._training.add(further)
         return step.updated
 
-    def _start_training(self, frame, index, detections, asked, watch):
+    def _start_training(self, answer, asked, watch):
         """Returns the Training on a frame that the teacher has answered for."""
-        with watch("labels"):
-            labels = self.label_maker.labels(detections, frame.shape[:2])
-            weights = self.label_maker.weights(detections, frame.shape[:2])
-            categories = self.label_maker.names_found(detections)
-        shown = self.output.learn(asked, frame, labels, watch)
-        example = Example(index, frame, labels, weights)
+        example = answer.example
+        shown = self.output.learn(asked, example.frame, example.labels, watch)
         steps = self.policy.train(self.student, example, self.schedule)
-        return Training(example, steps, shown, categories)
+        return Training(example, steps, shown, answer.categories)
 
     def _receive(self, watch):
         """Starts the training on the frame in flight once the teacher has answered."""
@@ -272,9 +247,8 @@ class Distiller(Segmenter):
                 concurrent.futures.wait([request.answer])
         if request.answer.done():
             detections, seconds = request.answer.result()  # or the teacher's error
-            self._training = self._start_training(
-                request.frame, request.index, detections, request.asked, watch
-            )
+            answer = self._label(request.frame, request.index, detections, watch)
+            self._training = self._start_training(answer, request.asked, watch)
             self._training.staleness, self._training.teacher_seconds = staleness, seconds
             self._request = None
 
@@ -300,6 +274,7 @@ class Distiller(Segmenter):
             **prefixed("schedule/", self.schedule.get_state()),
             **prefixed("output/", self.output.get_state()),
             **self._triggers_state(),
+            **(prefixed("ahead/", self._coming.get_state()) if self._coming else {}),
         }
 
     def _triggers_state(self):
@@ -325,7 +300,12 @@ class Distiller(Segmenter):
             raise ValueError(f"a stride of {self.schedule.stride}")
         since = int(state["since_request"])
         self.schedule.last = None if since < 0 else self.index - since
-        self._request = self._training = None
+        self._request = self._training = self._coming = None
+        self._is_shown = False
+        if ahead := with_prefix("ahead/", state):
+            self._coming = Answer.of_state(ahead)
+            if self._coming.example.index < self.index:
+                raise ValueError(f"frame {self._coming.example.index} is not ahead")
 
 
 def _stage(step):

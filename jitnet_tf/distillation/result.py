@@ -65,6 +65,7 @@ class FrameResult:
       latency: seconds from taking the frame to its prediction.
       teacher: the teacher frame on which training ended with this frame, if one did. With a
         synchronous teacher it is this very frame, with an asynchronous one an earlier frame.
+      ahead: a later teacher frame, whose labels the prediction was decided from, too; None without.
       reference: the prediction's score, if there is a reference.
       time, duration: of the frame in the stream, in seconds; None if unknown. A live stream's time
         is that of arrival.
@@ -79,6 +80,7 @@ class FrameResult:
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     latency: float | None = None
     teacher: TeacherFrame | None = None
+    ahead: int | None = None
     reference: Score | None = None
     time: float | None = None
     duration: float | None = None

@@ -1,5 +1,6 @@
 """The seam between a stream and whatever segments it."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -15,9 +16,19 @@ class Segmenter(Protocol):
 
     Attributes:
       index: the place of the next frame in the stream.
+      looks_ahead: whether predictions depend on later frames: not to be compared with those of a
+        segmenter that knows the past alone.
     """
 
     index: int
+    looks_ahead: bool = False
+
+    def attach(self, frames: Iterator) -> Iterator:
+        """Returns the `video.Frame`s to step through: a wrapper, if some have to be in sight.
+
+        frames: those of the stream, from the next one on.
+        """
+        return frames
 
     def step(self, frame: np.ndarray) -> FrameResult:
         """Segments the next frame, uint8 RGB [H, W, 3]. After a UserError it can be taken again."""

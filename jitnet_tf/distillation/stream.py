@@ -56,7 +56,7 @@ class ScoredStream:
     """
 
     def __init__(self, frames, segmenter, label_maker, reference=None):
-        self._frames = frames
+        self._frames = segmenter.attach(frames)
         self._segmenter = segmenter
         if reference:
             label_maker = dataclasses.replace(label_maker, categories=reference.names)

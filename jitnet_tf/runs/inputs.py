@@ -43,6 +43,10 @@ class Inputs:
 
     def __init__(self, config, teacher, stack):
         self.source = stack.enter_context(video.open_source(config.video, config.frame_size))
+        if config.lookahead and self.source.live:
+            raise UserError(
+                f"--lookahead: {self.source.spec} is live and has no frames ahead: leave it out"
+            )
         if teacher is None:
             opens = ProcessTeacher if config.teacher_mode == ASYNC else open_teacher
             teacher = opens(config.teacher, config.teacher_options)

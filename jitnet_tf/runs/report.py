@@ -21,6 +21,8 @@ def table(summary):
         ("accuracy before update", percent(summary["accuracy_before_update"])),
         ("accuracy shown", percent(summary["accuracy_shown"])),
     ]
+    if summary["lookahead"]:
+        rows.append(("looked ahead", "yes: not to be compared with a run that did not"))
     if "mean_iou" in summary:
         rows.append(("mean IoU, all frames", percent(summary["mean_iou"])))
         rows.append(("mean IoU, student only", percent(summary["mean_iou_student_only"])))

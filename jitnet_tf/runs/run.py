@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import pathlib
 import time
 
@@ -16,9 +17,9 @@ from jitnet_tf.base.state import prefixed, with_prefix
 from jitnet_tf.config import RANDOM
 from jitnet_tf.distillation import metrics
 from jitnet_tf.distillation.build import make_distiller
-from jitnet_tf.distillation.distiller import DivergedError
 from jitnet_tf.distillation.stopwatch import Stopwatch
 from jitnet_tf.distillation.stream import ScoredStream, warm_up
+from jitnet_tf.distillation.training import DivergedError
 from jitnet_tf.labels import LabelMaker, class_groups
 from jitnet_tf.runs import directory, inputs
 from jitnet_tf.runs.checks import (
@@ -152,7 +153,8 @@ class Run:
         if self._inputs.reference:
             names = self._label_maker.groups.names
             score = metrics.StreamScore(names, config.evaluated_classes)
-        self.statistics = Statistics.of(teacher, score, config.teacher_mode, config.teacher_budget)
+        budget, looks_ahead = config.teacher_budget, self.distiller.looks_ahead
+        self.statistics = Statistics.of(teacher, score, config.teacher_mode, budget, looks_ahead)
 
     def _restore(self, arrays, progress):
         """Restores distiller and statistics from a checkpoint."""
@@ -216,6 +218,8 @@ class Run:
 
     def _start_threads(self, frames, stack):
         """Starts the decoding and output threads."""
+        if self.config.lookahead and self.config.max_frames:  # which ends the stream in sight, too
+            frames = itertools.islice(frames, self.config.max_frames - self.distiller.index)
         if not self.source.live:  # of which only the newest frame is of use
             frames = stack.enter_context(contextlib.closing(threads.prefetch(frames)))
         self._outputs = threads.Worker(self._put_out)

@@ -67,6 +67,7 @@ class Statistics:
       replayed: whether the teacher is a recording; a live one's time is measured.
       teacher_mode: SYNC or ASYNC, as in RunConfig.
       teacher_budget: greatest share of teacher frames, as in RunConfig; None without a limit.
+      looks_ahead: whether predictions depend on later frames.
       wall_seconds: of all frames, from decoding to output, checkpoints included.
       labeled_teacher_frames: teacher frames on which the teacher labeled any pixel.
       categories: objects of the teacher by category, until it has labeled a pixel.
@@ -85,6 +86,7 @@ class Statistics:
     replayed: bool = False
     teacher_mode: str = SYNC
     teacher_budget: float | None = None
+    looks_ahead: bool = False
     wall_seconds: float = 0.0
     frames: int = 0
     teacher_frames: int = 0
@@ -109,13 +111,13 @@ class Statistics:
     _is_first: bool = dataclasses.field(default=True, init=False)
 
     @classmethod
-    def of(cls, teacher, score=None, teacher_mode=SYNC, teacher_budget=None):
+    def of(cls, teacher, score=None, teacher_mode=SYNC, teacher_budget=None, looks_ahead=False):
         """Returns Statistics for a run with this teacher.
 
         A precomputed teacher reports the time that it once took, a live one is timed.
         """
         times = teacher.mean_seconds, teacher.precomputed
-        return cls(score, *times, teacher_mode, teacher_budget)
+        return cls(score, *times, teacher_mode, teacher_budget, looks_ahead)
 
     @property
     def asynchronous(self):
@@ -259,6 +261,7 @@ class Statistics:
             "teacher_seconds_per_frame": self.teacher_seconds,
             "teacher_time": "recorded" if self.replayed else "measured",
             "teacher_mode": self.teacher_mode,
+            "lookahead": self.looks_ahead,
             "seconds": dict(self.seconds),
             "stage_frames": dict(self.stage_frames),
         }

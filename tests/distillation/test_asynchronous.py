@@ -7,8 +7,9 @@ import pytest
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import ASYNC
-from jitnet_tf.distillation.distiller import Distiller, DivergedError
+from jitnet_tf.distillation.distiller import Distiller
 from jitnet_tf.distillation.schedules.paper import Schedule
+from jitnet_tf.distillation.training import DivergedError
 from jitnet_tf.runs.summary import Statistics
 from tests.distillation.scripted import (
     MAKER,

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.distillation.distiller import Distiller, DivergedError
+from jitnet_tf.distillation.distiller import Distiller
 from jitnet_tf.distillation.policies.base import UpdatePolicy
 from jitnet_tf.distillation.schedules.paper import Schedule
+from jitnet_tf.distillation.training import DivergedError
 from tests.distillation.scripted import (
     MAKER,
     NOBODY,

@@ -7,6 +7,7 @@ from jitnet_tf import video
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.distillation import metrics
 from jitnet_tf.distillation.result import FrameResult
+from jitnet_tf.distillation.segmenter import Segmenter
 from jitnet_tf.distillation.stream import ScoredStream, warm_up
 from jitnet_tf.labels import LabelMaker, class_groups
 from teacher.recorded import Recording
@@ -16,7 +17,7 @@ MAKER = LabelMaker(class_groups("lvs"))
 COUNT = 6
 
 
-class Segmenter:
+class Half(Segmenter):
     """Predicts the upper half of the labels; fails on one frame, once."""
 
     def __init__(self, fails_at=None):
@@ -47,7 +48,7 @@ def stream(tmp_path_factory):
 
 
 def test_every_frame_is_scored(stream):
-    segmenter = Segmenter()
+    segmenter = Half()
     labels = square_scene(COUNT)[1]
     with video.open_source(stream.video) as source, Recording(stream.recording) as reference:
         results = list(ScoredStream(source.frames(), segmenter, MAKER, reference))
@@ -63,7 +64,7 @@ def test_every_frame_is_scored(stream):
 
 def test_without_a_reference_there_is_no_score():
     frames, _ = square_scene(COUNT)
-    segmenter = Segmenter()
+    segmenter = Half()
     results = list(ScoredStream(timed(frames), segmenter, MAKER))
     assert len(results) == COUNT
     for result, frame, seen in zip(results, frames, segmenter.frames, strict=True):
@@ -74,14 +75,14 @@ def test_without_a_reference_there_is_no_score():
 
 
 def test_the_end_is_none_again_and_again():
-    scored = ScoredStream(iter([]), Segmenter(), MAKER)
+    scored = ScoredStream(iter([]), Half(), MAKER)
     assert (scored.take(), scored.take(), list(scored)) == (None, None, [])
 
 
 def test_a_reference_that_ends_early_stops_before_the_segmenter(stream):
     """What a run keeps then is the state before the frame."""
     frames, _ = square_scene(COUNT + 1)
-    segmenter = Segmenter()
+    segmenter = Half()
     with Recording(stream.recording) as reference:
         results = iter(ScoredStream(timed(frames), segmenter, MAKER, reference))
         for _ in range(COUNT):
@@ -93,7 +94,7 @@ def test_a_reference_that_ends_early_stops_before_the_segmenter(stream):
 
 def test_a_segmenter_that_fails_passes_through(stream):
     frames, _ = square_scene(COUNT)
-    segmenter = Segmenter(fails_at=1)
+    segmenter = Half(fails_at=1)
     with Recording(stream.recording) as reference:
         results = iter(ScoredStream(timed(frames), segmenter, MAKER, reference))
         assert next(results).index == 0
@@ -102,7 +103,7 @@ def test_a_segmenter_that_fails_passes_through(stream):
     assert segmenter.index == 1
 
 
-class Warmed(Segmenter):
+class Warmed(Half):
     """Remembers the frame that it was warmed up with."""
 
     def __init__(self, index):

@@ -95,6 +95,8 @@ def distill_arguments(material, **changes):
         ({"score_threshold": 0.01}, "--score_threshold=0.01"),
         ({"min_stride": 16, "max_stride": 8}, "stride"),
         ({"min_stride": 0}, "stride"),
+        ({"lookahead": "true"}, "--fusion=gate"),
+        ({"lookahead": "true", "fusion": "gate", "teacher_mode": "async"}, "--teacher_mode=sync"),
         ({"max_updates": -1}, "--max_updates=-1"),
         ({"max_updates": "many"}, "max_updates"),
         ({"learning_rate": -1}, "--learning_rate"),

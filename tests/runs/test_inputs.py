@@ -1,5 +1,6 @@
 """Inputs of a run to resume: the same thing elsewhere is taken, another is refused."""
 
+import contextlib
 import dataclasses
 import shutil
 
@@ -78,6 +79,16 @@ def test_a_live_stream_may_not_change_its_address(material):
     with pytest.raises(UserError, match=r"--video=\S*moved\.mp4 is live.*a\.mp4"):
         live(material, "moved.mp4")
     assert live(material, "a.mp4") == []
+
+
+def test_a_live_stream_has_no_frames_ahead(material, monkeypatch):
+    source = video.open_source(str(material / "a.mp4"))
+    source.live = True
+    monkeypatch.setattr(inputs.video, "open_source", lambda *_: source)
+    spec = str(material / "a.mp4")
+    config = RunConfig(video=spec, teacher="t", logdir="l", fusion="gate", lookahead=True)
+    with contextlib.ExitStack() as stack, pytest.raises(UserError, match=r"--lookahead.*a\.mp4"):
+        inputs.Inputs(config, None, stack)
 
 
 def live(material, name):

@@ -12,8 +12,8 @@ from jitnet_tf.base import checkpoint
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.distillation import build
-from jitnet_tf.distillation.distiller import DivergedError
-from jitnet_tf.runs import directory
+from jitnet_tf.distillation.training import DivergedError
+from jitnet_tf.runs import directory, report
 from jitnet_tf.runs.run import Run
 from jitnet_tf.sinks.base import Sink
 from teacher.base import TeacherError
@@ -293,3 +293,45 @@ def test_a_checkpoint_of_another_version_is_refused(config):
 def test_a_damaged_summary_is_of_no_complete_run(tmp_path, text):
     (tmp_path / directory.SUMMARY).write_text(text)
     assert not directory.is_complete(tmp_path)
+
+
+LOOKAHEAD = {
+    "fusion": "gate",
+    "infer_every": 2,
+    "lookahead": True,
+    "max_stride": 4,
+    "min_stride": 4,
+}
+
+
+@pytest.mark.slow
+def test_a_run_that_looks_ahead_is_resumed_to_the_bit_and_says_so(config, tmp_path):
+    whole = dataclasses.replace(config, **LOOKAHEAD)
+    parts = dataclasses.replace(whole, logdir=str(tmp_path / "parts"))
+    with Run(whole) as opened:
+        summary = opened.execute()
+    with Run(parts) as opened:
+        for _ in range(6):  # the next frame has labels on both sides
+            opened.advance()
+        opened.finish(complete=False)
+    with Run(parts, resume=True) as opened:
+        resumed = opened.execute()
+    assert rows(whole) == rows(parts)
+    assert different_arrays(whole.logdir, parts.logdir) == []
+    for name in ("frames", "teacher_frames", "mean_iou", "lookahead"):
+        assert summary[name] == resumed[name]
+    assert summary["lookahead"]
+    assert "looked ahead" in report.table(summary)
+    found = [row.get("ahead") for row in rows(whole)]
+    assert found == [None, 4, 4, 4, None, 8, 8, 8, None, 11, 11, None]
+    assert [row["frame"] for row in rows(whole) if row["teacher"]] == [0, 4, 8, 11]
+
+
+@pytest.mark.slow
+def test_max_frames_is_the_end_in_sight(config):
+    """A recording may have no more."""
+    short = dataclasses.replace(config, max_frames=7, **LOOKAHEAD)
+    with Run(short) as opened:
+        summary = opened.execute()
+    assert (summary["complete"], summary["frames"], summary["teacher_frames"]) == (True, 7, 3)
+    assert [row["frame"] for row in rows(short) if row["teacher"]] == [0, 4, 6]

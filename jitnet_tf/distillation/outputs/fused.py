@@ -13,11 +13,11 @@ import numpy as np
 from jitnet_tf.distillation import metrics
 from jitnet_tf.distillation.outputs import flow
 from jitnet_tf.distillation.outputs.gate import FEATURES, Gate
+from jitnet_tf.distillation.outputs.moved import FromBothSides, Moved
 from jitnet_tf.distillation.outputs.student import Output
 
 FLOW_WIDTH = 640  # pixels; flow of wider frames is estimated at this width
-RESIDUAL_BOX = 7  # pixels of half the frame's size
-AGREEMENT_BOX = 15
+AGREEMENT_BOX = 15  # pixels of half the frame's size
 SMOOTHING_BOX = 7  # of the log-odds, so that whole patches are decided alike
 MOST_SAMPLES = 2000  # pixels of a teacher frame that the gate learns from
 
@@ -81,6 +81,7 @@ class FusedOutput(Output):
         self._estimator = flow.DIS("ultrafast")
         self._gate = Gate()
         self._key = self._flow = None
+        self._later, self._flows = None, {}  # the key ahead, and flow to it from frames before it
         # The last frame, and the last one that the student has seen.
         self._last = self._evidence = None
 
@@ -102,16 +103,34 @@ class FusedOutput(Output):
         with watch("fuse"):
             self._learn(asked, labels)
             self._key, self._flow = Key(asked.index, asked.gray, labels), None
+            self._later, self._flows = None, {}
             if self._last.index == asked.index:  # not of an asynchronous teacher
                 self._last = self._key
             return metrics.confusion(labels, asked.shown, self._num_classes)
+
+    def look_ahead(self, frames, labels, index, watch):
+        """Estimates the flow to a key ahead, from every frame before it that the student will see.
+
+        From the key back, so that each is a good start for the next; see `Output`. Flow in half
+        precision takes a third of the memory of the frames.
+        """
+        if not self._has_flow:
+            return
+        with watch("flow"):
+            self._later = Key(index + len(frames) - 1, self._gray(frames[-1]), labels)
+            to_key, self._flows = None, {}
+            for place in range(len(frames) - 2, -1, -1):
+                if (index + place - self._evidence.index) % self._infer_every == 0:
+                    gray = self._gray(frames[place])
+                    to_key = self._estimator.of_gray(gray, self._later.gray, to_key)
+                    self._flows[index + place] = to_key.astype(np.float16)
 
     def _fuse(self, frame, index, watch):
         with watch("infer"):
             prediction, logits = self._student.infer_with_logits(frame)
         with watch("flow"):
             gray = self._gray(frame)
-            moved = self._move(gray)
+            moved = self._move(index, gray)
         with watch("fuse"):
             self._evidence = self._decide(index, gray, prediction, logits, moved)
             self._last = Key(index, gray, self._evidence.shown)
@@ -138,19 +157,23 @@ class FusedOutput(Output):
         h, w = self._flow_size
         return cv2.resize(gray, (w, h), interpolation=cv2.INTER_AREA)
 
-    def _move(self, gray):
-        """Returns the flow to the key frame and the key's labels warped by it, or None."""
+    def _move(self, index, gray):
+        """Returns the key's labels moved to the frame, from both sides if there is a key ahead."""
         if not self._key or not self._has_flow:
             return None
         # The last frame's flow is a good start; without it DIS misses what has moved far.
         self._flow = self._estimator.of_gray(gray, self._key.gray, self._flow)
-        whole = flow.resize_flow(self._flow, self._size)
-        return self._flow, flow.warp(self._key.labels, whole)
+        moved = Moved(self._key, index - self._key.index, gray, self._flow, self._size)
+        if index not in self._flows:
+            return moved
+        to_later = self._flows.pop(index).astype(np.float32)
+        age = self._later.index - index
+        return FromBothSides(moved, Moved(self._later, age, gray, to_later, self._size))
 
     def _decide(self, index, gray, prediction, logits, moved):
         if moved is None:
             return Evidence(index, gray, prediction, _NOWHERE, _NO_CLASSES, _NONE)
-        to_key, warped = moved
+        warped = moved.labels
         # Decided at half size, where the student's logits are.
         student_half, warped_half = prediction[::2, ::2], warped[::2, ::2]
         differ = student_half != warped_half
@@ -158,8 +181,7 @@ class FusedOutput(Output):
         if not len(rows):
             return Evidence(index, gray, prediction, _NOWHERE, _NO_CLASSES, _NONE)
         classes = student_half[rows, columns], warped_half[rows, columns]
-        age = index - self._key.index
-        features = self._features(age, gray, to_key, logits, differ, (rows, columns), classes)
+        features = self._features(moved, logits, differ, (rows, columns), classes)
         log_odds = np.zeros(differ.shape, np.float32)
         log_odds[rows, columns] = self._gate.log_odds(features)
         # A sum over the neighborhood has the sign of its mean; where nothing differs it is 0.
@@ -171,19 +193,11 @@ class FusedOutput(Output):
         shown = cv2.copyTo(warped, takes_warped, prediction.copy())
         return Evidence(index, gray, shown, (rows, columns), classes, features)
 
-    def _features(self, age, gray, to_key, logits, differ, pixels, classes):
+    def _features(self, moved, logits, differ, pixels, classes):
         """Returns float32 [N, F] of pixels (rows, columns) of half size."""
         rows, columns = pixels
-        h, w = differ.shape
-        place = flow.targets(to_key)
-        matched = cv2.remap(
-            self._key.gray, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        residual = cv2.resize(cv2.absdiff(gray, matched), (w, h), interpolation=cv2.INTER_AREA)
-        residual = cv2.blur(residual, (RESIDUAL_BOX, RESIDUAL_BOX))
+        age, residual, inside = moved.at(rows, columns)
         agreement = cv2.blur((~differ).astype(np.float32), (AGREEMENT_BOX, AGREEMENT_BOX))
-        flow_h, flow_w = to_key.shape[:2]
-        x, y = place[rows * flow_h // h, columns * flow_w // w].T
         student, warped = classes
         at = logits[rows, columns]
         each = np.arange(len(rows))
@@ -191,12 +205,12 @@ class FusedOutput(Output):
         features = np.empty((len(rows), len(FEATURES)), np.float32)
         features[:, 0] = 1
         features[:, 1] = age / 16
-        features[:, 2] = residual[rows, columns] / 20
+        features[:, 2] = residual / 20
         features[:, 3] = np.minimum(margin, 8) / 4
         features[:, 4] = warped > 0
         features[:, 5] = student > 0
         features[:, 6] = agreement[rows, columns]
-        features[:, 7] = (x >= 0) & (x <= flow_w - 1) & (y >= 0) & (y <= flow_h - 1)
+        features[:, 7] = inside
         return features
 
     def _learn(self, evidence, labels):
@@ -230,6 +244,7 @@ class FusedOutput(Output):
         """Restores `get_state`'s arrays. KeyError or ValueError where they do not fit."""
         self._gate.set_state({name: state[f"gate/{name}"] for name in ("mean", "precision")})
         self._key, self._last = (self._key_of(state, name) for name in ("key", "last"))
+        self._later, self._flows = None, {}  # given again by `look_ahead`
         self._flow = state.get("flow")
         if self._flow is not None:
             found = self._flow.dtype, self._flow.shape

@@ -37,6 +37,15 @@ class Output(Protocol):
         """
         return None
 
+    def look_ahead(
+        self, frames: list[np.ndarray], labels: np.ndarray, index: int, watch: Stopwatch
+    ) -> None:
+        """Takes labels, uint8 [H, W], of a teacher frame ahead, before the frames up to it.
+
+        frames: uint8 RGB [H, W, 3], from the next to be segmented, which is number `index`, to the
+        one of the labels. `learn` gets these, too, when the stream has come to it.
+        """
+
     def warm_up(self, frame: np.ndarray) -> None:
         """Runs the computations once, changing nothing."""
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from jitnet_tf.config import RunConfig
-from jitnet_tf.distillation.distiller import Distiller, DivergedError
+from jitnet_tf.distillation.distiller import Distiller
 from jitnet_tf.distillation.policies.base import Example
 from jitnet_tf.distillation.policies.replay import ReplayPolicy
 from jitnet_tf.distillation.schedules.paper import Schedule
+from jitnet_tf.distillation.training import DivergedError
 from tests.distillation.scripted import (
     CLASSES,
     MAKER,

@@ -65,6 +65,11 @@ def test_a_variant_changes_the_settings_in_its_name(made):
     assert segmenter.schedule == Schedule(max_updates=4)
 
 
+def test_a_variant_that_looks_ahead(made):
+    assert made("fusion=gate,lookahead=True")[0].lookahead
+    assert not made("fusion=gate")[0].lookahead
+
+
 def test_a_variant_of_the_labels(made):
     _, segmenter = made("box_weight=2.0,box_dilation=0.3,hesitation=0.2,score_threshold=0.6")
     changes = {"box_weight": 2.0, "box_dilation": 0.3, "hesitation": 0.2, "score_threshold": 0.6}

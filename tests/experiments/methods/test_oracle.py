@@ -13,7 +13,7 @@ from experiments.methods import named, oracle
 from experiments.methods.oracle import BATCH_SIZE, OracleSettings, TrainingFrames, random_batches
 from jitnet_tf import video
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.distillation.distiller import DivergedError
+from jitnet_tf.distillation.training import DivergedError
 from jitnet_tf.labels import LabelMaker, class_groups
 from teacher.recorded import Recording
 from tests.materials import square_scene, write_square_stream

@@ -17,7 +17,7 @@ from experiments.methods.osvos_network import (
     load_weights,
     published_names,
 )
-from jitnet_tf.distillation.distiller import DivergedError
+from jitnet_tf.distillation.training import DivergedError
 from tests.materials import square_scene
 
 SIZE = (48, 64)

@@ -52,6 +52,22 @@ def test_every_frame_once_after_a_warm_up(stream, frames):
     summary = opened.statistics.summary()
     assert (summary["frames"], summary["mean_iou"]) == (frames, 1)
     assert (summary["teacher_time"], summary["teacher_seconds_per_frame"]) == ("recorded", 0.5)
+    assert not summary["lookahead"]
+
+
+def test_a_segmenter_that_looks_ahead_gets_frames_in_sight_and_is_marked(stream):
+    class Looking(Right):
+        looks_ahead = True
+
+        def attach(self, frames):
+            self.coming = list(frames)
+            return iter(self.coming)
+
+    made = []
+    with open_stream(stream, 3, lambda c: made.append(Looking(c)) or made[0], None) as opened:
+        assert len(list(opened.score(opened.frames))) == 3
+    assert len(made[0].coming) == 3
+    assert opened.statistics.summary()["lookahead"]
 
 
 def test_a_live_teacher_is_warmed_up_and_closed(stream):
