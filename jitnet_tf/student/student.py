@@ -80,7 +80,7 @@ class Student(StudentProtocol):
         frame: uint8 RGB [H, W, 3]. Returns class ids, uint8 [H, W], and float32 [h, w, C].
         """
         class_ids, logits = self._infer_with_logits(frame)
-        return class_ids.numpy(), logits.numpy()
+        return class_ids.numpy(), _view(logits)
 
     def attempt(self, frame, labels, weights, threshold):
         """Segments a frame and, if its mean IoU is below `threshold`, updates on it.
@@ -202,6 +202,12 @@ class Student(StudentProtocol):
             prefix, variables = "optimizer", self.optimizer.variables
         state = {f"{prefix}/{i:03d}": variable for i, variable in enumerate(variables)}
         return {**network_weights.named(self.model), **state}
+
+
+def _view(tensor):
+    """Returns a tensor's values, read-only: not copied where they are in the CPU's memory."""
+    on_cpu = "CPU" in tensor.backing_device
+    return np.asarray(memoryview(tensor)) if on_cpu else tensor.numpy()
 
 
 def score_in_graph(labels, class_ids, num_classes, threshold):

@@ -210,9 +210,14 @@ def test_inference_copies_the_frame_and_class_ids(student, copies):
     assert copies == ([(*SIZE, 3)], [SIZE])
 
 
-def test_inference_for_fusion_copies_the_logits_too_at_half_size(student, copies):
-    student.infer_with_logits(frame(0))
-    assert copies == ([(*SIZE, 3)], [SIZE, (SIZE[0] // 2, SIZE[1] // 2, NUM_CLASSES)])
+def test_inference_for_fusion_shows_the_logits_at_half_size_without_a_copy(student, copies):
+    _, logits = student.infer_with_logits(frame(0))
+    assert copies == ([(*SIZE, 3)], [SIZE])
+    assert logits.shape == (SIZE[0] // 2, SIZE[1] // 2, NUM_CLASSES)
+    assert not logits.flags.writeable
+    expected = student.infer_with_logits(frame(0))[1]
+    student.infer_with_logits(frame(1))  # does not write over it
+    np.testing.assert_array_equal(logits, expected)
 
 
 def test_an_update_copies_its_arguments_and_the_loss(student, copies):
