@@ -34,6 +34,7 @@ from jitnet_tf.base.progress import progress_bar
 FLAGS = flags.FLAGS
 FORMAT = "experiments.fuzz, 1"
 SETTINGS = ("seed", "inputs", "commands")
+NEW = {"seconds": 0.0, "done": 0, "counts": {}, "failures": []}  # of a file to begin with
 COMMAND = "command "  # prefix of the names of the kinds that went through a command
 COMMAND_SECONDS = 120.0  # with the start of TensorFlow, on a machine that does other things
 WRITTEN_EVERY = 100  # inputs
@@ -78,31 +79,6 @@ def selected(work, only):
     return found
 
 
-def opened():
-    """Returns the values of --output to continue, or new ones. UserError for other settings."""
-    settings = {name: FLAGS[name].value for name in SETTINGS}
-    if not os.path.lexists(FLAGS.output):
-        measurement.check_output(FLAGS.output)
-        return {
-            "format": FORMAT,
-            **settings,
-            "seconds": 0.0,
-            "done": 0,
-            "counts": {},
-            "failures": [],
-        }
-    values = measurement.render_file(
-        FLAGS.output, "experiments.fuzz --output", FORMAT, dict, "output"
-    )
-    for name in SETTINGS:
-        if values.get(name) != settings[name]:
-            raise UserError(
-                f"--output={FLAGS.output} was made with --{name}={values.get(name)}, not "
-                f"{settings[name]}: give that, or another file"
-            )
-    return values
-
-
 def run_command(command, folder):
     """Runs a command on a damaged file; returns (outcome, text). folder: to run it in."""
     from experiments.robustness import victim
@@ -136,7 +112,7 @@ class Fuzzer:
     """Reads the files of a plan, and counts.
 
     Args:
-      values: what is written to the file; see `opened`.
+      values: what is written to the file; see `NEW`.
       folder: for all files; exists.
       kept: the folder for failing files; made where needed.
     """
@@ -195,7 +171,7 @@ class Fuzzer:
 
 def measure():
     """Reads all files, and writes the counts now and then; returns the values of the file."""
-    values = opened()
+    values = measurement.opened("experiments.fuzz", FORMAT, SETTINGS, NEW)
     command_line.import_tensorflow()
     from experiments.robustness import victim
     from jitnet_tf.runs.versions import versions

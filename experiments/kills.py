@@ -35,6 +35,7 @@ from jitnet_tf.video import parse_size
 FLAGS = flags.FLAGS
 FORMAT = "experiments.kills, 1"
 SETTINGS = ("runs", "frames", "frame_size", "seed")  # of a file that is continued
+NEW = {"seconds": 0.0, "trials": {}}  # of a file to begin with
 
 
 def define_flags():
@@ -50,33 +51,11 @@ def define_flags():
     )
 
 
-def opened():
-    """Returns the values of --output to continue, or new ones.
-
-    Raises:
-      UserError: the file is of another kind, of other settings, or complete.
-    """
-    settings = {name: FLAGS[name].value for name in SETTINGS}
-    if not os.path.lexists(FLAGS.output):
-        measurement.check_output(FLAGS.output)
-        return {"format": FORMAT, **settings, "seconds": 0.0, "trials": {}}
-    values = measurement.render_file(
-        FLAGS.output, "experiments.kills --output", FORMAT, dict, "output"
-    )
-    for name in SETTINGS:
-        if values.get(name) != settings[name]:
-            raise UserError(
-                f"--output={FLAGS.output} was made with --{name}={values.get(name)}, not "
-                f"{settings[name]}: give that, or another file"
-            )
-    if len(values["trials"]) == settings["runs"]:
-        raise UserError(f"--output={FLAGS.output} is complete: print it by --print")
-    return values
-
-
 def measure():
     """Kills and resumes runs, and writes the file after each; returns its values."""
-    values = opened()
+    values = measurement.opened("experiments.kills", FORMAT, SETTINGS, NEW)
+    if len(values["trials"]) == FLAGS.runs:
+        raise UserError(f"--output={FLAGS.output} is complete: print it by --print")
     size = parse_size(FLAGS.frame_size)
     command_line.import_tensorflow()
     from experiments.robustness import equality, killed_runs

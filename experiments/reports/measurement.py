@@ -1,5 +1,6 @@
 """Measurements in JSON files: commands that either measure to a file or print one."""
 
+import copy
 import json
 import os
 import pathlib
@@ -62,6 +63,32 @@ def check_output(output, flag="output"):
             pass
     except OSError as error:
         raise UserError(f"--{flag}={output} cannot be written ({error})") from None
+
+
+def opened(command, file_format, settings, new):
+    """Returns the values of --output to continue, or new ones.
+
+    Args:
+      command: the command's module.
+      file_format: the "format" of such files.
+      settings: names of the flags that a file is of.
+      new: the other values that a file begins with; copied.
+
+    Raises:
+      UserError: the file is of another kind or of other settings, or cannot be written.
+    """
+    output, given = FLAGS.output, {name: FLAGS[name].value for name in settings}
+    if not os.path.lexists(output):
+        check_output(output)
+        return {"format": file_format, **given, **copy.deepcopy(new)}
+    values = render_file(output, f"{command} --output", file_format, dict, "output")
+    for name, value in given.items():
+        if values.get(name) != value:
+            raise UserError(
+                f"--output={output} was made with --{name}={values.get(name)}, not {value}: give "
+                "that, or another file"
+            )
+    return values
 
 
 def write(output, values, flag="output"):
