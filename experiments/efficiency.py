@@ -140,9 +140,7 @@ def draw(found):
     ):
         above = {"xytext": (-3, 4), "ha": "right"}  # keeps two curves' labels apart
         below = {"xytext": (4, -9), "ha": "left"}
-        for (title, points), color in zip(
-            found.items(), (*figures.COLORS, "0.4", "0.7"), strict=False
-        ):
+        for (title, points), color in zip(found.items(), COLORS, strict=False):
             side = above if title == next(iter(CURVES)) else below
             x = [getattr(p, value) for p in points.values()]
             y = [p.mean_iou for p in points.values()]
