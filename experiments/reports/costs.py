@@ -57,7 +57,6 @@ def calls(summary, stage):
     further = {
         "flow": between,
         "warp": between,
-        "fuse": between,
         "rehearse": attempts,
         "score": attempts,
     }
@@ -86,7 +85,11 @@ def measured(summary, stages):
     teacher = summary["teacher_seconds_per_frame"]
     if teacher is None:
         return None
-    infer = sum(seconds_per_call(summary, stage) for stage in stages)
+    if "fuse" in summary["seconds"]:  # a fused student skips frames, and infers teacher frames, too
+        spent = sum(summary["seconds"].get(stage, 0.0) for stage in stages)
+        infer = spent / max(summary["frames"] - summary["teacher_frames"], 1)
+    else:
+        infer = sum(seconds_per_call(summary, stage) for stage in stages)
     return Costs(teacher, infer, seconds_per_call(summary, "update"))
 
 

@@ -89,7 +89,9 @@ def test_frames_that_a_student_infers(changes, calls):
 def test_a_fused_output_is_part_of_inference():
     """Of 90 frames between teacher frames, also where the student skips some."""
     stages = {"infer": 4.5, "trial": 0.5, "flow": 1.8, "fuse": 0.9, "update": 8.0}
-    found = costs.measured(summary(seconds=stages), named("balanced").stages)
+    ran = {"infer": 55, "trial": 10, "flow": 100, "fuse": 55, "update": 10}
+    made = summary(seconds=stages, stage_frames=ran)
+    found = costs.measured(made, named("balanced").stages)
     assert found.infer == pytest.approx(7.2 / 90)
 
 
