@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from jitnet_tf.base import files
 from jitnet_tf.base.errors import UserError
 from teacher import coco
 from teacher.class_names import meanings, plain
@@ -122,18 +123,13 @@ def class_groups(spec):
     """
     if spec in PRESETS:
         return ClassGroups(PRESETS[spec])
-    path = pathlib.Path(spec)
-    if not path.is_file():
+    if not pathlib.Path(spec).is_file():
         raise UserError(
             f"class groups {spec!r}: no such preset or file; take "
             f"{' or '.join(map(repr, PRESETS))}, or a file with lines 'auto = car, bus, truck'"
         )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"class groups {spec!r}: not a readable text file ({error})") from None
     groups, owner = {}, {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(files.text_lines(spec, f"class groups {spec!r}"), 1):
         line = line.partition("#")[0].strip()
         if not line:
             continue

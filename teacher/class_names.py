@@ -2,6 +2,7 @@
 
 import pathlib
 
+from jitnet_tf.base import files
 from jitnet_tf.base.errors import UserError
 from teacher import coco
 
@@ -86,16 +87,12 @@ def read(spec):
         return None
     if spec in LISTS:
         return tuple(map(_counted, LISTS[spec]))
-    path = pathlib.Path(spec)
-    if not path.is_file():
+    if not pathlib.Path(spec).is_file():
         raise UserError(
             f"--teacher_classes={spec} is neither a file nor a known list; take one of "
             f"{', '.join(WORDS)}, or a file with a name a line"
         )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--teacher_classes={spec} is not a readable text file ({error})") from None
+    lines = files.text_lines(spec, f"--teacher_classes={spec}")
     lines = [line for line in lines if not line.lstrip().startswith("#")]
     names = tuple(_counted(line.partition("#")[0].strip()) for line in lines)
     if not any(names) or len(names) > MAX_NAMES:

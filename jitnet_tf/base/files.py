@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 
+from jitnet_tf.base.errors import UserError
+
 
 def write_atomically(path, write):
     """Writes a file so that it holds the old content or the new one, even after a kill.
@@ -33,6 +35,14 @@ def parse_json(text):
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def text_lines(path, title):
+    """Returns the lines of a UTF-8 text file. UserError, beginning with `title`, if it is none."""
+    try:
+        return pathlib.Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{title} is not a readable text file ({error})") from None
 
 
 def printable(name):
