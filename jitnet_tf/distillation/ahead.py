@@ -91,16 +91,20 @@ class Answer:
         }
 
     @classmethod
-    def of_state(cls, state):
+    def of_state(cls, state, num_classes):
         """Makes it of `get_state`'s arrays, its frame being None.
 
-        KeyError or ValueError where they do not fit.
+        KeyError or ValueError where they do not fit, or labels have other classes.
         """
         labels, weights = state["labels"], state["weights"]
         if labels.dtype != np.uint8 or weights.dtype != np.float32 or labels.ndim != 2:
             raise ValueError(f"labels of {labels.dtype} {labels.shape}, weights {weights.dtype}")
         if labels.shape != weights.shape:
             raise ValueError(f"labels of {labels.shape} have weights of {weights.shape}")
+        if labels.max() >= num_classes:
+            raise ValueError(f"labels of class {labels.max()}, of {num_classes} classes")
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise ValueError("weights below 0, or not finite")
         return cls(
             Example(int(state["index"]), None, labels, weights),
             tuple(map(str, state["categories"])),

@@ -303,7 +303,7 @@ class Distiller(Segmenter):
         self._request = self._training = self._coming = None
         self._is_shown = False
         if ahead := with_prefix("ahead/", state):
-            self._coming = Answer.of_state(ahead)
+            self._coming = Answer.of_state(ahead, len(self.label_maker.groups.names))
             if self._coming.example.index < self.index:
                 raise ValueError(f"frame {self._coming.example.index} is not ahead")
 

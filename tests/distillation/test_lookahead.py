@@ -238,7 +238,9 @@ def test_resumed_at_any_frame_it_goes_on_to_the_bit(moving, infer_every):
     [
         ("labels", np.zeros((4, 4), np.uint8)),
         ("labels", np.zeros(4, np.uint8)),
+        ("labels", np.full((64, 96), 255, np.uint8)),
         ("weights", np.zeros((64, 96))),
+        ("weights", np.full((64, 96), -1, np.float32)),
         ("index", np.array(1)),
         ("seconds", np.zeros(7)),
     ],

@@ -254,7 +254,11 @@ class FusedOutput(Output):
                 raise ValueError("a flow to no key frame")
         share = state.get("disagreement")
         self.disagreement = None if share is None else float(share)
-        seen, last = int(state["seen"]), self._last
+        if share is not None and not 0 <= self.disagreement <= 1:  # NaN, too
+            raise ValueError(f"a disagreement of {self.disagreement}")
+        seen, key, last = int(state["seen"]), self._key, self._last
+        if key and (last is None or key.index > last.index):
+            raise ValueError("the key frame is later than the last one")
         self._evidence = None
         if seen >= 0:
             if last is None or seen > last.index:

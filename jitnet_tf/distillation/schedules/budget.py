@@ -102,5 +102,7 @@ class BudgetSchedule(Schedule):
             raise ValueError(f"a mean error of {mean}")
         if asked.ndim != 1 or asked.dtype.kind != "i" or (np.diff(asked) <= 0).any():
             raise ValueError("teacher frames that are not in order")
+        if (asked < 0).any():
+            raise ValueError("teacher frames before the first frame")
         self._mean_error = None if mean < 0 else mean
         self._asked = collections.deque(asked.tolist())

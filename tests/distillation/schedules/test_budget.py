@@ -163,6 +163,7 @@ def test_the_windows_frames_alone_are_kept():
         ("mean_error", 0.0),
         ("mean_error", np.inf),
         ("asked", [3, 2]),
+        ("asked", [-1, 2]),
         ("asked", [1, 1]),
         ("asked", [0.5]),
         ("asked", 4),
