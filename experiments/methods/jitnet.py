@@ -15,7 +15,7 @@ from absl import flags
 from experiments.methods.base import Method, OnlineSettings, StudentSettings, setting
 from jitnet_tf.base import options
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import INPUT, RUN, RunConfig, StudentConfig
+from jitnet_tf.config import INPUT, NO_FUSION, RUN, RunConfig, StudentConfig
 from jitnet_tf.distillation.result import FrameResult
 from jitnet_tf.distillation.segmenter import Segmenter
 from jitnet_tf.distillation.stopwatch import Stopwatch
@@ -156,8 +156,9 @@ class Variant(JITNet):
 
     @property
     def is_jitnet(self):
-        """True if its network is the default one."""
-        return self.changes["student"] == StudentConfig()
+        """True if its network is the default one, and alone makes what is shown."""
+        is_alone = self.changes.get("fusion", NO_FUSION) == NO_FUSION
+        return is_alone and self.changes["student"] == StudentConfig()
 
     def take(self, values):
         """Returns its VariantSettings; see `Method.take`."""

@@ -89,6 +89,7 @@ def test_names():
     assert variant.asks_teacher
     # The paper states the cost of the default network only.
     assert named("max_updates=4").is_jitnet
+    assert not named("balanced").is_jitnet  # nor is flow in the paper's costs
     assert not variant.is_jitnet
 
 
