@@ -156,12 +156,11 @@ class Frontier:
             return self.values(curve.points[curve.at[budget]], names, value), False
         found, is_beyond = [], False
         for results in self._by_seed:
-            line = sorted(
+            points = (
                 [self._mean(results, method, names, of) for of in (teacher_share, value)]
                 for method in curve.points.values()
-                if results.over(names, method)
             )
-            line = [point for point in line if None not in point]
+            line = sorted(point for point in points if None not in point)
             if line:
                 shares, means = zip(*line, strict=True)
                 found.append(float(np.interp(100 * budget, shares, means)))
