@@ -41,6 +41,30 @@ def test_a_measurement_is_printed_and_can_be_printed_again(tmp_path, capsys):
     assert capsys.readouterr().out == "value 3\n" * 2
 
 
+class Continued(Example):
+    """A command that adds 1 each time."""
+
+    @staticmethod
+    def define_flags():
+        measurement.define_flags()
+        flags.DEFINE_integer("seed", 0, "Seed.")
+
+    @staticmethod
+    def main():
+        values = measurement.opened("example", FORMAT, ("seed",), {"counts": []})
+        values["counts"].append(1)
+        measurement.write(flags.FLAGS.output, values)
+
+
+def test_a_measurement_is_continued_with_the_same_settings_alone(tmp_path, capsys):
+    file = tmp_path / "a.json"
+    for count in (1, 2):
+        assert run_command(Continued(), f"--output={file}") == 0
+        assert json.loads(file.read_text()) == {"format": FORMAT, "seed": 0, "counts": [1] * count}
+    arguments = f"--output={file}", "--seed=1"
+    assert "--seed=0" in refusal(Continued(), tmp_path, capsys, *arguments)
+
+
 @pytest.fixture
 def refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
