@@ -18,9 +18,10 @@ ARCHITECTURES = {
     "jitnet": "jitnet_tf.student.jitnet:JITNet",
     "mobilenetv2": "jitnet_tf.student.mobilenetv2:MobileNetV2",
 }
+REPLAY = "replay"
 UPDATE_POLICIES = {
     "teacher_frame": "jitnet_tf.distillation.policies.teacher_frame:TeacherFramePolicy",
-    "replay": "jitnet_tf.distillation.policies.replay:ReplayPolicy",
+    REPLAY: "jitnet_tf.distillation.policies.replay:ReplayPolicy",
 }
 JITNET = "jitnet"
 INPUT_NORMALIZATIONS = ("centered", "raw", "standardized")
@@ -426,6 +427,11 @@ class RunConfig(Config):
             raise UserError(
                 f"--hesitation={self.hesitation} is not below "
                 f"--score_threshold={self.score_threshold}: give less"
+            )
+        default = {field.name: field.default for field in dataclasses.fields(self)}
+        if self.replay_memory != default["replay_memory"] and self.update_policy != REPLAY:
+            raise UserError(
+                f"--replay_memory={self.replay_memory} is for --update_policy={REPLAY}: give both"
             )
         if self.infer_every > 1 and self.fusion == NO_FUSION:
             raise UserError(f"--infer_every={self.infer_every} is for --fusion=gate: give both")

@@ -210,10 +210,12 @@ class LabelMaker:
 
     def _doubtful(self, detections, frame_size):
         """Returns the pixels of unsure objects in a class that have no label, bool [H, W]."""
-        likely = dataclasses.replace(self, score_threshold=self.hesitation)
-        return (likely.labels(detections, frame_size) > 0) & (
-            self.labels(detections, frame_size) == 0
-        )
+        likely = self._likely.labels(detections, frame_size) > 0
+        return likely & (self.labels(detections, frame_size) == 0)
+
+    @functools.cached_property
+    def _likely(self):
+        return dataclasses.replace(self, score_threshold=self.hesitation)
 
     def names_found(self, detections):
         """Returns the category of each object that is sure enough, also of those in no group."""

@@ -14,8 +14,8 @@ NOTE = """\
 J is the intersection over union with the annotated mask; F is the F-measure of the contours, which
 match within .8 % of the frame's diagonal. Recall: part of the frames above 50 %. Decay: the first
 quarter of the frames minus the last, so that less is better. As in the benchmark, the first and the
-last frame do not count, and every sequence counts the same. On a teacher frame a student's
-prediction after its updates is scored."""
+last frame do not count, and every sequence counts the same. Teacher frames are scored as they are
+shown (--shown): by default as the teacher's labels."""
 
 
 def report(results):

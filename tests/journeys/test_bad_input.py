@@ -104,6 +104,7 @@ def distill_arguments(material, **changes):
         ({"shown": "both"}, "shown"),
         ({"stride_from": "end"}, "stride_from"),
         ({"infer_every": 2}, "--fusion=gate"),
+        ({"replay_memory": 4}, "--update_policy=replay"),
         ({"infer_every": 0, "fusion": "gate"}, "--infer_every=0"),
         ({"fusion": "mean"}, "fusion"),
         ({"hesitation": 0.6}, "--hesitation=0.6"),

@@ -104,6 +104,7 @@ class FusedOutput(Output):
             self._learn(asked, labels)
             self._key, self._flow = Key(asked.index, asked.gray, labels), None
             self._later, self._flows = None, {}
+            self.disagreement = None  # it was of the key before
             if self._last.index == asked.index:  # not of an asynchronous teacher
                 self._last = self._key
             return metrics.confusion(labels, asked.shown, self._num_classes)
@@ -134,7 +135,7 @@ class FusedOutput(Output):
         with watch("fuse"):
             self._evidence = self._decide(index, gray, prediction, logits, moved)
             self._last = Key(index, gray, self._evidence.shown)
-            self.disagreement = _disagreement(self._evidence)
+            self.disagreement = _disagreement(self._evidence) if self._key else None
         return self._evidence.shown
 
     def _carry(self, frame, index, watch):

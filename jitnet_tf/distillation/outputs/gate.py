@@ -47,7 +47,7 @@ class Gate:
         features: float32 [N, F] of pixels where one of the two was right; is_right: bool [N],
         whether the warped class was.
         """
-        if not len(features):
+        if not len(features) or not np.isfinite(features).all():  # of a student that diverges
             return
         x, y = features.astype(np.float64), is_right.astype(np.float64)
         share = min(EFFECTIVE, len(y)) / len(y)
