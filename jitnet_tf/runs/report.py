@@ -10,7 +10,8 @@ def table(summary):
     part = (
         "" if labeled == summary["teacher_frames"] else f", with objects of the classes: {labeled}"
     )
-    of = f" of {percent(summary['teacher_budget'])}" if "teacher_budget" in summary else ""
+    budget = summary.get("teacher_budget")
+    of = f", budget {percent(budget)}" if budget else ""
     rows = [
         ("frames", f"{summary['frames']}"),
         (
