@@ -93,7 +93,7 @@ def test_an_asynchronous_run(stream, tmp_path, capsys):
     assert all(0 <= row["accuracy_shown"] <= 1 for row in rows if row["teacher"])
     report = capsys.readouterr().out
     assert "accuracy shown" in report
-    assert "of 20.0 %" in report
+    assert "budget 20.0 %" in report
 
 
 def first(arrays, start, end=""):
