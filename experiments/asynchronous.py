@@ -26,7 +26,7 @@ from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
 from jitnet_tf.base.progress import progress_bar
-from jitnet_tf.config import ASYNC, SYNC, RunConfig
+from jitnet_tf.config import ASYNC, STUDENT_SHOWN, SYNC, RunConfig
 from teacher import process
 
 FLAGS = flags.FLAGS
@@ -241,7 +241,8 @@ def _measure_to_file():
     listed = streams.read_list(FLAGS.streams, FLAGS.videos, FLAGS.recordings)
     _, chosen = methods.select(FLAGS.only, listed, known=())
     methods.check(values, METHODS)
-    settings = methods.named("jitnet_0.8").take(values)
+    # An asynchronous teacher's labels come too late to be shown: count alike without them.
+    settings = methods.named("jitnet_0.8").take({**values, "shown": STUDENT_SHOWN})
     checked = [(stream, streams.check(stream)) for stream in chosen]
     measurement.check_output(FLAGS.output)
     process.share_gpus()
