@@ -33,9 +33,9 @@ class DIS:
         gray, other: uint8 [H, W]. start: a flow like it to start from, or None. Returns float32
         [H, W, 2].
         """
-        if start is None:  # not None: OpenCV would start from what it has left of an earlier one
-            start = np.zeros((*gray.shape, 2), np.float32)
-        return self._estimator.calc(gray, other, start.copy())
+        # Zeros, not None: OpenCV would start from what it has left of an earlier one.
+        flow = np.zeros((*gray.shape, 2), np.float32) if start is None else start.copy()
+        return self._estimator.calc(gray, other, flow)
 
 
 def estimates(size):

@@ -39,7 +39,7 @@ class Key:
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What is kept of a frame that the teacher is asked for.
+    """Everything kept of a frame that the teacher is asked for.
 
     Attributes:
       index, gray: see `Key`.
