@@ -117,6 +117,7 @@ STUDIES = {
             "8 updates": f"{WHOLE},max_updates=8",
             "no weight of 0": f"{WHOLE},hesitation=None",
             "no triggers": f"{WHOLE},triggers=",
+            "triggers: cut, novelty": f"{WHOLE},triggers=cut+novelty",
             "every 20th frame": f"{WHOLE},{NO_BUDGET},min_stride=20,max_stride=20",
             "the paper's stride": f"{WHOLE},{NO_BUDGET},max_stride=64",
             "the paper's, from teacher frames": (

@@ -130,36 +130,21 @@ def report(results, teacher_ms=None):
 def draw(found):
     """Draws `curves` as a matplotlib figure: mean IoU against teacher frames and milliseconds."""
     from matplotlib import ticker
-    from matplotlib.figure import Figure
 
-    figure = Figure((10, 4.6), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    for axis, value, text in (
-        (axes[0], "teacher", "teacher frames, %"),
-        (axes[1], "ms", "milliseconds a frame"),
-    ):
-        above = {"xytext": (-3, 4), "ha": "right"}  # keeps two curves' labels apart
-        below = {"xytext": (4, -9), "ha": "left"}
+    figure, axes = figures.side_by_side("mean IoU, %", "teacher frames, %", "milliseconds a frame")
+    for axis, value in zip(axes, ("teacher", "ms"), strict=True):
         for (title, points), color in zip(found.items(), COLORS, strict=False):
-            side = above if title == next(iter(CURVES)) else below
+            above = title == next(iter(CURVES))  # keeps two curves' names apart
             x = [getattr(p, value) for p in points.values()]
             y = [p.mean_iou for p in points.values()]
             axis.plot(x, y, "o-", ms=4, lw=1.5, color=color, label=title)
             for label, *place in zip(points, x, y, strict=True):
-                axis.annotate(
-                    label, place, **side, textcoords="offset points", fontsize=7, color=color
-                )
-        axis.set(xlabel=text)
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("mean IoU, %")
+                figures.name_point(axis, label, place, color, above=above)
     axes[1].set_xscale("log")
     axes[1].xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axes[1].xaxis.set_major_formatter("{x:g}")
     axes[1].xaxis.set_minor_formatter("")
-    figure.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=6, frameon=False
-    )
+    figures.add_legend(figure, axes[0], 6)
     return figure
 
 

@@ -336,7 +336,8 @@ class RunConfig(Config):
     triggers: tuple[str, ...] = option(
         (),
         "Signs on which the teacher is asked before the stride is over, within --teacher_budget: "
-        "cut, a new scene; novelty, student and warped labels begin to differ.",
+        "cut, a new scene; novelty, student and warped labels begin to differ. --lookahead chooses "
+        "teacher frames before they are seen, so that these have no part.",
         BEYOND,
     )
     fusion: str = option(

@@ -50,6 +50,11 @@ class TimedTeacher(Teacher):
         self._teacher(frame, index)
         return self._recording(frame, index)
 
+    @property
+    def problems(self):
+        """The problems of both; see `Teacher`."""
+        return [*self._teacher.problems, *self._recording.problems]
+
 
 @contextlib.contextmanager
 def open_stream(

@@ -104,6 +104,32 @@ def kept_iou(result):
     return {int(index): iou for index, iou in result["frame_iou"].items()}
 
 
+def side_by_side(y_label, *x_labels):
+    """Returns a matplotlib figure, and axes in a row that share y, one for each of `x_labels`."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((10, 4.6), layout="constrained")
+    axes = figure.subplots(1, len(x_labels), sharey=True)
+    for axis, x_label in zip(axes, x_labels, strict=True):
+        axis.set(xlabel=x_label)
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel(y_label)
+    return figure, axes
+
+
+def name_point(axis, text, place, color, *, above):
+    """Writes a point's name beside it: left and above, or right and below."""
+    side = {"xytext": (-4, 5), "ha": "right"} if above else {"xytext": (4, -9), "ha": "left"}
+    axis.annotate(text, place, **side, textcoords="offset points", fontsize=7, color=color)
+
+
+def add_legend(figure, axis, columns):
+    """Adds a legend of the lines of an axis above a figure."""
+    lines = axis.get_legend_handles_labels()
+    figure.legend(*lines, loc="outside upper center", ncols=columns, frameon=False)
+
+
 class Pictures:
     """Panels of a stream's frames with the segmentations of teacher and methods.
 

@@ -151,15 +151,11 @@ def _cell(values, is_beyond):
 
 def draw(found):
     """Draws a Frontier: mean IoU of student frames against teacher frames and milliseconds."""
-    from matplotlib.figure import Figure
-
-    figure = Figure((10, 4.6), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
+    figure, axes = figures.side_by_side(
+        "mean IoU of student frames, %", "teacher frames, %", "milliseconds a frame, all parts"
+    )
     names = list(found.first.streams)
-    for axis, x_value, text in (
-        (axes[0], teacher_share, "teacher frames, %"),
-        (axes[1], milliseconds, "milliseconds a frame, all parts"),
-    ):
+    for axis, x_value in zip(axes, (teacher_share, milliseconds), strict=True):
         colors = itertools.cycle(figures.COLORS)
         for (name, curve), color in zip(found.curves.items(), colors, strict=False):
             spots = []
@@ -183,17 +179,8 @@ def draw(found):
                 color=color,
                 label=curve.title,
             )
-            side = {"xytext": (-4, 5), "ha": "right"} if name == "presets" else {"xytext": (4, -9)}
             for label, *place in zip(labels, x, y, strict=True):
                 if name != "presets" or label in PRESETS:
-                    axis.annotate(
-                        label, place, **side, textcoords="offset points", fontsize=7, color=color
-                    )
-        axis.set(xlabel=text)
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("mean IoU of student frames, %")
-    figure.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False
-    )
+                    figures.name_point(axis, label, place, color, above=name == "presets")
+    figures.add_legend(figure, axes[0], 4)
     return figure

@@ -23,7 +23,7 @@ def table(summary):
         ("accuracy shown", percent(summary["accuracy_shown"])),
     ]
     if summary["lookahead"]:
-        rows.append(("looked ahead", "yes: not to be compared with a run that did not"))
+        rows.append(("looked ahead", "yes: not comparable with a run that did not; no triggers"))
     if "mean_iou" in summary:
         rows.append(("mean IoU, all frames", percent(summary["mean_iou"])))
         rows.append(("mean IoU, student only", percent(summary["mean_iou_student_only"])))

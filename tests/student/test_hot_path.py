@@ -291,32 +291,25 @@ HALF_LOGITS = PIXELS // 4 * NUM_CLASSES * 4  # bytes
 FLOW = 2 * 4 * PIXELS
 
 
-def test_memory_of_a_fused_frame_is_its_flow_and_logits(student):
-    """The flow, what it points to, and its start; then logits and the maps to decide between."""
+@pytest.mark.parametrize(
+    ("infer_every", "least", "most"),
+    [
+        # The flow, what it points to, and its start; then logits and the maps to decide between.
+        (1, FLOW + HALF_LOGITS, 6 * FLOW + HALF_LOGITS + 8 * CLASS_MAP),
+        # Frames that the student does not see: flow alone.
+        (1 << 20, FLOW, 4 * FLOW + 4 * CLASS_MAP),
+    ],
+)
+def test_memory_of_a_fused_frame_is_its_flow_and_logits(student, infer_every, least, most):
     pictures = [frame(0), np.roll(frame(0), 1, axis=1)]
-    fused = FusedOutput(student, SIZE, NUM_CLASSES)
+    fused = FusedOutput(student, SIZE, NUM_CLASSES, infer_every)
     schedule = Schedule(max_updates=0, min_stride=1 << 20, max_stride=1 << 20)
     teacher = lambda frame, index: NOTHING  # noqa: E731
     segmenter = Distiller(student, teacher, MAKER, schedule, output=fused)
     following = itertools.cycle(pictures)
     for _ in range(3):
         segmenter.step(next(following))
-    most = allocated(lambda: segmenter.step(next(following)))
-    assert FLOW + HALF_LOGITS < most <= 6 * FLOW + HALF_LOGITS + 8 * CLASS_MAP
-    assert growth(lambda: segmenter.step(next(following)), 50) < LITTLE_MORE
-
-
-def test_memory_of_a_frame_between_is_its_flow(student):
-    pictures = [frame(0), np.roll(frame(0), 1, axis=1)]
-    fused = FusedOutput(student, SIZE, NUM_CLASSES, infer_every=1 << 20)
-    schedule = Schedule(max_updates=0, min_stride=1 << 20, max_stride=1 << 20)
-    teacher = lambda frame, index: NOTHING  # noqa: E731
-    segmenter = Distiller(student, teacher, MAKER, schedule, output=fused)
-    following = itertools.cycle(pictures)
-    for _ in range(3):
-        segmenter.step(next(following))
-    most = allocated(lambda: segmenter.step(next(following)))
-    assert FLOW < most <= 4 * FLOW + 4 * CLASS_MAP
+    assert least < allocated(lambda: segmenter.step(next(following))) <= most
     assert growth(lambda: segmenter.step(next(following)), 50) < LITTLE_MORE
 
 

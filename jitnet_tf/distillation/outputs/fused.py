@@ -149,6 +149,7 @@ class FusedOutput(Output):
             elif self._key and self._key.index == self._last.index:
                 self._flow = step
             self._last = Key(index, gray, shown)
+            self.disagreement = None  # the student has not seen this frame
         return shown
 
     def _gray(self, frame):
@@ -224,7 +225,7 @@ class FusedOutput(Output):
         self._gate.learn(evidence.features[decided], right[decided] == warped[decided])
 
     def warm_up(self, frame):
-        """Runs student and flow once."""
+        """Runs the student once."""
         self._student.infer_with_logits(frame)
 
     def get_state(self):

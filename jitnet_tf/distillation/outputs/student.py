@@ -12,7 +12,7 @@ class Output(Protocol):
 
     Attributes:
       disagreement: of student and warped label on the latest frame, as a share of their foreground,
-        0…1; None of an output that does not compare.
+        0…1; None where they were not compared.
     """
 
     disagreement: float | None = None

@@ -172,6 +172,17 @@ def test_the_student_runs_on_every_so_many_th_frame_and_on_teacher_frames(infer_
         assert iou(t, shown[t]) > 0.7
 
 
+def test_a_disagreement_is_given_on_the_frames_that_the_student_sees():
+    output, student = output_of(infer_every=2)
+    drive(output, {0}, count=1)
+    compared = []
+    for t in range(1, 8):
+        output.segment(FRAMES[t], t, Stopwatch())
+        if output.disagreement is not None:
+            compared.append(t)
+    assert compared == student.seen[1:] == [2, 4, 6]
+
+
 def test_stages():
     output, _ = output_of(infer_every=2)
     expected = {0: {"infer", "flow", "fuse"}, 1: {"flow"}, 2: {"infer", "flow", "fuse"}}
