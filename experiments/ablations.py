@@ -26,7 +26,8 @@ from experiments.reports.curves import milliseconds
 from experiments.reports.results import Results
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import RANDOM, RunConfig
+from jitnet_tf.config import RunConfig
+from jitnet_tf.config.names import RANDOM
 from jitnet_tf.flags import options_of
 
 FLAGS = flags.FLAGS

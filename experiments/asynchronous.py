@@ -26,7 +26,8 @@ from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
 from jitnet_tf.base.progress import progress_bar
-from jitnet_tf.config import ASYNC, STUDENT_SHOWN, SYNC, RunConfig
+from jitnet_tf.config import RunConfig
+from jitnet_tf.config.names import ASYNC, STUDENT_SHOWN, SYNC
 from teacher import process
 
 FLAGS = flags.FLAGS

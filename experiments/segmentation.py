@@ -27,7 +27,8 @@ from jitnet_tf.base import checkpoint, command_line, options
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
 from jitnet_tf.base.progress import progress_bar
-from jitnet_tf.config import PRETRAINED, PretrainConfig, StudentConfig
+from jitnet_tf.config import PretrainConfig, StudentConfig
+from jitnet_tf.config.names import PRETRAINED
 from jitnet_tf.distillation import metrics
 from jitnet_tf.flags import options_of
 from jitnet_tf.labels import BACKGROUND, ClassGroups, LabelMaker

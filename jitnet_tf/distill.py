@@ -16,7 +16,8 @@ from absl import flags
 from jitnet_tf.base import command_line, shell
 from jitnet_tf.base.credentials import MASK
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import ASYNC, SAMPLE, RunConfig
+from jitnet_tf.config import RunConfig
+from jitnet_tf.config.names import ASYNC, SAMPLE
 from jitnet_tf.flags import define_flags as define_flags_of
 from jitnet_tf.flags import resumed_config, values
 from jitnet_tf.runs import directory

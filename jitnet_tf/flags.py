@@ -12,7 +12,8 @@ from absl import flags
 from jitnet_tf.base import options
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.options import FREE, MOVED, Option
-from jitnet_tf.config import GROUPS, RUN, PretrainConfig, RunConfig, StudentConfig
+from jitnet_tf.config import PretrainConfig, RunConfig, StudentConfig
+from jitnet_tf.config.names import GROUPS, RUN
 from jitnet_tf.runs import directory
 from jitnet_tf.video import parse_size
 from teacher import split_spec

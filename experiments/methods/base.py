@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from jitnet_tf.base import options
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import PRETRAINED, RANDOM, SHOWN, TEACHER_SHOWN
+from jitnet_tf.config.names import PRETRAINED, RANDOM, SHOWN, TEACHER_SHOWN
 from jitnet_tf.student import initial_weights
 from teacher import TeacherOptions, class_names, saved_model_folder
 from teacher.class_names import COCO

@@ -15,7 +15,8 @@ from absl import flags
 from experiments.methods.base import Method, OnlineSettings, StudentSettings, setting
 from jitnet_tf.base import options
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import INPUT, NO_FUSION, RUN, RunConfig, StudentConfig
+from jitnet_tf.config import RunConfig, StudentConfig
+from jitnet_tf.config.names import INPUT, NO_FUSION, RUN
 from jitnet_tf.distillation.result import FrameResult
 from jitnet_tf.distillation.segmenter import Segmenter
 from jitnet_tf.distillation.stopwatch import Stopwatch

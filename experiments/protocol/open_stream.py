@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from experiments.methods import Context
 from experiments.protocol import streams
 from jitnet_tf import video
-from jitnet_tf.config import SYNC
+from jitnet_tf.config.names import SYNC
 from jitnet_tf.distillation import metrics
 from jitnet_tf.distillation.stream import ScoredStream, warm_up
 from jitnet_tf.labels import LabelMaker

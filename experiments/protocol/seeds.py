@@ -6,7 +6,7 @@ For random initial weights the seed is theirs. For weights from a file it is the
 
 import pathlib
 
-from jitnet_tf.config import RANDOM
+from jitnet_tf.config.names import RANDOM
 
 NOISE = 0.01
 

@@ -6,7 +6,7 @@ and the cost model with this machine's times, with the paper's times, and with t
 
 import dataclasses
 
-from jitnet_tf.config import SYNC
+from jitnet_tf.config.names import SYNC
 from jitnet_tf.runs.summary import UNCOUNTED_STAGES, stage_counts
 
 # The stages of `FrameResult.seconds`, in the order of tables. "score" and "rehearse" are in results

@@ -20,7 +20,8 @@ from experiments.robustness.kinds import BOMB, FRAMES, GROUPS, SIZE, Kind, disti
 from jitnet_tf import distill as distill_command
 from jitnet_tf.base import checkpoint, command_line
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import RANDOM, RunConfig, StudentConfig
+from jitnet_tf.config import RunConfig, StudentConfig
+from jitnet_tf.config.names import RANDOM
 from jitnet_tf.runs import directory
 from jitnet_tf.student import initial_weights, weights
 from jitnet_tf.student.build import build_student

@@ -1,7 +1,7 @@
 """The distiller of a configuration."""
 
 from jitnet_tf.base import registry
-from jitnet_tf.config import ASYNC, CUT, GATE, TEACHER_FRAME, TEACHER_SHOWN, UPDATE_POLICIES
+from jitnet_tf.config.names import ASYNC, CUT, GATE, TEACHER_FRAME, TEACHER_SHOWN, UPDATE_POLICIES
 from jitnet_tf.distillation.distiller import Distiller
 from jitnet_tf.distillation.outputs.fused import FusedOutput
 from jitnet_tf.distillation.outputs.student import StudentOutput

@@ -1,7 +1,7 @@
 """Checks before a run writes anything: paths, sinks, classes."""
 
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import ASYNC
+from jitnet_tf.config.names import ASYNC
 from jitnet_tf.runs import directory
 from jitnet_tf.sinks.registry import SINKS
 from jitnet_tf.student import initial_weights

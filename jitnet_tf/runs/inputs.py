@@ -9,7 +9,7 @@ from jitnet_tf import video
 from jitnet_tf.base import options
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.options import MOVED
-from jitnet_tf.config import ASYNC
+from jitnet_tf.config.names import ASYNC
 from teacher import open_teacher, split_spec
 from teacher.encoding import is_like, thumbnail
 from teacher.lvs import Predictions

@@ -1,6 +1,6 @@
 """The report at a run's end."""
 
-from jitnet_tf.config import ASYNC
+from jitnet_tf.config.names import ASYNC
 from jitnet_tf.runs.summary import percent, stage_counts
 
 

@@ -14,7 +14,7 @@ from jitnet_tf.base.errors import UserError, reason_of
 from jitnet_tf.base.interrupt import StopRequest
 from jitnet_tf.base.progress import progress_bar
 from jitnet_tf.base.state import prefixed, with_prefix
-from jitnet_tf.config import RANDOM
+from jitnet_tf.config.names import RANDOM
 from jitnet_tf.distillation import metrics
 from jitnet_tf.distillation.build import make_distiller
 from jitnet_tf.distillation.stopwatch import Stopwatch

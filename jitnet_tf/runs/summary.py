@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from jitnet_tf.config import ASYNC, SYNC
+from jitnet_tf.config.names import ASYNC, SYNC
 from jitnet_tf.distillation import metrics
 
 # Stages excluded from a method's cost: I/O and scoring. The teacher is counted separately.

@@ -10,7 +10,7 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
 from jitnet_tf.base.files import printable
 from jitnet_tf.base.state import prefixed, with_prefix
-from jitnet_tf.config import ASYNC, SYNC
+from jitnet_tf.config.names import ASYNC, SYNC
 from jitnet_tf.distillation import metrics
 from jitnet_tf.sinks.base import Sink
 from jitnet_tf.sinks.overlay import Overlay

@@ -2,7 +2,7 @@
 
 from jitnet_tf.base import registry
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import ALL_LAYERS, ARCHITECTURES, DECODER, LAST_LAYER
+from jitnet_tf.config.names import ALL_LAYERS, ARCHITECTURES, DECODER, LAST_LAYER
 from jitnet_tf.student.base import CLASS_LAYER, Architecture
 from jitnet_tf.student.devices import dtype_policy
 

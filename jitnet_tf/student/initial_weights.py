@@ -9,7 +9,8 @@ import numpy as np
 from jitnet_tf.base import checkpoint
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.state import with_prefix
-from jitnet_tf.config import PRETRAINED, RANDOM, StudentConfig
+from jitnet_tf.config import StudentConfig
+from jitnet_tf.config.names import PRETRAINED, RANDOM
 from jitnet_tf.student import weights
 from jitnet_tf.student.base import CLASS_LAYER
 

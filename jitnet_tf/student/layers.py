@@ -5,7 +5,8 @@ import tensorflow as tf
 from tensorflow import keras
 
 from jitnet_tf.base import options
-from jitnet_tf.config import INPUT_NORMALIZATIONS, StudentConfig
+from jitnet_tf.config import StudentConfig
+from jitnet_tf.config.names import INPUT_NORMALIZATIONS
 
 _CHOICES = {field.name: about.choices for field, about in options.options(StudentConfig)}
 FRAME, _ = NORMALIZATIONS = _CHOICES["normalization"]

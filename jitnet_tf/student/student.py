@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from jitnet_tf.config import ADAM, SGD
+from jitnet_tf.config.names import ADAM, SGD
 from jitnet_tf.student import fused_head
 from jitnet_tf.student import weights as network_weights
 from jitnet_tf.student.architectures import half_resolution

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.config import ASYNC
+from jitnet_tf.config.names import ASYNC
 from jitnet_tf.distillation.distiller import Distiller
 from jitnet_tf.distillation.schedules.paper import Schedule
 from jitnet_tf.distillation.training import DivergedError

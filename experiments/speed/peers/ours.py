@@ -3,7 +3,8 @@
 import dataclasses
 
 from experiments.speed.peers import FLOAT32, Steps, Variant
-from jitnet_tf.config import PRETRAINED, RANDOM, RunConfig, StudentConfig
+from jitnet_tf.config import RunConfig, StudentConfig
+from jitnet_tf.config.names import PRETRAINED, RANDOM
 from jitnet_tf.labels import LVS, ClassGroups
 from jitnet_tf.student import weights
 
