@@ -8,6 +8,7 @@ import unicodedata
 
 from absl import flags
 
+from jitnet_tf.base import durations
 from jitnet_tf.base.credentials import without_credentials
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
@@ -26,6 +27,7 @@ class Option:
       group: heading in --help and docs/options.md.
       choices: allowed values; empty: any.
       at_least, above, at_most, below: bounds of a number.
+      is_duration: seconds, which the flag also takes as 10min or 24h; see `durations`.
       is_path: a file, folder or teacher, which is made absolute so that a resumed run finds it.
       is_output: a file or folder that is written.
       words: values of a path option that are no paths.
@@ -44,6 +46,7 @@ class Option:
     above: float | None = None
     at_most: float | None = None
     below: float | None = None
+    is_duration: bool = False
     is_path: bool = False
     is_output: bool = False
     words: tuple[str, ...] = ()
@@ -149,6 +152,8 @@ def define_flag(name, default, of_type, about):
     kinds = [kind for kind in (of_type, *typing.get_args(of_type)) if kind in define]
     if about.choices:
         flags.DEFINE_enum(name, default, about.choices, text)
+    elif about.is_duration:
+        flags.DEFINE(durations.Parser(), name, default, text)
     elif isinstance(default, tuple):
         flags.DEFINE_list(name, default, text)
     elif kinds:

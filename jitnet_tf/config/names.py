@@ -31,6 +31,8 @@ TRAINING_SET = "Training set"
 VALIDATION_SET = "Validation set"
 RUN = "The run"
 LABELS = "Classes and labels"
+LIVE = "Live streams"
+SERVING = "Serving and watching"
 ALGORITHM = "Algorithm 1"
 BEYOND = "Beyond the paper"
 UPDATES = "Updates"
@@ -39,6 +41,6 @@ AUGMENTATION = "Augmentation"
 TRAINING = "Training"
 COMPUTATION = "Computation"
 GROUPS = (
-    *(INPUT, TRAINING_SET, VALIDATION_SET, RUN, LABELS, ALGORITHM, BEYOND, UPDATES, STUDENT),
-    *(AUGMENTATION, TRAINING, COMPUTATION),
+    *(INPUT, TRAINING_SET, VALIDATION_SET, RUN, LIVE, SERVING, LABELS, ALGORITHM, BEYOND),
+    *(UPDATES, STUDENT, AUGMENTATION, TRAINING, COMPUTATION),
 )

@@ -63,7 +63,8 @@ class Distiller(Segmenter):
         self.policy = policy or TeacherFramePolicy()
         self.output = output or StudentOutput(student)
         self.triggers = tuple(triggers)
-        self._hurried = False  # a trigger has fired since the latest teacher frame
+        # Since the latest teacher frame a trigger has fired, or the stream was gone.
+        self._hurried = False
         self.shows_teacher = shows_teacher
         self.looks_ahead = looks_ahead
         self.asynchronous = asynchronous
@@ -82,6 +83,12 @@ class Distiller(Segmenter):
         if self.looks_ahead:
             frames = self._ahead = Ahead(frames, self.schedule.max_stride)
         return frames
+
+    def after_gap(self):
+        """Asks the teacher on the next frame, as far as a budget allows. The student stays."""
+        self.output.forget(self.index)
+        self._hurried = True
+        self.schedule.last = None  # nor does the least stride hold it up
 
     def step(self, frame):
         """Segments the next frame and trains the student where the schedule says so.
@@ -278,13 +285,13 @@ class Distiller(Segmenter):
         }
 
     def _triggers_state(self):
-        state = {"triggers/fired": np.array(self._hurried)} if self.triggers else {}
+        state = {"hurried": np.array(self._hurried)}
         for i, trigger in enumerate(self.triggers):
             state.update(prefixed(f"triggers/{i}/", trigger.get_state()))
         return state
 
     def _restore_triggers(self, state):
-        self._hurried = bool(state["triggers/fired"]) if self.triggers else False
+        self._hurried = bool(state["hurried"])
         for i, trigger in enumerate(self.triggers):
             trigger.set_state(with_prefix(f"triggers/{i}/", state))
 

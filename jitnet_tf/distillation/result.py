@@ -70,6 +70,7 @@ class FrameResult:
       time, duration: of the frame in the stream, in seconds; None if unknown. A live stream's time
         is that of arrival.
       dropped: of a live stream: number of frames passed over just before this one.
+      gap: of a live stream: seconds for which it was gone just before this frame; otherwise None.
       lag: of a live stream: seconds from the frame's arrival to this result; otherwise None.
     """
 
@@ -85,6 +86,7 @@ class FrameResult:
     time: float | None = None
     duration: float | None = None
     dropped: int = 0
+    gap: float | None = None
     lag: float | None = None
 
     @property

@@ -12,7 +12,7 @@ class Segmenter(Protocol):
     """Segments the frames of a stream one after the other, with all state of the stream.
 
     A `Distiller` is one; the baselines of the experiments are others. Derive from it for the
-    defaults of `warm_up`, `get_state` and `set_state`, which fit a segmenter without state.
+    defaults, which fit a segmenter without state.
 
     Attributes:
       index: the place of the next frame in the stream.
@@ -32,6 +32,9 @@ class Segmenter(Protocol):
 
     def step(self, frame: np.ndarray) -> FrameResult:
         """Segments the next frame, uint8 RGB [H, W, 3]. After a UserError it can be taken again."""
+
+    def after_gap(self) -> None:
+        """Notes that a live stream was gone before the next frame, which may show anything."""
 
     def warm_up(self, frame: np.ndarray) -> None:
         """Runs the computations once, changing nothing: first runs take longer."""

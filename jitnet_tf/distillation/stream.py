@@ -73,6 +73,8 @@ class ScoredStream:
             frame = next(self._frames, None)
         if frame is None:
             return None
+        if frame.gap is not None:
+            self._segmenter.after_gap()
         if self._reference:
             with watch("reference"):
                 detections = self._reference(frame.pixels, self._segmenter.index)
@@ -82,7 +84,8 @@ class ScoredStream:
     def score(self, result, taken):
         """Adds time, score and stages of a taken frame to its result, and returns it."""
         frame = taken.frame
-        result.time, result.duration, result.dropped = frame.time, frame.duration, frame.dropped
+        result.time, result.duration = frame.time, frame.duration
+        result.dropped, result.gap = frame.dropped, frame.gap
         if frame.arrived is not None:
             result.lag = time.monotonic() - frame.arrived
         if self._reference:

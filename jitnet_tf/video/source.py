@@ -80,6 +80,7 @@ class Frame:
       duration: seconds until the next frame, as far as the source tells.
       arrived: of a live source: the time of its decoding by `time.monotonic`.
       dropped: of a live source: number of frames passed over just before it.
+      gap: of a live source: seconds for which it was gone just before it; None if it was not.
     """
 
     pixels: np.ndarray
@@ -87,6 +88,7 @@ class Frame:
     duration: float | None = None
     arrived: float | None = None
     dropped: int = 0
+    gap: float | None = None
 
 
 class FrameSource:

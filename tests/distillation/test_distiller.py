@@ -207,7 +207,7 @@ def test_a_policy_of_ones_own_and_its_state():
     assert [r.updates for r in results] == [1, 0, 1]
     state = distiller.get_state()
     assert sorted(state) == sorted(
-        ["index", "stride", "since_request", "student/updates", "policy/frames"]
+        ["hurried", "index", "stride", "since_request", "student/updates", "policy/frames"]
     )
     resumed = distiller_of(ScriptedStudent([]), TwicePolicy())
     resumed.set_state(state)

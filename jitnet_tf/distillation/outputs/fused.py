@@ -84,6 +84,13 @@ class FusedOutput(Output):
         self._later, self._flows = None, {}  # the key ahead, and flow to it from frames before it
         # The last frame, and the last one that the student has seen.
         self._last = self._evidence = None
+        self._start = 0  # the first frame after the latest gap
+
+    def forget(self, index):
+        """Forgets key and last frame: flow does not reach across a gap. The gate stays."""
+        self._key = self._flow = self._last = self._evidence = self.disagreement = None
+        self._later, self._flows = None, {}
+        self._start = index
 
     def segment(self, frame, index, watch):
         """Segments the next frame; see `Output`."""
@@ -102,12 +109,15 @@ class FusedOutput(Output):
         """Lets the gate learn who was right, and takes the frame as the new key."""
         with watch("fuse"):
             self._learn(asked, labels)
+            shown = metrics.confusion(labels, asked.shown, self._num_classes)
+            if asked.index < self._start:  # of an asynchronous teacher, from before a gap
+                return shown
             self._key, self._flow = Key(asked.index, asked.gray, labels), None
             self._later, self._flows = None, {}
             self.disagreement = None  # it was of the key before
             if self._last.index == asked.index:  # not of an asynchronous teacher
                 self._last = self._key
-            return metrics.confusion(labels, asked.shown, self._num_classes)
+            return shown
 
     def look_ahead(self, frames, labels, index, watch):
         """Estimates the flow to a key ahead, from every frame before it that the student will see.
@@ -231,6 +241,7 @@ class FusedOutput(Output):
     def get_state(self):
         """Returns the gate's state, key frame, last frame and flow, for a checkpoint."""
         state = {f"gate/{name}": array for name, array in self._gate.get_state().items()}
+        state["start"] = np.array(self._start)
         state["seen"] = np.array(self._evidence.index if self._evidence else -1)
         if self.disagreement is not None:
             state["disagreement"] = np.array(self.disagreement)
@@ -258,6 +269,9 @@ class FusedOutput(Output):
         self.disagreement = None if share is None else float(share)
         if share is not None and not 0 <= self.disagreement <= 1:  # NaN, too
             raise ValueError(f"a disagreement of {self.disagreement}")
+        self._start = int(state["start"])
+        if self._key and self._key.index < self._start:
+            raise ValueError("the key frame lies before a gap")
         seen, key, last = int(state["seen"]), self._key, self._last
         if key and (last is None or key.index > last.index):
             raise ValueError("the key frame is later than the last one")

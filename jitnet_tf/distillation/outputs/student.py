@@ -46,6 +46,9 @@ class Output(Protocol):
         one of the labels. `learn` gets these, too, when the stream has come to it.
         """
 
+    def forget(self, index: int) -> None:
+        """Forgets the frames before number `index`, as a gap lies before it."""
+
     def warm_up(self, frame: np.ndarray) -> None:
         """Runs the computations once, changing nothing."""
 

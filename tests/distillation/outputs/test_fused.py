@@ -183,6 +183,22 @@ def test_a_disagreement_is_given_on_the_frames_that_the_student_sees():
     assert compared == student.seen[1:] == [2, 4, 6]
 
 
+@pytest.mark.parametrize("infer_every", [1, 4])
+def test_nothing_is_carried_across_a_gap(infer_every):
+    output, student = output_of(infer_every=infer_every)
+    drive(output, {0}, count=2)
+    late = output.ask(FRAMES[1], 1, Stopwatch(), is_segmented=True)
+    output.forget(2)
+    np.testing.assert_array_equal(output.segment(FRAMES[2], 2, Stopwatch()), NOTHING[2])
+    assert student.seen[-1] == 2
+    output.learn(late, FRAMES[1], LABELS[1], Stopwatch())  # of before the gap: no key
+    assert "key/index" not in output.get_state()
+    again, _ = output_of(infer_every=infer_every)
+    again.set_state(output.get_state())
+    assert_same_state(output.get_state(), again.get_state())
+    assert not output.segment(FRAMES[3], 3, Stopwatch()).any()
+
+
 def test_stages():
     output, _ = output_of(infer_every=2)
     expected = {0: {"infer", "flow", "fuse"}, 1: {"flow"}, 2: {"infer", "flow", "fuse"}}

@@ -6,6 +6,7 @@ import pytest
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.distillation.distiller import Distiller
 from jitnet_tf.distillation.schedules.budget import BudgetSchedule
+from jitnet_tf.distillation.schedules.paper import Schedule
 from jitnet_tf.distillation.schedules.triggers import (
     CUT_SIZE,
     SETTLED_FRAMES,
@@ -144,3 +145,41 @@ def test_a_trigger_sees_a_frame_once_although_the_teacher_fails():
     distiller.teacher = answer
     distiller.step(frame(0))
     assert trigger.seen == 1
+
+
+@pytest.mark.parametrize("from_teacher_frame", [False, True])
+def test_the_first_frame_after_a_gap_is_a_teacher_frame(from_teacher_frame):
+    student = ScriptedStudent([9] * 99)
+    schedule = Schedule(min_stride=8, from_teacher_frame=from_teacher_frame)
+    distiller = Distiller(student, student.teacher, MAKER, schedule)
+    for t in range(8):
+        if t == 3:
+            distiller.after_gap()
+        distiller.step(frame(t))
+    assert asked(student) == [0, 3]
+
+
+def test_a_gap_spends_no_more_than_the_budget():
+    student = ScriptedStudent([9] * 99)
+    distiller = distiller_of(student)
+    for t in range(40):
+        if t in (3, 20, 22, 24, 26):
+            distiller.after_gap()
+        distiller.step(frame(t))
+    # 3 waits until the budget allows it; of the others it allows two.
+    assert asked(student)[:3] == [0, 10, 20]
+    assert len(asked(student)) <= 1 + 0.1 * 40
+
+
+def test_a_gap_waits_in_a_checkpoint():
+    first = distiller_of(ScriptedStudent([9] * 9))
+    for t in range(5):
+        first.step(frame(t))
+    first.after_gap()
+    student = ScriptedStudent([9] * 9)
+    resumed = distiller_of(student)
+    resumed.set_state(first.get_state())
+    resumed.schedule.stride = 50
+    for t in range(5, 13):
+        resumed.step(frame(t))
+    assert asked(student) == [10]
