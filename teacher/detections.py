@@ -44,7 +44,10 @@ class Detections:
 
     def above(self, score):
         """Returns the objects with at least this score."""
-        keep = np.flatnonzero(self.scores >= score)
+        return self.take(np.flatnonzero(self.scores >= score))
+
+    def take(self, keep):
+        """Returns the objects of these numbers, int [n]."""
         return Detections(
             self.boxes[keep],
             self.classes[keep],

@@ -36,11 +36,12 @@ from jitnet_tf.config.names import (
     UPDATED_LAYERS,
     UPDATES,
 )
+from jitnet_tf.config.regions import RegionOptions
 from teacher.detections import MIN_SCORE
 
 
 @dataclasses.dataclass(frozen=True)
-class RunConfig(Config):
+class RunConfig(RegionOptions, Config):
     """A run of online distillation; the flags of `jitnet_tf.distill` have the same names."""
 
     video: str = option(

@@ -16,7 +16,8 @@ def make_distiller(config, label_maker, teacher, frame_size):
 
     See `Distiller`. teacher: a `ProcessTeacher` if config.teacher_mode is ASYNC.
     """
-    student = build_student(config, label_maker.groups, frame_size)
+    ignored = label_maker.ignored
+    student = build_student(config, label_maker.groups, frame_size, ignored)
     num_classes = len(label_maker.groups.names)
     return Distiller(
         student,
@@ -24,8 +25,8 @@ def make_distiller(config, label_maker, teacher, frame_size):
         label_maker,
         make_schedule(config),
         registry.load(UPDATE_POLICIES, config.update_policy).of(config, frame_size, num_classes),
-        make_output(config, student, frame_size, num_classes),
-        [CutTrigger() if name == CUT else NoveltyTrigger() for name in config.triggers],
+        make_output(config, student, frame_size, num_classes, ignored),
+        [CutTrigger(ignored) if name == CUT else NoveltyTrigger() for name in config.triggers],
         shows_teacher=config.shown == TEACHER_SHOWN,
         looks_ahead=config.lookahead,
         asynchronous=config.teacher_mode == ASYNC,
@@ -46,8 +47,10 @@ def make_schedule(config):
     return Schedule(**limits, from_teacher_frame=config.stride_from == TEACHER_FRAME)
 
 
-def make_output(config, student, frame_size, num_classes):
+def make_output(config, student, frame_size, num_classes, ignored=None):
     """Makes the output: the student's prediction, or the one fused with warped labels."""
     if config.fusion == GATE:
-        return FusedOutput(student, frame_size, num_classes, config.infer_every, config.seed)
+        return FusedOutput(
+            student, frame_size, num_classes, config.infer_every, config.seed, ignored
+        )
     return StudentOutput(student)

@@ -5,11 +5,14 @@ import dataclasses
 import numpy as np
 
 
-def confusion(labels, prediction, num_classes):
+def confusion(labels, prediction, num_classes, ignored=None):
     """Counts pixels by class: int64 [C, C], row = label, column = prediction.
 
-    labels, prediction: uint8 [H, W] class ids below num_classes.
+    labels, prediction: uint8 [H, W] class ids below num_classes. ignored: pixels that do not count,
+    bool [H, W]; None for none.
     """
+    if ignored is not None:
+        labels, prediction = labels[~ignored], prediction[~ignored]
     pairs = labels.astype(np.intp) * num_classes + prediction
     counts = np.bincount(pairs.ravel(), minlength=num_classes**2)
     return counts.reshape(num_classes, num_classes)

@@ -90,8 +90,9 @@ class ScoredStream:
             result.lag = time.monotonic() - frame.arrived
         if self._reference:
             with taken.watch("reference"):
-                classes = len(self._label_maker.groups.names)
-                counts = metrics.confusion(taken.labels, result.prediction, classes)
+                maker = self._label_maker
+                classes, ignored = len(maker.groups.names), maker.ignored
+                counts = metrics.confusion(taken.labels, result.prediction, classes, ignored)
                 result.reference = Score(taken.labels, counts)
         result.seconds.update(taken.watch.seconds)
         return result

@@ -25,6 +25,8 @@ class LabelMaker:
         student forget. None: such objects are background (the paper).
       categories: id → name of the detections' categories: those of their teacher. None for COCO's
         and those that only the groups name.
+      ignored: the region to ignore, bool [H, W], for frames of this size; None for none. Labels are
+        background there, weights 0, and objects that lie wholly in it do not exist.
     """
 
     groups: ClassGroups
@@ -33,6 +35,7 @@ class LabelMaker:
     box_dilation: float = 0.15
     hesitation: float | None = None
     categories: Mapping[int, str] | None = None
+    ignored: np.ndarray | None = dataclasses.field(default=None, compare=False)
 
     def __post_init__(self):
         """Sets the default of the categories."""
@@ -48,16 +51,18 @@ class LabelMaker:
         ):
             window = labels[y : y + mask.shape[0], x : x + mask.shape[1]]
             np.maximum(window, mask * class_id, out=window)
+        if self.ignored is not None:
+            labels[self.ignored] = 0
         return labels
 
     def weights(self, detections, frame_size):
         """Returns loss weights, float32 [H, W]: box_weight in dilated boxes of labeled objects.
 
-        See `hesitation` for weights of 0.
+        See `hesitation` and `ignored` for weights of 0.
         """
         H, W = frame_size
         weights = np.ones(frame_size, np.float32)
-        sure = detections.above(self.score_threshold)
+        sure = self._counted(detections)
         boxes = sure.boxes[self._classes(sure) > 0].astype(np.float64)
         sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2) * (-1, -1, 1, 1)
         pixels = (boxes + self.box_dilation * sides) * (H, W, H, W)
@@ -65,7 +70,21 @@ class LabelMaker:
             weights[y0:y1, x0:x1] = self.box_weight
         if self.hesitation is not None:
             weights[self._doubtful(detections, frame_size)] = 0
+        if self.ignored is not None:
+            weights[self.ignored] = 0
         return weights
+
+    def _counted(self, detections):
+        """Returns the objects that are sure enough, but for those wholly in the ignored region."""
+        sure = detections.above(self.score_threshold)
+        if self.ignored is None:
+            return sure
+        return sure.take([i for i in range(len(sure)) if not self._is_ignored(sure, i)])
+
+    def _is_ignored(self, detections, i):
+        mask, (y, x) = detections.masks[i], detections.origins[i]
+        outside = ~self.ignored[y : y + mask.shape[0], x : x + mask.shape[1]]
+        return mask.any() and not (mask & outside).any()
 
     def _doubtful(self, detections, frame_size):
         """Returns the pixels of unsure objects in a class that have no label, bool [H, W]."""
@@ -78,10 +97,8 @@ class LabelMaker:
 
     def names_found(self, detections):
         """Returns the category of each object that is sure enough, also of those in no group."""
-        sure = detections.above(self.score_threshold)
-        return tuple(
-            self.categories.get(number, f"id {number}") for number in sure.classes.tolist()
-        )
+        found = self._counted(detections).classes.tolist()
+        return tuple(self.categories.get(number, f"id {number}") for number in found)
 
     def _classes(self, detections):
         return self.class_ids[detections.classes]

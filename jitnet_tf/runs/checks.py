@@ -17,6 +17,7 @@ def check_paths_distinct(config):
             "teacher": split_spec(config.teacher)[1],
             "reference": config.reference,
             "init": config.init,
+            "ignore_mask": config.ignore_mask,
         },
         {"logdir": config.logdir, "output": config.overlay_path, "masks": config.masks},
     )

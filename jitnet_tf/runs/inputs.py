@@ -10,6 +10,7 @@ from jitnet_tf.base import options
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.options import MOVED
 from jitnet_tf.config.names import ASYNC
+from jitnet_tf.labels import region
 from teacher import open_teacher, split_spec
 from teacher.encoding import is_like, thumbnail
 from teacher.lvs import Predictions
@@ -21,6 +22,7 @@ from teacher.recorded import Recording
 IDENTITIES = "inputs"
 FRAME = ("thumbnail", "frame_digest")
 NAMES = "teacher_names"  # of the classes of a live teacher, in its identity
+IGNORED = "ignore_mask"
 
 
 class Inputs:
@@ -35,7 +37,9 @@ class Inputs:
       source: the FrameSource.
       teacher: the Teacher; a `ProcessTeacher` if config.teacher_mode is ASYNC.
       reference: a Recording, or None.
+      ignored: the region to ignore, bool [H, W]; None without one.
       identities: see `identities`.
+      problems: a sentence if the region to ignore is empty.
 
     Raises:
       UserError: one cannot be opened, or does not fit.
@@ -57,10 +61,24 @@ class Inputs:
         if self.reference:
             stack.callback(self.reference.close)
         self.identities = identities(config, self._local, self.reference)
+        self.ignored, self.problems = None, []
+        if config.ignore_mask:
+            self._read_region(config.ignore_mask)
         for recording in (self._local, self.reference):
             if isinstance(recording, Recording):
                 recording.check_score_threshold(config.score_threshold)
                 recording.check_size(self.source.size)
+
+    def _read_region(self, path):
+        found = region.read_region(path, self.source.size)
+        self.identities[IGNORED] = {"digest": region.digest(found)}
+        if found.any():
+            self.ignored = found
+        else:
+            self.problems.append(
+                f"--ignore_mask={path} is black or transparent everywhere, so that nothing is "
+                "ignored"
+            )
 
     def seek(self, config, earlier, progress):
         """Goes to a checkpoint's frame, and checks that all inputs are those of the run.
@@ -73,6 +91,7 @@ class Inputs:
           The problems of inputs that have moved, a sentence each.
         """
         parts = self._local, self.reference
+        check_same_region(config, earlier, progress, self.identities)
         return [
             *seek(self.source, progress, earlier),
             *check_same(config, earlier, progress, self.identities, *parts),
@@ -170,6 +189,16 @@ def _identity(config, teacher):
     else:
         described = describe_live(config.teacher, config.teacher_options)
     return {name: value for name, value in described.items() if name != "teacher"}
+
+
+def check_same_region(config, earlier, progress, found):
+    """Raises UserError if the region to ignore is not that of a checkpoint; see `check_same`."""
+    if found.get(IGNORED) != progress.get(IDENTITIES, {}).get(IGNORED):
+        raise UserError(
+            f"--resume: --ignore_mask={config.ignore_mask} does not ignore the same pixels as the "
+            f"mask that the run was made with ({earlier.ignore_mask}): give that, or start another "
+            "run"
+        )
 
 
 def check_same(config, earlier, progress, found, teacher, reference):

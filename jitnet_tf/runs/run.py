@@ -114,7 +114,7 @@ class Run:
             check_classes(config, groups, progress)
             self._inputs = Inputs(config, own_teacher(config, teacher), stack)
             self.source, teacher = self._inputs.source, self._inputs.teacher
-            for note in groups.check(teacher.names):
+            for note in [*groups.check(teacher.names), *self._inputs.problems]:
                 self.note(note)
             self._label_maker = LabelMaker(
                 groups,
@@ -123,6 +123,7 @@ class Run:
                 config.box_dilation,
                 config.hesitation,
                 teacher.names,
+                self._inputs.ignored,
             )
             if saved:
                 earlier = directory.load_config(self.config.logdir)
@@ -207,6 +208,7 @@ class Run:
             self.statistics,
             resume_at,
             overwrite,
+            self._label_maker.ignored,
         )
         self._sinks = [*open_sinks(self.config, stream), *further]
         for sink in self._sinks:

@@ -21,6 +21,8 @@ class StreamInfo:
         that a sink is given.
       resume_at: frames before the checkpoint that the run continues from; None for a new run.
       overwrite: replace existing outputs.
+      ignored: the region to ignore, bool [H, W], where predictions and labels are background; None
+        without one.
     """
 
     class_names: tuple[str, ...]
@@ -29,6 +31,7 @@ class StreamInfo:
     statistics: Any
     resume_at: int | None = None
     overwrite: bool = False
+    ignored: np.ndarray | None = None
 
 
 class Sink(Protocol):

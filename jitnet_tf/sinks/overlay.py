@@ -12,6 +12,7 @@ from jitnet_tf.sinks.palette import colorize, palette
 Teacher = tuple[np.ndarray, np.ndarray, int]  # frame, labels, frame index
 
 _GROUND, _WHITE, _GRAY, _ACCENT = (20, 22, 26), (240, 240, 240), (160, 165, 172), (255, 190, 70)
+_STRIPE = (96, 100, 106)  # in the ignored region
 _MIN_PANEL_WIDTH, _MAX_PANEL_HEIGHT = 480, 1080  # pixels; text needs the former
 
 
@@ -60,6 +61,7 @@ class Overlay:
       size: (H, W) of the frames.
       max_width: of the pictures, in pixels. Frames are shrunk to fit in three times, and small
         ones enlarged until there is room for text.
+      ignored: the region to ignore, bool [H, W], which is shown dark and striped beside the video.
 
     Attributes:
       frame_size: (H, W) of the frames.
@@ -67,7 +69,13 @@ class Overlay:
       problems: names that are shown as numbers, as a list of at most one sentence.
     """
 
-    def __init__(self, class_names: Sequence[str], size: tuple[int, int], max_width: int = 1920):
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        size: tuple[int, int],
+        max_width: int = 1920,
+        ignored: np.ndarray | None = None,
+    ):
         self.frame_size = height, width = tuple(size)
         # For 1920 it is 640, to which 720p and 1080p shrink by whole numbers: fast and sharp.
         widest = max_width // 6 * 2
@@ -105,6 +113,7 @@ class Overlay:
             _even(self._line + self._picture[1] + (1.3 + self._rows) * self._line),
             total_width,
         )
+        self._stripes = None if ignored is None else self._striped(ignored)
         self._ground = np.full((*self.size, 3), _GROUND, np.uint8)
         # Drawn again only when they change: the teacher's (frame index, panel), (ids, legend).
         self._teacher_panel: tuple[int, np.ndarray] | None = None
@@ -152,7 +161,20 @@ class Overlay:
         return cv2.resize(frame, self._picture, interpolation=interpolation)
 
     def _blend(self, fitted, class_map):
-        return blend(fitted, cv2.resize(class_map, self._picture, interpolation=cv2.INTER_NEAREST))
+        fitted_map = cv2.resize(class_map, self._picture, interpolation=cv2.INTER_NEAREST)
+        picture = blend(fitted, fitted_map)
+        if self._stripes is not None:
+            dark, stripes = self._stripes
+            cv2.copyTo(cv2.convertScaleAbs(picture, alpha=0.4), dark, picture)
+            cv2.copyTo(np.full_like(picture, _STRIPE), stripes, picture)
+        return picture
+
+    def _striped(self, ignored):
+        """Returns the ignored region and the stripes in it, each uint8, of a picture's size."""
+        dark = cv2.resize(ignored.astype(np.uint8), self._picture, interpolation=cv2.INTER_NEAREST)
+        y, x = np.indices(dark.shape)
+        is_stripe = (y + x) % round(1.2 * self._em) < max(self._em / 8, 1)
+        return dark, dark * is_stripe.astype(np.uint8)
 
     def _panel(self, canvas, place, picture, title, color=_WHITE):
         left = place * self._panel_width

@@ -46,7 +46,8 @@ class OverlayVideo(Sink):
             resume_at=stream.resume_at,
             overwrite=stream.overwrite,
         )
-        return cls(writer, Overlay(stream.class_names, stream.frame_size), stream.statistics)
+        overlay = Overlay(stream.class_names, stream.frame_size, ignored=stream.ignored)
+        return cls(writer, overlay, stream.statistics)
 
     @staticmethod
     def check(config, *, resumed, overwrite):

@@ -23,7 +23,10 @@ AVERAGED_FRAMES = 20
 BY_TEACHER_FRAME = {SYNC: ("teacher", "labels", "trial", "update"), ASYNC: ("teacher",)}
 WINDOW = "window/"  # prefix of the unfinished averages in a checkpoint
 # Options that do not bear on the figures and have no place in a table that compares runs.
-NO_HPARAMS = {"logdir", "output", "masks", "reference", "checkpoint_every", "image_every"}
+NO_HPARAMS = {
+    *("logdir", "output", "masks", "reference", "keep_hard"),
+    *("checkpoint_every", "image_every"),
+}
 
 
 class TensorBoard(Sink):
@@ -63,7 +66,7 @@ class TensorBoard(Sink):
             stream.class_names,
             stream.statistics,
             {} if stream.resume_at else config.flat(),
-            Overlay(stream.class_names, stream.frame_size),
+            Overlay(stream.class_names, stream.frame_size, ignored=stream.ignored),
             config.image_every,
         )
 

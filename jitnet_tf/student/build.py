@@ -6,10 +6,11 @@ from jitnet_tf.student.devices import make_repeatable, use_xla
 from jitnet_tf.student.student import Student
 
 
-def build_student(config, groups, frame_size):
+def build_student(config, groups, frame_size, ignored=None):
     """Builds the student that a RunConfig describes, with its initial weights.
 
-    groups: ClassGroups, the classes that it segments. frame_size: (H, W) of the frames.
+    groups: ClassGroups, the classes that it segments. frame_size: (H, W) of the frames. ignored:
+    the region to ignore, bool [H, W]; None for none.
 
     Raises:
       UserError: the initial weights do not fit.
@@ -26,6 +27,7 @@ def build_student(config, groups, frame_size):
         variables=updated_variables(model, config.updated_layers),
         xla=xla,
         fused=config.xla != "off",
+        ignored=ignored,
     )
     initial_weights.start(weights.named(model), config.init, groups, config.student)
     return student

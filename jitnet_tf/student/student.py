@@ -30,6 +30,8 @@ class Student(StudentProtocol):
       xla: compile by XLA. The model should be built for it, too: see `Architecture.build`.
       fused: if the network allows it, compute class ids and loss from logits at half size (see
         `fused_head`): equal within rounding, and faster.
+      ignored: the region to ignore, bool [H, W]: class ids are background there, and a Trial's
+        confusion leaves it out. Labels have to be background there, and weights 0.
     """
 
     def __init__(
@@ -43,10 +45,13 @@ class Student(StudentProtocol):
         variables=None,
         xla=False,
         fused=True,
+        ignored=None,
     ):
         self.model = model
         self.frame_size = tuple(frame_size)
         self._half = half_resolution(model) if fused else None
+        self._counted = None if ignored is None else tf.constant(~ignored, tf.uint8)
+        self._ignored_pixels = 0 if ignored is None else int(np.count_nonzero(ignored))
         self._updated = list(model.trainable_variables if variables is None else variables)
         if optimizer == ADAM:
             self.optimizer = keras.optimizers.Adam(learning_rate, beta_1=momentum)
@@ -96,7 +101,10 @@ class Student(StudentProtocol):
         """
         class_ids, counts, wanted, loss = self._attempt(frame, labels, weights, threshold)
         loss = float(loss) if wanted else None
-        return Trial(class_ids.numpy(), counts.numpy().astype(np.int64), loss)
+        counts = counts.numpy().astype(np.int64)
+        # Background in both maps, which no accuracy depends on.
+        counts[0, 0] -= self._ignored_pixels
+        return Trial(class_ids.numpy(), counts, loss)
 
     def update(self, frame, labels, weights):
         """Takes one step of gradient descent on a frame.
@@ -148,7 +156,7 @@ class Student(StudentProtocol):
             return self._class_ids(logits), logits
         logits = self.model(frame[tf.newaxis], training=False)[0]
         class_ids = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
-        return class_ids, logits[::2, ::2]
+        return self._without_ignored(class_ids), logits[::2, ::2]
 
     def _update_step(self, frame, labels, weights):
         return self._train_step(frame[tf.newaxis], labels[tf.newaxis], weights[tf.newaxis])
@@ -190,7 +198,10 @@ class Student(StudentProtocol):
         return class_ids, counts, wanted, loss
 
     def _class_ids(self, logits):
-        return fused_head.class_ids(logits, self.frame_size)
+        return self._without_ignored(fused_head.class_ids(logits, self.frame_size))
+
+    def _without_ignored(self, class_ids):
+        return class_ids if self._counted is None else class_ids * self._counted
 
     def _apply_gradients(self, gradients):
         self.optimizer.apply_gradients(zip(gradients, self._updated, strict=True))

@@ -54,6 +54,15 @@ def test_confusion_is_a_count(pair):
     np.testing.assert_array_equal(counts, count(labels, prediction, num_classes))
 
 
+@given(pairs(), st.integers(0, 2**32))
+def test_ignored_pixels_are_not_counted(pair, seed):
+    labels, prediction, num_classes = pair
+    ignored = np.random.default_rng(seed).integers(0, 2, labels.shape).astype(bool)
+    counts = metrics.confusion(labels, prediction, num_classes, ignored)
+    kept = (each[~ignored][None] for each in (labels, prediction))
+    np.testing.assert_array_equal(counts, count(*kept, num_classes))
+
+
 def test_confusion_has_labels_in_rows():
     labels = np.array([[1, 1, 1], [0, 0, 2]], np.uint8)
     prediction = np.array([[1, 2, 2], [0, 1, 2]], np.uint8)

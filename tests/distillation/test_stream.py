@@ -1,5 +1,7 @@
 """Every frame is segmented once and scored against a reference that the segmenter never sees."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -123,3 +125,18 @@ def test_warming_up_runs_segmenter_and_teachers_once():
     assert asked[0][1] == 7
     warm_up(None, segmenter)
     assert len(segmenter.warmed) == 1
+
+
+def test_the_ignored_region_is_not_scored(stream):
+    """Whatever the segmenter says there."""
+    ignored = np.zeros((64, 96), bool)
+    ignored[:, 12:] = True
+    maker = dataclasses.replace(MAKER, ignored=ignored)
+    with video.open_source(stream.video) as source, Recording(stream.recording) as reference:
+        results = list(ScoredStream(source.frames(), Half(), maker, reference))
+    for result, label in zip(results, square_scene(COUNT)[1], strict=True):
+        assert result.prediction[ignored].any()
+        expected = metrics.confusion(label, result.prediction, 9, ignored)
+        np.testing.assert_array_equal(result.reference.confusion, expected)
+        assert expected.sum() == (~ignored).sum()
+        assert not result.reference.labels[ignored].any()

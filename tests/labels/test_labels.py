@@ -435,3 +435,48 @@ def test_an_unsure_object_has_no_weight():
     expected[2:4, 2:4] = 5
     np.testing.assert_array_equal(unsure.weights(found, (10, 10)), expected)
     np.testing.assert_array_equal(unsure.labels(found, (10, 10)), plain.labels(found, (10, 10)))
+
+
+# The ignored region
+
+
+def test_the_ignored_region_is_background_without_weight():
+    size = (20, 20)
+    ignored = np.zeros(size, bool)
+    ignored[:, 10:] = True
+    found = detections(
+        (PERSON, 0.9, (2, 2, 6, 6)),  # outside
+        (CAR, 0.9, (8, 6, 12, 14)),  # on both sides
+        (DOG, 0.9, (15, 12, 18, 18)),  # inside, but for its dilated box
+        frame_size=size,
+    )
+    groups = class_groups("lvs")
+    plain = LabelMaker(groups, box_dilation=0.5)
+    maker = LabelMaker(groups, box_dilation=0.5, ignored=ignored)
+    expected = np.where(ignored, 0, plain.labels(found, size))
+    np.testing.assert_array_equal(maker.labels(found, size), expected)
+    weights = np.where(ignored, 0, plain.weights(found.take([0, 1]), size))
+    np.testing.assert_array_equal(maker.weights(found, size), weights)
+    assert maker.names_found(found) == ("person", "car")
+
+
+def test_objects_without_a_pixel_are_not_in_the_ignored_region():
+    """Their boxes weigh, as without a region."""
+    size = (20, 20)
+    ignored = np.zeros(size, bool)
+    ignored[:, 10:] = True
+    box = detections((PERSON, 0.9, (4, 2, 10, 8)), frame_size=size)
+    empty = Detections(box.boxes, box.classes, box.scores, (np.zeros((6, 6), bool),), box.origins)
+    weights = LabelMaker(class_groups("lvs"), ignored=ignored).weights(empty, size)
+    assert weights[6, 5] == 5
+
+
+def test_doubt_and_the_ignored_region_together():
+    size = (20, 20)
+    ignored = np.zeros(size, bool)
+    ignored[:, 10:] = True
+    found = detections((PERSON, 0.3, (2, 6, 6, 14)), frame_size=size)
+    maker = LabelMaker(class_groups("lvs"), hesitation=0.1, ignored=ignored)
+    expected = np.where(ignored, 0, 1)
+    expected[2:6, 6:14] = 0
+    np.testing.assert_array_equal(maker.weights(found, size), expected)

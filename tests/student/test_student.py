@@ -715,3 +715,49 @@ def test_networks_that_break_the_contract_of_architectures(changes, expected, mo
 def test_a_network_that_keeps_the_contract(monkeypatch):
     monkeypatch.setattr(JITNet, "build", lambda *_, **options: network_of())
     assert build_network(CLASSES, StudentConfig(), SIZE).name == "jitnet"
+
+
+# The ignored region
+
+IGNORED = np.zeros(SIZE, bool)
+IGNORED[:, 40:] = True  # a bit of the first block, all of the second
+
+
+def ignoring_scene(shift=0):
+    """A scene as the label maker gives it with the region."""
+    frame, labels, weights = scene(shift)
+    return frame, np.where(IGNORED, 0, labels).astype(np.uint8), weights * ~IGNORED
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"normalization": "moving"}, pytest.param({"xla": True}, marks=pytest.mark.slow)],
+)
+def test_the_ignored_region_is_neither_predicted_nor_scored_nor_learned(options):
+    plain = jitnet(**options)
+    ignoring = Student(plain.model, SIZE, xla=options.get("xla", False), ignored=IGNORED)
+    train(plain, 3)
+    before = plain.get_state()
+    ignoring.set_state(before)  # with its momentum
+    frame, labels, weights = ignoring_scene()
+    whole = plain.infer(frame)
+    assert whole[IGNORED].any()
+    expected = np.where(IGNORED, 0, whole)
+    np.testing.assert_array_equal(ignoring.infer(frame), expected)
+    np.testing.assert_array_equal(ignoring.infer_with_logits(frame)[0], expected)
+    counts = metrics.confusion(labels, whole, CLASSES, IGNORED)
+    assert counts.sum() == (~IGNORED).sum()
+    accuracy = metrics.mean_iou(counts)
+    assert accuracy < 1
+    # The graph decides by the same pixels.
+    trial = ignoring.attempt(frame, labels, weights, accuracy)
+    assert not trial.updated
+    np.testing.assert_array_equal(trial.prediction, expected)
+    np.testing.assert_array_equal(trial.confusion, counts)
+    trial = ignoring.attempt(frame, labels, weights, accuracy + 1e-9)
+    learned = weights_of(ignoring)
+    plain.set_state(before)
+    # Whatever is said to be there.
+    loss = plain.update(frame, np.where(IGNORED, 2, labels).astype(np.uint8), weights)
+    assert trial.loss == pytest.approx(loss, rel=1e-5)
+    np.testing.assert_allclose(learned, weights_of(plain), atol=1e-5)

@@ -67,14 +67,17 @@ class FusedOutput(Output):
       infer_every: run the student on every so many-th frame; on those between, show the last map,
         moved by the flow from one frame to the next. Flow is a tenth of the student's time.
       seed: of the pixels that the gate learns from.
+      ignored: the region to ignore, bool [H, W], where the student's class and all labels are
+        background. Nothing is moved into it, so that nothing is disputed there.
     """
 
-    def __init__(self, student, frame_size, num_classes, infer_every=1, seed=0):
+    def __init__(self, student, frame_size, num_classes, infer_every=1, seed=0, ignored=None):
         self._student = student
         self._size = tuple(frame_size)
         self._num_classes = num_classes
         self._infer_every = infer_every
         self._seed = seed
+        self._ignored = ignored
         scale = min(1.0, FLOW_WIDTH / frame_size[1])
         self._flow_size = tuple(max(round(side * scale), 1) for side in frame_size)
         self._has_flow = flow.estimates(self._flow_size)  # else the student is alone
@@ -109,7 +112,7 @@ class FusedOutput(Output):
         """Lets the gate learn who was right, and takes the frame as the new key."""
         with watch("fuse"):
             self._learn(asked, labels)
-            shown = metrics.confusion(labels, asked.shown, self._num_classes)
+            shown = metrics.confusion(labels, asked.shown, self._num_classes, self._ignored)
             if asked.index < self._start:  # of an asynchronous teacher, from before a gap
                 return shown
             self._key, self._flow = Key(asked.index, asked.gray, labels), None
@@ -154,6 +157,7 @@ class FusedOutput(Output):
             gray = self._gray(frame)
             step = self._estimator.of_gray(gray, self._last.gray)
             shown = flow.warp(self._last.labels, flow.resize_flow(step, self._size))
+            self._blank(shown)
             if self._flow is not None:
                 self._flow = flow.chain(step, self._flow)
             elif self._key and self._key.index == self._last.index:
@@ -185,7 +189,7 @@ class FusedOutput(Output):
     def _decide(self, index, gray, prediction, logits, moved):
         if moved is None:
             return Evidence(index, gray, prediction, _NOWHERE, _NO_CLASSES, _NONE)
-        warped = moved.labels
+        warped = self._blank(moved.labels)
         # Decided at half size, where the student's logits are.
         student_half, warped_half = prediction[::2, ::2], warped[::2, ::2]
         differ = student_half != warped_half
@@ -204,6 +208,12 @@ class FusedOutput(Output):
         )
         shown = cv2.copyTo(warped, takes_warped, prediction.copy())
         return Evidence(index, gray, shown, (rows, columns), classes, features)
+
+    def _blank(self, class_map):
+        """Makes the ignored region of a class map background, in place; returns the map."""
+        if self._ignored is not None:
+            class_map[self._ignored] = 0
+        return class_map
 
     def _features(self, moved, logits, differ, pixels, classes):
         """Returns float32 [N, F] of pixels (rows, columns) of half size."""

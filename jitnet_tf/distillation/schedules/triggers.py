@@ -37,17 +37,36 @@ class Trigger(Protocol):
 
 
 class CutTrigger(Trigger):
-    """Fires on the first frame after a cut."""
+    """Fires on the first frame after a cut.
 
-    def __init__(self):
-        self._last = None
+    ignored: the region that it does not see, bool [H, W]; None for none.
+    """
+
+    def __init__(self, ignored=None):
+        self._last = self._counted = None
+        if ignored is not None:
+            self._counted = (~ignored).astype(np.uint8)
+            # The part of each pixel of the thumbnail that counts, 0…1.
+            self._parts = _thumbnail(self._counted.astype(np.float32))
 
     def fires(self, frame, disagreement):
         """Compares a thumbnail with the last frame's."""
-        small = cv2.resize(frame, CUT_SIZE, interpolation=cv2.INTER_AREA)
+        small = _thumbnail(frame) if self._counted is None else self._thumbnail_of_counted(frame)
         now = cv2.cvtColor(small, cv2.COLOR_RGB2HSV).astype(np.int16)
         last, self._last = self._last, now
-        return last is not None and float(np.abs(now - last).mean()) > CUT_CHANGE
+        if last is None:
+            return False
+        change = np.abs(now - last)
+        if self._counted is not None:
+            change = np.average(change.mean(-1), weights=self._parts)
+        return float(change.mean()) > CUT_CHANGE
+
+    def _thumbnail_of_counted(self, frame):
+        """Returns a thumbnail whose pixels are the means of those that count, black without any."""
+        sums = _thumbnail(cv2.copyTo(frame, self._counted).astype(np.float32))
+        parts = self._parts[..., None]
+        means = np.divide(sums, parts, out=np.zeros_like(sums), where=parts > 0)
+        return np.rint(np.clip(means, 0, 255)).astype(np.uint8)
 
     def get_state(self):
         """Returns the last frame's thumbnail, int16 [h, w, 3]."""
@@ -60,6 +79,10 @@ class CutTrigger(Trigger):
             found = self._last.dtype, self._last.shape
             if found != (np.int16, (*CUT_SIZE[::-1], 3)):
                 raise ValueError(f"a thumbnail of {found}")
+
+
+def _thumbnail(pixels):
+    return cv2.resize(pixels, CUT_SIZE, interpolation=cv2.INTER_AREA)
 
 
 class NoveltyTrigger(Trigger):

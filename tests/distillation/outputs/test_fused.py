@@ -334,3 +334,42 @@ def test_damaged_states_are_refused(damage):
     damage(state)
     with pytest.raises((KeyError, ValueError)):
         output_of()[0].set_state(state)
+
+
+def test_nothing_is_moved_into_the_ignored_region_nor_learned_there():
+    """Where the person comes into it, and where it was before."""
+    ignored = np.zeros(SIZE, bool)
+    ignored[:, 20:] = True
+    inside = [np.where(ignored, 0, label).astype(np.uint8) for label in LABELS]
+    # What both make of the rest does not depend on what is in the region.
+    student = Told(NOTHING)
+    output = FusedOutput(student, SIZE, CLASSES, infer_every=2, ignored=ignored)
+    free = FusedOutput(Told(NOTHING), SIZE, CLASSES, infer_every=2)
+    for t in range(8):
+        if t % 4 == 0:
+            for one, labels in ((output, inside), (free, LABELS)):
+                asked = one.ask(FRAMES[t], t, Stopwatch(), is_segmented=False)
+                counts = one.learn(asked, FRAMES[t], labels[t], Stopwatch())
+                if one is output:
+                    shown = asked.shown
+                    expected = metrics.confusion(inside[t], shown, CLASSES, ignored)
+                    np.testing.assert_array_equal(counts, expected)
+                    assert not ignored[::2, ::2][asked.disputed].any()
+        else:
+            shown = output.segment(FRAMES[t], t, Stopwatch())
+            assert free.segment(FRAMES[t], t, Stopwatch())[ignored].any()
+        assert not shown[ignored].any()
+        assert t == 0 or shown.any()
+
+
+def test_disagreement_in_the_ignored_region_is_none():
+    """The student sees no person there, and the warped label moves it there."""
+    ignored = np.zeros(SIZE, bool)
+    ignored[32:] = ignored[:, 32:] = True
+    maps = [np.where(ignored, 0, label).astype(np.uint8) for label in LABELS]
+    free, _ = output_of(maps)
+    output = FusedOutput(Told(maps), SIZE, CLASSES, ignored=ignored)
+    for one in (free, output):
+        drive(one, {0}, maps, count=12)
+    assert free.disagreement > 0.2
+    assert output.disagreement < 0.1

@@ -183,3 +183,39 @@ def test_a_gap_waits_in_a_checkpoint():
     for t in range(5, 13):
         resumed.step(frame(t))
     assert asked(student) == [10]
+
+
+def test_cuts_in_the_ignored_region_are_none():
+    """And the others are as visible as without a region."""
+    ignored = np.zeros(SCENES[0].shape[:2], bool)
+    ignored[:, 21:] = True
+    inside, outside = SCENES[0].copy(), SCENES[0].copy()
+    inside[ignored], outside[~ignored] = SCENES[1][ignored], SCENES[1][~ignored]
+    for scene, fires in ((inside, False), (outside, True)):
+        trigger, sees_all = CutTrigger(ignored), CutTrigger()
+        assert not trigger.fires(SCENES[0], None)
+        assert not sees_all.fires(SCENES[0], None)
+        assert trigger.fires(scene, None) == fires
+        assert sees_all.fires(inside, None)  # else this would test nothing
+
+
+def test_the_ignored_region_has_no_part_in_a_thumbnail():
+    """Nor at its border, where a pixel of the thumbnail is both."""
+    random = np.random.default_rng(0)
+    size = (100, 150)
+    ignored = random.integers(0, 2, size).astype(bool)
+    first, second = (random.integers(0, 256, (*size, 3), np.uint8) for _ in range(2))
+    second[~ignored] = first[~ignored]
+    one, other = CutTrigger(ignored), CutTrigger(ignored)
+    one.fires(first, None)
+    other.fires(second, None)
+    np.testing.assert_array_equal(one.get_state()["last"], other.get_state()["last"])
+
+
+def test_a_region_of_nothing_changes_no_cut():
+    """Thumbnails round otherwise by a level."""
+    nothing = np.zeros(SCENES[0].shape[:2], bool)
+    trigger, plain = CutTrigger(nothing), CutTrigger()
+    for t in range(9):
+        picture = SCENES[t // 3 % 2]
+        assert trigger.fires(picture, None) == plain.fires(picture, None)
