@@ -24,6 +24,8 @@ class TeacherFrame:
         teacher, at least 1 for an asynchronous one.
       categories: the teacher's name for each object with a score from the threshold, also of those
         in no class.
+      first_prediction: the student's on this frame before any update, uint8 [H, W]; None of a
+        segmenter without updates.
     """
 
     index: int
@@ -37,6 +39,7 @@ class TeacherFrame:
     losses: tuple[float, ...] = ()
     staleness: int = 0
     categories: tuple[str, ...] = ()
+    first_prediction: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)

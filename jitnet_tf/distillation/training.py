@@ -94,4 +94,5 @@ class Training:
             tuple(self.losses),
             self.staleness,
             self.categories,
+            self.first.prediction,
         )

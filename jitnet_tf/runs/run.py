@@ -323,6 +323,7 @@ class Run:
         summary = {
             "complete": complete,
             **self.statistics.summary(),
+            **{name: value for sink in self._sinks for name, value in sink.summary().items()},
             "problems": self.problems,
         }
         if self._failure and not isinstance(self._failure, video.BrokenOffError):

@@ -77,5 +77,9 @@ class Sink(Protocol):
     def finish(self, complete: bool) -> None:
         """Completes the output after the last result. complete: whether the run came to its end."""
 
+    def summary(self) -> dict[str, Any]:
+        """Returns what summary.json says of its output, as JSON values by name."""
+        return {}
+
     def close(self) -> None:
         """Releases files; called at the end in any case, also after an error."""

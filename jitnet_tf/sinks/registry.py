@@ -6,6 +6,7 @@ from jitnet_tf.base import registry
 SINKS = {
     "overlay": "jitnet_tf.sinks.overlay_video:OverlayVideo",
     "masks": "jitnet_tf.sinks.class_masks:ClassMasks",
+    "hard_frames": "jitnet_tf.sinks.hard_frames:HardFrames",
     "frame_log": "jitnet_tf.sinks.frame_log:FrameLog",
     "tensorboard": "jitnet_tf.sinks.tensorboard:TensorBoard",
 }

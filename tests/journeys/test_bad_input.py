@@ -108,6 +108,8 @@ def distill_arguments(material, **changes):
         ({"infer_every": 0, "fusion": "gate"}, "--infer_every=0"),
         ({"fusion": "mean"}, "fusion"),
         ({"hesitation": 0.6}, "--hesitation=0.6"),
+        ({"ignore_mask": "nowhere.png"}, "--ignore_mask=nowhere.png"),
+        ({"keep_hard": -1}, "--keep_hard=-1"),
         ({"hesitation": 0.01}, "--hesitation=0.01"),
         ({"teacher_budget": 0}, "--teacher_budget=0"),
         ({"teacher_budget": 1.5}, "--teacher_budget=1.5"),
@@ -153,6 +155,10 @@ def other_signature(_):
     tf.saved_model.save(module, "model", signatures={"serving_default": module.f})
 
 
+def mask_of(height, width):
+    return lambda _: cv2.imwrite("mask.png", np.full((height, width), 9, np.uint8))
+
+
 def teacher_with(name, value):
     return lambda _: write_teacher("model", **{f"detection_{name}": value})
 
@@ -178,6 +184,9 @@ def teacher_with(name, value):
             "x.recording'",
         ),
         (lambda _: pathlib.Path("model").mkdir(), {"teacher": "model"}, "saved_model.pb"),
+        (lambda _: pathlib.Path("mask.png").touch(), {"ignore_mask": "mask.png"}, "is no PNG"),
+        (mask_of(48, 80), {"ignore_mask": "mask.png"}, "mask.png is of 48x80"),
+        (mask_of(96, 128), {"ignore_mask": "mask.png"}, "ignores every pixel"),
         (other_signature, {"teacher": "model"}, "uint8 [1, 3]"),
         (teacher_with("boxes", [[[4.0, 3, 28, 32]] * 3]), {"teacher": "model"}, "3 to 32"),
         (teacher_with("classes", [[0.0, 2.0, 0.0]]), {"teacher": "model"}, "frame 0"),

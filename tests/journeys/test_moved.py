@@ -3,12 +3,13 @@
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 
 from jitnet_tf import distill
 from jitnet_tf.base import checkpoint
-from tests.commands import read_frames, read_summary, run_command
+from tests.commands import read_files, read_frames, read_summary, run_command
 from tests.materials import write_square_stream
 
 COUNT, FIRST = 10, 6
@@ -29,17 +30,21 @@ def test_a_moved_run_goes_on_with_moved_inputs(tmp_path, capsys):
     old.mkdir()
     write_square_stream(old, "square", COUNT)
     (old / "groups.txt").write_text("person\n")
+    ignored = np.zeros((128, 192), np.uint8)  # of any size
+    ignored[:, 150:] = 1
+    cv2.imwrite(str(old / "mask.png"), ignored)
 
     def command(folder, run):
         named = {
             "video": "square.mp4",
             "reference": "square.recording",
             "class_groups": "groups.txt",
+            "ignore_mask": "mask.png",
         }
         inputs = [f"--{flag}={folder}/{name}" for flag, name in named.items()]
         return [*inputs, f"--teacher=recorded:{folder}/square.recording", f"--logdir={run}"]
 
-    outputs = ("--output={0}/o.mp4", "--masks={0}/masks")
+    outputs = ("--output={0}/o.mp4", "--masks={0}/masks", "--keep_hard=2")
     for name, frames in (("straight", COUNT), ("run", FIRST)):
         of_run = [text.format(old / name) for text in outputs]
         arguments = (*command(old, old / name), *of_run, *CHEAP, f"--max_frames={frames}")
@@ -50,7 +55,7 @@ def test_a_moved_run_goes_on_with_moved_inputs(tmp_path, capsys):
 
     assert run_command(distill, "--resume", f"--logdir={new}/run", "--max_frames=8") == 2
     message = capsys.readouterr().err
-    assert "give --class_groups, --video, --teacher, --reference with" in message
+    assert "give --class_groups, --ignore_mask, --video, --teacher, --reference with" in message
     more = ("--resume", f"--max_frames={COUNT}")
     assert run_command(distill, *more, *command(new, new / "run")) == 0
     assert not old.exists()
@@ -63,8 +68,13 @@ def test_a_moved_run_goes_on_with_moved_inputs(tmp_path, capsys):
     assert computed
     assert all(np.array_equal(one[name], two[name]) for name in computed)
     assert len(list((resumed / "masks").glob("*.png"))) == COUNT
-    for mask in (straight / "masks").iterdir():
-        assert (resumed / "masks" / mask.name).read_bytes() == mask.read_bytes()
+    assert read_summary(resumed)["hard_frames"] == len(list(resumed.glob("hard/images/*"))) == 2
+    for folder in ("masks", "hard"):
+        one, two = (
+            {path.relative_to(run): content for path, content in read_files(run / folder).items()}
+            for run in (straight, resumed)
+        )
+        assert one == two
     kept = json.loads((resumed / "config.json").read_text())
     assert (kept["logdir"], kept["max_frames"]) == (str(resumed), COUNT)
     assert kept["video"] == f"{new}/square.mp4"

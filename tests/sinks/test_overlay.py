@@ -330,3 +330,26 @@ class TestPalette:
         class_map = np.arange(256, dtype=np.uint8).reshape(16, 16)
         np.testing.assert_array_equal(colorize(class_map), palette()[class_map])
         np.testing.assert_array_equal(colorize(class_map.T), palette()[class_map.T])
+
+
+def test_the_ignored_region_is_dark_and_striped_beside_the_video():
+    ignored = np.zeros((360, 640), bool)
+    ignored[:, 320:] = True
+    frame = np.full((360, 640, 3), 200, np.uint8)
+    nothing = np.zeros((360, 640), np.uint8)
+    plain, striped = Overlay(LVS, (360, 640)), Overlay(LVS, (360, 640), ignored=ignored)
+    teacher = (frame, nothing, 0)
+    one, other = (each.draw(frame, nothing, teacher, STATUS) for each in (plain, striped))
+    width, inner = plain.size[1] // 3, np.s_[60:300, 20:300]
+    panels = [
+        (a[:, i * width : (i + 1) * width], b[:, i * width : (i + 1) * width])
+        for i in range(3)
+        for a, b in ((one, other),)
+    ]
+    np.testing.assert_array_equal(*panels[0])
+    for before, after in panels[1:]:
+        np.testing.assert_array_equal(before[inner], after[inner])
+        right = after[60:300, 340:620]
+        assert (before[60:300, 340:620] > 140).all()
+        assert (right < 110).all()
+        assert len(np.unique(right)) > 1

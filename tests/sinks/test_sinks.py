@@ -72,7 +72,7 @@ def test_defaults_do_nothing():
         is sink.close()
         is None
     )
-    assert sink.get_state() == {}
+    assert sink.get_state() == sink.summary() == {}
     assert Sink.check(None, resumed=False, overwrite=False) is None
 
 

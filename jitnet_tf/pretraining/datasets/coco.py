@@ -7,6 +7,7 @@ import numpy as np
 
 from jitnet_tf.base import files
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.labels.coco import CLASSES
 from jitnet_tf.pretraining.datasets import coco_annotations
 from jitnet_tf.pretraining.datasets.base import LabeledDataset
 from jitnet_tf.pretraining.datasets.coco_annotations import decode
@@ -101,7 +102,8 @@ class CocoDataset(LabeledDataset):
         named = _categories(data)
         class_ids = self._label_maker.class_ids
         # The file's category ids may differ from COCO's: categories are matched by name.
-        known = {number: self._category(name, is_teachers(data)) for number, name in named.items()}
+        origin = is_teachers(data), is_of_classes(data)
+        known = {number: self._category(name, *origin) for number, name in named.items()}
         self._annotations = {image["id"]: [] for image in by_id.values()}
         counts, bare = collections.Counter(), set(self._annotations)
         doubts = collections.Counter()
@@ -133,12 +135,16 @@ class CocoDataset(LabeledDataset):
         unknown = {named[number] for number in known if known[number] is None}
         self.unknown = sorted(name for name in unknown if plain(name) not in NO_CLASS)
 
-    def _category(self, name, by_teacher):
+    def _category(self, name, by_teacher, of_classes):
         """Returns the label maker's id of a category, or None.
 
-        Of a teacher's categories also those with another name for the same thing, as online.
+        Of a teacher's categories also those with another name for the same thing, as online; of a
+        student's classes any in the group of their name.
         """
         ids, class_ids = self._label_maker.ids, self._label_maker.class_ids
+        groups = self._label_maker.groups
+        if of_classes and name in groups.groups:
+            return int(np.flatnonzero(class_ids == groups.names.index(name))[0])
         found = [ids[one] for one in meanings(name) if one in ids] if by_teacher else []
         grouped = [number for number in found if class_ids[number]]
         return (grouped or found or [ids.get(plain(name))])[0]
@@ -273,6 +279,12 @@ def is_teachers(data):
     """Returns whether an annotation file was written by `teacher.annotate`."""
     info = data.get("info")
     return isinstance(info, dict) and "teacher_sha256" in info
+
+
+def is_of_classes(data):
+    """Returns whether the categories of an annotation file are a student's classes."""
+    info = data.get("info")
+    return isinstance(info, dict) and CLASSES in info
 
 
 def _categories(data):
