@@ -60,12 +60,16 @@ class StopRequest:
     Frames are thus completed; a second signal raises KeyboardInterrupt, unless it is a SIGHUP. Does
     nothing outside the main thread, where Python allows no signal handlers.
 
+    Args:
+      on_request: called when it is made, in the signal handler: wakes up what the loop waits for.
+
     Attributes:
       made: whether to stop.
     """
 
-    def __init__(self):
+    def __init__(self, on_request=lambda: None):
         self.made = False
+        self._on_request = on_request
         self._previous = {}
 
     def __enter__(self):
@@ -82,3 +86,4 @@ class StopRequest:
         if self.made and number != HANGUP:
             raise KeyboardInterrupt
         self.made = True
+        self._on_request()

@@ -6,6 +6,7 @@ import os
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.options import FREE, MOVED, option
 from jitnet_tf.config.base import Config
+from jitnet_tf.config.live import LiveOptions
 from jitnet_tf.config.names import (
     ALGORITHM,
     ALL_LAYERS,
@@ -41,7 +42,7 @@ from teacher.detections import MIN_SCORE
 
 
 @dataclasses.dataclass(frozen=True)
-class RunConfig(RegionOptions, Config):
+class RunConfig(LiveOptions, RegionOptions, Config):
     """A run of online distillation; the flags of `jitnet_tf.distill` have the same names."""
 
     video: str = option(

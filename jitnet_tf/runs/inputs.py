@@ -1,6 +1,7 @@
 """The inputs of a run. Those of a run to resume may have moved, but have to be the same."""
 
 import hashlib
+import math
 import os
 
 import numpy as np
@@ -11,6 +12,7 @@ from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.options import MOVED
 from jitnet_tf.config.names import ASYNC
 from jitnet_tf.labels import region
+from jitnet_tf.runs.played import Played
 from teacher import open_teacher, split_spec
 from teacher.encoding import is_like, thumbnail
 from teacher.lvs import Predictions
@@ -46,7 +48,10 @@ class Inputs:
     """
 
     def __init__(self, config, teacher, stack):
-        self.source = stack.enter_context(video.open_source(config.video, config.frame_size))
+        opened = video.open_source(
+            config.video, config.frame_size, _patience(config), config.realtime
+        )
+        self.source = stack.enter_context(opened)
         if config.lookahead and self.source.live:
             raise UserError(
                 f"--lookahead: {self.source.spec} is live and has no frames ahead: leave it out"
@@ -57,9 +62,10 @@ class Inputs:
             stack.callback(teacher.close)
         self.teacher = teacher
         self._local = teacher.local if isinstance(teacher, ProcessTeacher) else teacher
-        self.reference = Recording(config.reference) if config.reference else None
-        if self.reference:
-            stack.callback(self.reference.close)
+        self._recorded_reference = Recording(config.reference) if config.reference else None
+        if self._recorded_reference:
+            stack.callback(self._recorded_reference.close)
+        self.reference = self._recorded_reference
         self.identities = identities(config, self._local, self.reference)
         self.ignored, self.problems = None, []
         if config.ignore_mask:
@@ -68,6 +74,11 @@ class Inputs:
             if isinstance(recording, Recording):
                 recording.check_score_threshold(config.score_threshold)
                 recording.check_size(self.source.size)
+        if config.realtime:  # frames are dropped, of which recordings know nothing
+            if self.teacher.precomputed:
+                self.teacher = Played(self.teacher, self.source)
+            if self.reference:
+                self.reference = Played(self.reference, self.source)
 
     def _read_region(self, path):
         found = region.read_region(path, self.source.size)
@@ -90,12 +101,20 @@ class Inputs:
         Returns:
           The problems of inputs that have moved, a sentence each.
         """
-        parts = self._local, self.reference
+        parts = self._local, self._recorded_reference
         check_same_region(config, earlier, progress, self.identities)
         return [
             *seek(self.source, progress, earlier),
             *check_same(config, earlier, progress, self.identities, *parts),
         ]
+
+
+def _patience(config):
+    """Returns the `video.Patience` with a live source; None if the run ends when it is gone."""
+    if config.reconnect_for == 0:
+        return None
+    longest = math.inf if config.reconnect_for is None else config.reconnect_for
+    return video.Patience(longest, config.frozen_for)
 
 
 def check_present(config):

@@ -45,6 +45,9 @@ def table(summary):
         share = percent(dropped / (dropped + summary["frames"]))
         rows.append(("dropped for newer frames", f"{dropped} ({share})"))
         rows.append(("lag", f"{lag['mean']:.2f} s in the mean, at most {lag['max']:.2f} s"))
+        if summary["reconnects"]:
+            gone = f"{summary['reconnects']} times, {summary['seconds_gone']:.1f} s in all"
+            rows.append(("gone and back", gone))
     if summary["source_fps"] is not None:
         seconds = f"{summary['video_seconds']:.1f} s, {summary['source_fps']:.1f} frames a second"
         rows.append(("video", seconds))

@@ -261,7 +261,8 @@ class Run:
         """Processes the frames to the end or Ctrl-C, showing progress; returns the summary."""
         of_bar = self.source, self.config.max_frames
         progress = progress_bar(**bar_options(*of_bar, self.statistics))
-        with StopRequest() as stop, progress, _disk_errors_as_user_errors(self.config.logdir):
+        disk_errors = _disk_errors_as_user_errors(self.config.logdir)
+        with StopRequest(self.source.interrupt) as stop, progress, disk_errors:
             while not stop.made and (result := self.advance()) is not None:
                 progress.set_postfix_str(self.statistics.progress(), refresh=False)
                 progress.update(step(progress, *of_bar, result))

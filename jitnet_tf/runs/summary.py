@@ -27,6 +27,8 @@ COUNTS = (
     "lag_frames",
     "lag_sum",
     "lag_max",
+    "gaps",
+    "gap_seconds",
 )
 SHOWN = 8  # categories in a note
 SCORE_COUNTS = ("all_frames", "student_frames", "frames_with")
@@ -78,6 +80,7 @@ class Statistics:
       lag: seconds from the arrival of a live stream's latest frame to its result.
       lag_frames, lag_sum, lag_max: number of a live stream's frames, and their seconds from arrival
         to result.
+      gaps, gap_seconds: how often a live stream was gone and came back, and for how long in all.
       staleness_sum, staleness_max: over the teacher frames; see `TeacherFrame`.
     """
 
@@ -103,6 +106,8 @@ class Statistics:
     lag_frames: int = 0
     lag_sum: float = 0.0
     lag_max: float = 0.0
+    gaps: int = 0
+    gap_seconds: float = 0.0
     staleness_sum: int = 0
     staleness_max: int = 0
     seconds: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(float))
@@ -134,6 +139,9 @@ class Statistics:
         self._is_first = False
         if result.time is not None:
             self.video_seconds = result.time + (result.duration or 0)
+        if result.gap is not None:
+            self.gaps += 1
+            self.gap_seconds += result.gap
         if result.lag is not None:
             self.lag = result.lag
             self.lag_frames += 1
@@ -275,6 +283,7 @@ class Statistics:
         if self.live:
             values["dropped_frames"] = self.dropped
             values["lag"] = {"mean": self.lag_sum / self.lag_frames, "max": self.lag_max}
+            values["reconnects"], values["seconds_gone"] = self.gaps, self.gap_seconds
         if self.score:
             values["mean_iou"] = self.score.mean()
             values["mean_iou_student_only"] = self.score.mean_student_only()
@@ -294,6 +303,7 @@ class Statistics:
         line = f"{accuracy}, teacher {percent(self.teacher_fraction)}, {self.updates} updates"
         if self.live:
             line += f", {self.dropped} dropped, lag {self.lag:.1f} s"
+            line += f", {self.gaps} gaps" if self.gaps else ""
         return line
 
     @property

@@ -15,7 +15,8 @@ class FrameLog(Sink):
     Every row has "frame", its "time" in seconds from the stream's start (null if unknown), its
     "teacher" (whether training on a teacher frame ended with it), "stride", "updates" and "ms" by
     stage. Rows of a live stream have "dropped", frames passed over just before, and "lag", seconds
-    from arrival to result. Rows decided from a later teacher frame, too, have it as "ahead".
+    from arrival to result; the first after a gap has the seconds of it as "gap". Rows decided from
+    a later teacher frame, too, have it as "ahead".
     """
 
     name = "frame_log"
@@ -42,6 +43,8 @@ class FrameLog(Sink):
         if result.lag is not None:
             row["dropped"] = result.dropped
             row["lag"] = round(result.lag, 3)
+        if result.gap is not None:
+            row["gap"] = round(result.gap, 3)
         if result.ahead is not None:
             row["ahead"] = result.ahead
         if teacher:

@@ -77,6 +77,10 @@ class TensorBoard(Sink):
     def add(self, result):
         """Writes the scalars of one frame, and now and then a picture."""
         with self._writer.as_default(step=result.index):
+            if result.gap is not None:
+                gaps = self._statistics.gaps
+                values = {"live/gap in seconds": result.gap, "live/gaps in all": gaps}
+                _write_scalars(values, result.index)
             if result.teacher:
                 _write_scalars(self._of_teacher_frame(result), result.index)
             self._average(result)

@@ -2,6 +2,7 @@
 
 from jitnet_tf.video.decoders import BrokenOffError
 from jitnet_tf.video.files import video_files
+from jitnet_tf.video.live import Patience
 from jitnet_tf.video.source import (
     SIDES,
     Frame,
@@ -16,6 +17,7 @@ __all__ = [
     "BrokenOffError",
     "Frame",
     "FrameSource",
+    "Patience",
     "open_source",
     "parse_size",
     "video_files",

@@ -35,6 +35,7 @@ class DecodedFrame:
       duration: seconds until the next frame; None if unknown.
       waited: seconds waited for its data, rather than decoded; None if not measured.
       part: number of its file among those that are played one after another.
+      gap: seconds for which a live source was gone just before it; None if it was not.
     """
 
     size: tuple[int, int]
@@ -43,6 +44,7 @@ class DecodedFrame:
     duration: float | None = None
     waited: float | None = None
     part: int = 0
+    gap: float | None = None
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 A source yields uint8 RGB frames [H, W, 3], contiguous, all of one size. Frames are counted as they
 are decoded; the header's number is a hint. Undecodable parts are skipped and listed in
-`FrameSource.problems`. A camera or URL that breaks off raises BrokenOffError after its last frame.
+`FrameSource.problems`. A camera or URL that breaks off raises BrokenOffError after its last frame,
+unless it is live and opened with patience.
 """
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -21,14 +23,15 @@ from jitnet_tf.video.cameras import open_camera
 from jitnet_tf.video.containers import open_video
 from jitnet_tf.video.decoders import BrokenOffError, DecodedFrame, Decoder, is_plausible_rate
 from jitnet_tf.video.files import sample
-from jitnet_tf.video.live import NewestFrame
+from jitnet_tf.video.live import NewestFrame, Patience
 from jitnet_tf.video.paths import camera_index, open_path
-from jitnet_tf.video.timing import Clock
+from jitnet_tf.video.timing import LONGEST_STEP, Clock
 
 Size = tuple[int, int]
 
 ASSUMED_FPS = 25.0
 SIDES = (32, 8192)  # smallest and largest side of --frame_size, in pixels
+_FOR_EVER = float("inf")  # a live source's frames have the time of their arrival
 _MAX_PROBLEMS = 20  # the rest is counted; a live stream may lose packets for days
 
 
@@ -40,7 +43,12 @@ def parse_size(text: str) -> Size:
     return _checked((int(match[1]), int(match[2])))
 
 
-def open_source(spec: str, frame_size: Size | None = None) -> "FrameSource":
+def open_source(
+    spec: str,
+    frame_size: Size | None = None,
+    patience: Patience | None = None,
+    realtime: bool = False,
+) -> "FrameSource":
     """Opens a source of frames and decodes its first frame.
 
     Args:
@@ -51,7 +59,9 @@ def open_source(spec: str, frame_size: Size | None = None) -> "FrameSource":
         index of one or two digits or its device (/dev/video0), or a URL (rtsp://, http://, ...).
         Write ./7 or ./sample for a file of such a name.
       frame_size: (H, W) that every frame is resized to; None keeps the native size, and then a
-        stream whose frame size changes raises UserError at that frame.
+        stream whose frame size changes raises UserError at that frame, unless it is live.
+      patience: opens a live source again when it is gone, within its bounds. None: it breaks off.
+      realtime: play a file at its own rate, as a live source; one that is live already stays so.
 
     Raises:
       UserError: the source is missing, unreadable or ambiguous (a folder of both images and
@@ -59,15 +69,17 @@ def open_source(spec: str, frame_size: Size | None = None) -> "FrameSource":
     """
     if frame_size is not None:
         _checked(frame_size)
+    shown = spec
     if (index := camera_index(spec)) is not None:
-        return FrameSource(spec, open_camera(index, spec), frame_size)
-    if credentials.is_url(spec):
-        return FrameSource(without_credentials(spec), _open_url(spec), frame_size)
-    try:
-        decoder = open_path(sample() if spec == "sample" else Path(spec), spec)
-    except PermissionError:
-        raise UserError(f"{spec} cannot be read: give this user the permission") from None
-    return FrameSource(spec, decoder, frame_size)
+        open_decoder = partial(open_camera, index, spec)
+    elif credentials.is_url(spec):
+        shown, open_decoder = without_credentials(spec), partial(_open_url, spec)
+    else:
+        open_decoder = partial(_open_path, spec)
+    decoder = open_decoder()
+    if realtime and not decoder.live:
+        return FrameSource(shown, replace(decoder, live=True, in_bursts=True), frame_size)
+    return FrameSource(shown, decoder, frame_size, open_decoder if patience else None, patience)
 
 
 @dataclass(frozen=True)
@@ -111,7 +123,14 @@ class FrameSource:
         else None.
     """
 
-    def __init__(self, spec: str, decoder: Decoder, frame_size: Size | None):
+    def __init__(
+        self,
+        spec: str,
+        decoder: Decoder,
+        frame_size: Size | None,
+        reopen: Callable[[], Decoder] | None = None,
+        patience: Patience | None = None,
+    ):
         self.spec = spec
         self.announced_frames = decoder.announced_frames
         self.announced_seconds = decoder.announced_seconds
@@ -121,7 +140,7 @@ class FrameSource:
         self.remark = decoder.remark
         self._problems = list(decoder.problems)
         self._further_problems = 0
-        self._native_size_changes = frame_size is not None
+        self._native_size_changes = frame_size is not None or self.live
         self.fps = decoder.fps
         if not is_plausible_rate(self.fps):
             self._note(f"no usable frame rate in the header ({self.fps}): {ASSUMED_FPS} assumed")
@@ -137,11 +156,20 @@ class FrameSource:
             raise UserError(
                 f"no frame of {spec} can be decoded{reason}: check that it plays elsewhere"
             )
+        self._latest_size = self._first.size
         self.size = frame_size or self._first.size
-        self._clock = Clock(1 / self.fps)
+        self._clock = Clock(1 / self.fps, _FOR_EVER if self.live else LONGEST_STEP)
         self._newest: NewestFrame | None = None
         if self.live:
-            self._newest = NewestFrame(self._first, self._frames, decoder.in_bursts)
+            self._reopen_decoder = reopen
+            self._newest = NewestFrame(
+                spec,
+                self._first,
+                self._frames,
+                decoder.in_bursts,
+                self._reopen if reopen else None,
+                patience,
+            )
             self._first = None
 
     @property
@@ -184,7 +212,17 @@ class FrameSource:
         if not self._newest:
             return frame
         dropped = self.dropped - dropped_before
-        return replace(frame, arrived=decoded.stamp, dropped=dropped)
+        return replace(frame, arrived=decoded.stamp, dropped=dropped, gap=decoded.gap)
+
+    def _reopen(self) -> tuple[Iterator[DecodedFrame], bool]:
+        """Opens the live source again; returns its frames, and whether they come in bursts."""
+        decoder = self._reopen_decoder()
+        return decoder.frames(self._note), decoder.in_bursts
+
+    @property
+    def number(self) -> int:
+        """The place, from 0, of the frame that was read or looked at last; dropped ones count."""
+        return self._newest.number if self._newest else self.decoded - 1
 
     @property
     def dropped(self) -> int:
@@ -202,6 +240,11 @@ class FrameSource:
             else:
                 decoded = self._first = self._first or next(self._frames, None)
         return None if decoded is None else self._pixels(decoded)
+
+    def interrupt(self) -> None:
+        """Ends a live source for its reader, also one that waits for a frame. Else does nothing."""
+        if self._newest:
+            self._newest.interrupt()
 
     def start_at(self, seconds: float) -> None:
         """Lets the times of a live source's frames begin here instead of at 0, to resume a run."""
@@ -238,6 +281,12 @@ class FrameSource:
         if decoded is None:
             return None
         size = decoded.size
+        if self.live and size != self._latest_size:
+            self._note(
+                f"frames of {size[0]}x{size[1]} (height x width) from frame {self.decoded} on: "
+                f"resized to {self.size[0]}x{self.size[1]}"
+            )
+            self._latest_size = size
         if size != self.size and not self._native_size_changes:
             self.close()
             raise UserError(
@@ -265,6 +314,13 @@ class FrameSource:
             self._problems.append(problem)
         else:
             self._further_problems += 1
+
+
+def _open_path(spec: str) -> Decoder:
+    try:
+        return open_path(sample() if spec == "sample" else Path(spec), spec)
+    except PermissionError:
+        raise UserError(f"{spec} cannot be read: give this user the permission") from None
 
 
 def _open_url(url: str) -> Decoder:

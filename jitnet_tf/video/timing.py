@@ -3,7 +3,7 @@
 # A step back by more periods than this is a restarted clock, a smaller one disorder. Frames in a
 # row that are in disorder: from there on the time stamps say nothing.
 _DISORDER = 4
-_LONGEST_STEP = 3600.0  # seconds; more is a fault of the clock, and MP4 has room for 6 hours
+LONGEST_STEP = 3600.0  # seconds; more is a fault of the clock, and MP4 has room for 6 hours
 _NOTED_STEP = 10.0  # seconds
 _LEAST_STEP = 0.0001  # seconds
 
@@ -16,13 +16,15 @@ class Clock:
 
     Args:
       period: seconds a frame where nothing else is known.
+      longest_step: seconds from one frame to the next, above which it is a fault of the clock.
 
     Attributes:
       end: seconds at which the latest frame ends.
     """
 
-    def __init__(self, period: float):
+    def __init__(self, period: float, longest_step: float = LONGEST_STEP):
         self.end = 0.0
+        self._longest_step = longest_step
         self._period = period
         self._offset: float | None = None  # from time stamps to seconds; None: as yet unknown
         self._time = 0.0  # of the latest frame
@@ -60,7 +62,7 @@ class Clock:
             self._offset = self._time - stamp
         else:
             self._time = self._checked(stamp)
-        if duration is None or not _LEAST_STEP <= duration <= _LONGEST_STEP:
+        if duration is None or not _LEAST_STEP <= duration <= LONGEST_STEP:
             duration = self._period
         self._count += 1
         self.end = self._time + duration
@@ -72,7 +74,7 @@ class Clock:
             self._missing += self._unconfirmed
         self._unconfirmed = 0
         step = time - self._time
-        if step > _LONGEST_STEP or step < -_DISORDER * self._period:
+        if step > self._longest_step or step < -_DISORDER * self._period:
             self._jump = self._jump if self._jumps else (step, self._count)
             self._jumps += 1
             self._offset = self.end - stamp

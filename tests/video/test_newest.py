@@ -1,11 +1,13 @@
 """A live source gives its newest frame and counts the others."""
 
+import math
 import queue
 import threading
 
 import numpy as np
 import pytest
 
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.video import live
 from jitnet_tf.video.decoders import BrokenOffError, DecodedFrame, Decoder
 from jitnet_tf.video.live import NewestFrame
@@ -56,7 +58,7 @@ def camera():
 
 @pytest.fixture
 def newest(camera):
-    stream = NewestFrame(decoded(0), camera.frames(), in_bursts=False)
+    stream = NewestFrame("camera", decoded(0), camera.frames(), in_bursts=False)
     yield stream
     camera.close(stream)
     assert camera.released.wait(10)
@@ -146,6 +148,173 @@ def test_frames_of_a_live_source_have_the_time_of_their_arrival(camera, monkeypa
     assert "14.0 s before frame 2" in source.problems[0]
     camera.close(source)
     assert source.read() is None
+
+
+# A source that is gone and comes back
+
+
+class Cameras:
+    """A source that is opened again: a list of what each opening gives, frames or an error."""
+
+    def __init__(self, *openings):
+        self.openings = list(openings)
+        self.opened = 0
+
+    def __call__(self):
+        self.opened += 1
+        given = self.openings.pop(0) if self.openings else UserError("unplugged for good")
+        if isinstance(given, Exception):
+            raise given
+        return iter_of(given), False
+
+
+def iter_of(items):
+    """A generator of frames that raises those that are errors, and then blocks for a while."""
+    for item in items:
+        if isinstance(item, Exception):
+            raise item
+        if callable(item):
+            item()
+        else:
+            yield item
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(live, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(live, "_LONGEST_WAIT", 0.01)
+
+
+GONE = BrokenOffError("unplugged")
+
+
+def taken_from(stream):
+    frames = []
+    while (frame := stream.take()) is not None:
+        frames.append((number(frame), frame.gap))
+    return frames
+
+
+def reopened(*openings, first=(), reconnect_for=math.inf, frozen_for=0.0):
+    """A stream that breaks off at once; its source is then opened as given."""
+    cameras = Cameras(*openings)
+    patience = live.Patience(reconnect_for, frozen_for)
+    frames = iter_of([*first, GONE])
+    return NewestFrame("camera", decoded(0), frames, False, cameras, patience), cameras
+
+
+def test_a_source_that_is_gone_is_opened_until_it_is_back(capsys):
+    may_go = threading.Event()
+    wait = lambda: may_go.wait(10)  # noqa: E731
+    stream, cameras = reopened(
+        UserError("not there"), [], [GONE], [decoded(5), wait, decoded(6), decoded(7)]
+    )
+    first = stream.take()
+    while first.gap is None:  # the frame from before, unless it has been replaced
+        first = stream.take()
+    assert number(first) == 5
+    assert first.gap > 0
+    may_go.set()
+    further = taken_from(stream)
+    assert further[-1] == (7, None)
+    assert {gap for _, gap in further} == {None}
+    assert (cameras.opened, stream.number) == (4, 3)
+    assert "camera was gone once" in stream.problems[0]
+    assert "unplugged" in stream.problems[0]
+    said = capsys.readouterr().out
+    assert "camera is gone (unplugged)" in said
+    assert "camera is back" in said
+    stream.close()
+
+
+def test_a_gap_stays_with_the_frame_that_is_taken():
+    """Two absences before a frame is taken are one gap, as long as both."""
+    stream, cameras = reopened([decoded(1), GONE], [decoded(2)], first=[])
+    stream._thread.join(10)
+    assert cameras.opened == 2
+    frame = stream.take()
+    assert number(frame) == 2
+    assert frame.gap > 0
+    assert "gone 2 times" in stream.problems[0]
+
+
+def test_patience_has_an_end():
+    stream, cameras = reopened(reconnect_for=0.02)
+    with pytest.raises(BrokenOffError, match=r"gone for 0\.02s.*unplugged for good"):
+        taken_from(stream)
+    assert cameras.opened > 1
+
+
+def test_a_source_that_is_gone_can_be_closed():
+    for end in (NewestFrame.close, NewestFrame.interrupt):
+        stream, _ = reopened()
+        stream.take()
+        thread = threading.Timer(0.05, end, [stream])
+        thread.start()
+        assert stream.take() is None
+        thread.join(10)
+        stream.close()
+        assert not stream._thread.is_alive()
+
+
+def test_waits_grow_until_a_connection_has_lasted(monkeypatch):
+    """1, 2, 4 and 4 seconds; after a short connection 4 again, after a long one 1."""
+    monkeypatch.setattr(live, "_FIRST_WAIT", 1.0)
+    monkeypatch.setattr(live, "_LONGEST_WAIT", 4.0)
+    clock, waits = [0.0], []
+    monkeypatch.setattr(live.time, "monotonic", lambda: clock[0])
+
+    def sleep(self, seconds):
+        waits.append(seconds)
+        clock[0] += seconds
+
+    def last():
+        clock[0] += 31
+
+    monkeypatch.setattr(NewestFrame, "_sleep", sleep)
+    stream, _ = reopened(
+        GONE, GONE, GONE, [decoded(1), GONE], [decoded(2), last, GONE], [decoded(3)]
+    )
+    stream._thread.join(10)
+    assert waits == [1, 2, 4, 4, 4, 1]
+
+
+def test_a_frozen_picture_counts_as_gone(monkeypatch):
+    """From 0 to 3 s it is the same; opened again, it still is, until something moves."""
+    clock = [0.0]
+    monkeypatch.setattr(live.time, "monotonic", lambda: clock[0])
+
+    def second():
+        clock[0] += 1.0
+
+    still = [x for _ in range(9) for x in (second, decoded(7))]
+    moving = [x for n in range(10, 20) for x in (second, decoded(n))]
+    stream, cameras = reopened(
+        [decoded(7), *still], [decoded(10), *moving], first=still, frozen_for=3.0
+    )
+    stream._thread.join(10)
+    assert cameras.opened == 2
+    frame = stream.take()
+    assert number(frame) == 19
+    assert frame.gap >= 0
+    assert "the picture has been the same for 3s" in stream.problems[0]
+    assert "gone once" in stream.problems[0]
+
+
+def test_a_changing_picture_is_never_frozen(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(live.time, "monotonic", lambda: clock[0])
+
+    def second():
+        clock[0] += 1.0
+
+    frames = [x for n in range(30) for x in (second, decoded(n // 2))]
+    stream = NewestFrame(
+        "camera", decoded(99), iter_of(frames), False, Cameras(), live.Patience(9, 3)
+    )
+    stream._thread.join(10)
+    assert number(stream.take()) == 14
+    assert stream.problems == []
 
 
 def number_of(pixels):
