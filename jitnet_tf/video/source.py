@@ -156,7 +156,7 @@ class FrameSource:
             raise UserError(
                 f"no frame of {spec} can be decoded{reason}: check that it plays elsewhere"
             )
-        self._latest_size = self._first.size
+        self._native_size = self._latest_size = self._first.size
         self.size = frame_size or self._first.size
         self._clock = Clock(1 / self.fps, _FOR_EVER if self.live else LONGEST_STEP)
         self._newest: NewestFrame | None = None
@@ -281,12 +281,12 @@ class FrameSource:
         if decoded is None:
             return None
         size = decoded.size
-        if self.live and size != self._latest_size:
+        if self.live and size not in (self._latest_size, self._native_size):
             self._note(
                 f"frames of {size[0]}x{size[1]} (height x width) from frame {self.decoded} on: "
                 f"resized to {self.size[0]}x{self.size[1]}"
             )
-            self._latest_size = size
+        self._latest_size = size
         if size != self.size and not self._native_size_changes:
             self.close()
             raise UserError(

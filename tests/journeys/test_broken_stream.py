@@ -109,7 +109,7 @@ def test_a_run_on_an_unplugged_camera_is_incomplete(tmp_path, monkeypatch, capsy
 
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
     write_teacher(tmp_path / "teacher")
-    arguments = ("--video=3", f"--teacher={tmp_path}/teacher", *CHEAP)
+    arguments = ("--video=3", f"--teacher={tmp_path}/teacher", "--reconnect_for=0", *CHEAP)
     assert run_command(distill, *arguments, f"--logdir={logdir}") == 2
     rows, first = read_frames(logdir), read_summary(logdir)
     count = len(rows)

@@ -4,6 +4,7 @@ import functools
 import http.server
 import re
 import threading
+import time
 
 import av
 import cv2
@@ -12,7 +13,7 @@ import pytest
 
 from jitnet_tf import video
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.video import urls
+from jitnet_tf.video import live, urls
 from jitnet_tf.video.decoders import BrokenOffError
 from tests import misbehaving_server, rtsp_camera
 from tests.video.clips import encoded, index_of, mjpeg, numbered_frame, read_all
@@ -259,3 +260,45 @@ def test_missing_live_playlist(playlist):
             file.unlink()
         with pytest.raises(BrokenOffError, match=r"\(no more data came\)"):
             list(source)
+
+
+# Sources that come back, and files in real time
+
+
+def test_a_live_source_of_another_size_is_resized_and_noted(monkeypatch):
+    """Its camera comes back with larger frames, and goes again with the smaller ones."""
+    small, large = (np.full((*size, 3), 7, np.uint8) for size in ((64, 96), (128, 192)))
+    cameras = iter([[small] * 2, [large] * 2, [small] * 2])
+    monkeypatch.setattr(cv2, "VideoCapture", lambda index: FakeCamera(next(cameras, []), 30.0))
+    monkeypatch.setattr(live, "_FIRST_WAIT", 0.3)
+    monkeypatch.setattr(live, "_LONGEST_WAIT", 0.3)
+    frames = []
+    with video.open_source("3", patience=video.Patience(1.0)) as source:
+        with pytest.raises(BrokenOffError, match="gone for 1s"):
+            frames.extend(source.frames())
+        assert {frame.pixels.shape for frame in frames} == {(64, 96, 3)}
+    gaps = [frame.gap for frame in frames if frame.gap is not None]
+    assert len(gaps) == 2
+    assert min(gaps) >= 0.3
+    notes = [problem for problem in source.problems if "resized to 64x96" in problem]
+    assert ["128x192" in note for note in notes] == [True]
+
+
+def test_a_file_in_real_time_is_played_by_its_time_stamps(clip):
+    """20 frames, 30 a second; the reader is away for some of them."""
+    with video.open_source(str(clip), realtime=True) as source:
+        assert source.live
+        assert index_of(source.peek()) == source.number
+        numbers, arrived = [], []
+        for frame in source.frames():
+            assert index_of(frame.pixels) == source.number
+            numbers.append(source.number)
+            arrived.append(frame.arrived)
+            if len(numbers) == 2:
+                time.sleep(0.2)
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == 19
+    assert len(numbers) + source.dropped == 20
+    assert source.dropped >= 4
+    assert arrived[-1] - arrived[0] > 0.9 * (numbers[-1] - numbers[0]) / 30
+    assert not [problem for problem in source.problems if "gone" in problem]
