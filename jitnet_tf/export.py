@@ -71,19 +71,6 @@ def check_output(output, saved_model, overwrite):
         raise UserError(f"--output={output}: its report would replace {report}: give another name")
 
 
-def put_in_place(new, output, aside):
-    """Moves `new` to `output`; the old output stays whole, there or at `aside`, until then."""
-    if not output.is_dir():
-        os.replace(new, output)
-        return
-    try:
-        os.replace(output, aside)
-        os.replace(new, output)
-    finally:
-        if not os.path.lexists(output):
-            os.replace(aside, output)
-
-
 def main():
     """Exports the student of --run to --output, and writes the report."""
     with locks.Lock(FLAGS.output, "output") as lock:
@@ -122,7 +109,7 @@ def _export(output):
             else:
                 exported = serving.save_tflite(function, new, FLAGS.quantize, frames)
             parity = serving.compare(student.infer, exported, frames)
-            put_in_place(new, output, aside)
+            files.put_in_place(new, output, aside)
         report = {
             "format": FLAGS.format,
             "quantize": FLAGS.quantize,

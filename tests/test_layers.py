@@ -16,7 +16,10 @@ LAYERS = (
     ("jitnet_tf.sinks",),
     ("jitnet_tf.runs",),
     ("jitnet_tf.pretraining",),
-    ("jitnet_tf.flags", "jitnet_tf.distill", "jitnet_tf.pretrain", "jitnet_tf.export"),
+    (
+        *("jitnet_tf.flags", "jitnet_tf.distill", "jitnet_tf.pretrain", "jitnet_tf.export"),
+        "jitnet_tf.labels.__main__",
+    ),
     ("experiments",),
 )
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}

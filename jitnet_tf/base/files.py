@@ -29,6 +29,19 @@ def write_atomically(path, write):
         temporary.unlink(missing_ok=True)
 
 
+def put_in_place(new, output, aside):
+    """Moves `new` to `output`; the old output stays whole, there or at `aside`, until then."""
+    if not output.is_dir():
+        os.replace(new, output)
+        return
+    try:
+        os.replace(output, aside)
+        os.replace(new, output)
+    finally:
+        if not os.path.lexists(output):
+            os.replace(aside, output)
+
+
 def parse_json(text):
     """Returns the value of a JSON text, str or bytes; ValueError if it is none."""
     try:

@@ -16,6 +16,7 @@ from experiments.protocol import streams
 from experiments.protocol.streams import Stream
 from jitnet_tf import distill, export, pretrain, video
 from jitnet_tf.base import checkpoint, locks
+from jitnet_tf.labels import __main__ as labels
 from teacher import annotate, record, zoo
 from teacher.detections import from_box_masks
 from teacher.recorder import Recorder
@@ -272,6 +273,7 @@ def test_folder_without_permission(refused, material, tmp_path):
         (record, ["--video={}/good.mp4", "--teacher=nowhere", "--output=o"], "'nowhere'"),
         (record, ["--video={}/good.mp4", "--teacher=nowhere"], "--output"),
         (export, ["--run=nowhere", "--output=out"], "'nowhere'"),
+        (labels, ["--run=nowhere", "--output=out"], "'nowhere'"),
         (export, ["--run=nowhere", "--output=out", "--quantize=int8"], "--format=tflite"),
         (export, ["--run=nowhere", "--output=out", "--format=onnx"], "onnx"),
         (zoo, ["--fetch=rcnn9"], "rcnn9"),
@@ -289,6 +291,7 @@ def test_other_commands_refuse(refused, material, command, arguments, named):
         (record, "output", ["--video={}/good.mp4", "--teacher=recorded:{}/good.recording"]),
         (annotate, "output", ["--images={}", "--teacher=model"]),
         (export, "output", ["--run=run"]),
+        (labels, "output", ["--run=run"]),
         (segmentation, "output", ["--init=pretrained", "--images={}", "--labels={}"]),
         (table2, "results", ["--streams={}/list.csv", "--only=oracle"]),
     ],

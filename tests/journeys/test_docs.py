@@ -130,7 +130,7 @@ def prerequisites(command):
         earlier
         for earlier in COMMANDS[command.page][: command.place]
         for path in earlier.outputs
-        if any(path == value or path.startswith(f"{value}/") for value in command.values)
+        if any(f"{path}/".startswith(f"{v}/") or v.startswith(f"{path}/") for v in command.values)
     ]
 
 
@@ -158,10 +158,17 @@ def parse(module, *arguments):
         FLAGS.remove_flag_values(set(FLAGS) - before)
 
 
+def module_of(command):
+    """The module that `python -m` runs."""
+    module = importlib.import_module(command.module)
+    is_package = hasattr(module, "__path__")
+    return importlib.import_module(f"{command.module}.__main__") if is_package else module
+
+
 @pytest.mark.parametrize("command", ALL_COMMANDS, ids=str)
 def test_flags_of_every_command_exist_and_parse(command, monkeypatch):
     monkeypatch.chdir(ROOT)  # for --flagfile
-    parse(importlib.import_module(command.module), *command.arguments)
+    parse(module_of(command), *command.arguments)
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *RESULTS], ids=lambda page: page.name)
@@ -224,7 +231,7 @@ def run(command, done):
         ]
     if "--init=runs/coco" in arguments and command.module == "jitnet_tf.distill":
         arguments.append("--width=.25")  # as SMALL has it
-    assert run_command(importlib.import_module(command.module), *arguments) == 0, command.text
+    assert run_command(module_of(command), *arguments) == 0, command.text
     done.add(command)
     assert [
         path for path in command.outputs if path != "none" and not pathlib.Path(path).exists()
