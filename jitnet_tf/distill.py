@@ -66,8 +66,8 @@ def main():
     from jitnet_tf.runs.run import Run
 
     with Run(config, resume=FLAGS.resume, overwrite=FLAGS.overwrite) as run:
-        if run.source.remark:
-            print(run.source.remark)
+        for remark in run.remarks:
+            print(remark)
         summary = run.execute()
     config = run.config
     print(table(summary))

@@ -1,23 +1,16 @@
 """A teacher in its own process with low priority, so that the student runs meanwhile."""
 
 import concurrent.futures
-import contextlib
-import multiprocessing
 import os
-import signal
-import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
 
-from absl import logging
-
 from jitnet_tf.base import command_line
+from jitnet_tf.base.background import BackgroundProcess
 from jitnet_tf.base.errors import UserError, reason_of
-from jitnet_tf.base.interrupt import blocked_in_children
 from teacher import PRECOMPUTED, Teacher, open_teacher, saved_model_folder
 from teacher.base import TeacherError
 
-LOWEST_PRIORITY = 19
 _child = {}  # "teacher" → the teacher; used in its process only
 
 
@@ -27,21 +20,6 @@ def share_gpus():
     By default the first process takes all of it. Call this before TensorFlow finds the GPUs.
     """
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-
-
-def _end_with(lifeline):
-    with contextlib.suppress(EOFError, OSError):
-        lifeline.recv_bytes()  # nothing is ever sent: returns when the other end is closed
-    os._exit(1)  # do not wait for a running inference
-
-
-def _prepare(lifeline):
-    """Sets up the teacher's process, before threads are started, which inherit the priority."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(os, "nice"):
-        os.nice(LOWEST_PRIORITY)
-    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
-    logging.set_verbosity(logging.ERROR)
 
 
 def _open(spec, options):
@@ -99,9 +77,7 @@ class ProcessTeacher(Teacher):
         else:
             spec = saved_model_folder(spec)  # here, where a download can be interrupted
         share_gpus()
-        context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-        lifeline, self._lifeline = context.Pipe(duplex=False)
-        self._pool = concurrent.futures.ProcessPoolExecutor(1, context, _prepare, (lifeline,))
+        self._process = BackgroundProcess()
         try:
             self.names = self._submit(_open, spec, options).result()
         except BaseException:
@@ -132,8 +108,7 @@ class ProcessTeacher(Teacher):
         """Ends the process without waiting for answers."""
         if self.local:
             self.local.close()
-        self._lifeline.close()
-        self._pool.shutdown(cancel_futures=True)
+        self._process.close()
 
     def __enter__(self):
         return self
@@ -145,8 +120,7 @@ class ProcessTeacher(Teacher):
         """Returns a Future of a call in the teacher's process."""
         answer = concurrent.futures.Future()
         try:
-            with blocked_in_children():
-                asked = self._pool.submit(function, *arguments)
+            asked = self._process.submit(function, *arguments)
         except BrokenProcessPool:
             answer.set_exception(_died())
         else:

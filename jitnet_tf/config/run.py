@@ -38,11 +38,12 @@ from jitnet_tf.config.names import (
     UPDATES,
 )
 from jitnet_tf.config.regions import RegionOptions
+from jitnet_tf.config.serving import ServingOptions
 from teacher.detections import MIN_SCORE
 
 
 @dataclasses.dataclass(frozen=True)
-class RunConfig(LiveOptions, RegionOptions, Config):
+class RunConfig(LiveOptions, RegionOptions, ServingOptions, Config):
     """A run of online distillation; the flags of `jitnet_tf.distill` have the same names."""
 
     video: str = option(
@@ -232,6 +233,7 @@ class RunConfig(LiveOptions, RegionOptions, Config):
             raise UserError(f"--frame_size={size} is invalid: give height and width in pixels")
         self._to_tuples("frame_size", "evaluated_classes", "triggers")
         super().__post_init__()
+        self._check_serving()
         if self.max_stride < self.min_stride:
             raise UserError(
                 f"--min_stride={self.min_stride} is above --max_stride={self.max_stride}: give a "

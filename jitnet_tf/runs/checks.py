@@ -19,7 +19,12 @@ def check_paths_distinct(config):
             "init": config.init,
             "ignore_mask": config.ignore_mask,
         },
-        {"logdir": config.logdir, "output": config.overlay_path, "masks": config.masks},
+        {
+            "logdir": config.logdir,
+            "output": config.overlay_path,
+            "masks": config.masks,
+            "export_dir": config.export_dir,
+        },
     )
 
 

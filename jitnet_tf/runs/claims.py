@@ -37,6 +37,7 @@ def claim(config, stack, overwrite):
     others = [
         ("output", getattr(config, "overlay_path", None), False),
         ("masks", getattr(config, "masks", None), True),
+        ("export_dir", getattr(config, "export_dir", None), True),
     ]
     problems = locks.hold(stack, [output for output in others if output[1]], [lock])
     return config, problems

@@ -30,6 +30,7 @@ from jitnet_tf.runs.checks import (
     own_teacher,
 )
 from jitnet_tf.runs.claims import claim
+from jitnet_tf.runs.exporter import Exporter, Model
 from jitnet_tf.runs.inputs import Inputs
 from jitnet_tf.runs.progress import bar_options, step
 from jitnet_tf.runs.summary import Statistics
@@ -130,6 +131,9 @@ class Run:
                 for problem in self._inputs.seek(self.config, earlier, progress):
                     self.note(problem)
             check_sinks(config, resumed=resume, overwrite=overwrite)
+            model = Model(self.config, groups, self.source.size, self._inputs.ignored)
+            self._exporter = Exporter(model, overwrite)
+            stack.callback(self._exporter.close)
             self._make_distiller(config, teacher, bool(saved))
             if saved:
                 self._restore(arrays, progress)
@@ -237,6 +241,11 @@ class Run:
         self._stack.close()
 
     @property
+    def remarks(self):
+        """Lines for the user at the start, of source and sinks, such as addresses."""
+        return [part.remark for part in (self.source, *self._sinks) if part.remark]
+
+    @property
     def problems(self):
         """Everything that the user has to know of the run so far, a sentence each, each once.
 
@@ -251,7 +260,7 @@ class Run:
 
     def _problems_to_save(self):
         """Returns the problems that are not found again when a resumed run reads its video."""
-        parts = [self._inputs.teacher, self._inputs.reference, *self._sinks]
+        parts = [self._inputs.teacher, self._inputs.reference, self._exporter, *self._sinks]
         found = [problem for part in parts if part for problem in part.problems]
         if self.source.live:
             found = [*self.source.problems, *found]
@@ -299,6 +308,7 @@ class Run:
         self._outputs(result)
         if self.distiller.index % self.config.checkpoint_every == 0:
             self.save()
+        self._exporter.offer(self.distiller)
         self._wall_seconds += time.perf_counter() - start
         return result
 
@@ -321,6 +331,7 @@ class Run:
         self.save()
         for sink in self._sinks:
             sink.finish(complete)
+        self._exporter.finish(self.distiller)
         summary = {
             "complete": complete,
             **self.statistics.summary(),

@@ -18,13 +18,21 @@ def load_student(logdir):
     """Returns the student in the checkpoint of a run directory, and the checkpoint's progress."""
     config = directory.load_config(logdir)
     _, progress = checkpoint.load(logdir)
-    # What is exported is made for any machine, whatever the run computed in.
-    network = dataclasses.replace(config.student, precision="float32")
     groups = ClassGroups({name: tuple(members) for name, members in progress["groups"].items()})
+    size = tuple(progress["frame_size"])
+    return build_exported(config, groups, size, init=str(logdir)), progress
+
+
+def build_exported(config, groups, frame_size, init, ignored=None):
+    """Returns a run's student as it is exported: for any machine, whatever the run computed in.
+
+    config: a RunConfig. groups: its ClassGroups. frame_size: (H, W). init: as in RunConfig.
+    ignored: as in `build_student`.
+    """
+    network = dataclasses.replace(config.student, precision="float32")
     xla = "off" if use_xla(config.xla) else config.xla  # nor for XLA
-    config = dataclasses.replace(config, init=str(logdir), student=network, xla=xla)
-    student = build_student(config, groups, tuple(progress["frame_size"]))
-    return student, progress
+    config = dataclasses.replace(config, init=init, student=network, xla=xla)
+    return build_student(config, groups, frame_size, ignored)
 
 
 def serving_function(student, probabilities):
@@ -34,8 +42,8 @@ def serving_function(student, probabilities):
     @tf.function(input_signature=[spec])
     def segment(frame):
         logits = student.model(frame, training=False)
-        classes = tf.argmax(logits, axis=-1, output_type=tf.int32)
-        outputs = {"classes": tf.cast(classes, tf.uint8)}
+        classes = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
+        outputs = {"classes": student.without_ignored(classes)}
         if probabilities:
             outputs["probabilities"] = tf.nn.softmax(logits)
         return outputs
@@ -43,11 +51,16 @@ def serving_function(student, probabilities):
     return segment
 
 
-def save_saved_model(student, function, path):
-    """Writes a SavedModel folder; returns a function frame → class ids that runs it."""
+def write_saved_model(student, function, path):
+    """Writes a SavedModel folder."""
     module = tf.Module()
     module.model = student.model
     tf.saved_model.save(module, str(path), signatures={"serving_default": function})
+
+
+def save_saved_model(student, function, path):
+    """Writes a SavedModel folder; returns a function frame → class ids that runs it."""
+    write_saved_model(student, function, path)
     loaded = tf.saved_model.load(str(path))
 
     def segment(frame):

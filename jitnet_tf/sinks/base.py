@@ -43,10 +43,12 @@ class Sink(Protocol):
 
     Attributes:
       name: prefix of its arrays in a checkpoint; sinks of one run have different names.
+      remark: a line for the user when the run starts, such as an address; "" for none.
       problems: what the user has to know of its output so far, a sentence each, each once.
     """
 
     name: str
+    remark: str = ""
     problems: Sequence[str] = ()
 
     @classmethod

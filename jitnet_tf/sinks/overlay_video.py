@@ -3,10 +3,9 @@
 import pathlib
 import shutil
 
-import numpy as np
-
 from jitnet_tf.sinks.base import Sink
-from jitnet_tf.sinks.overlay import Overlay, Status
+from jitnet_tf.sinks.overlay import Overlay
+from jitnet_tf.sinks.scenes import Scenes
 from jitnet_tf.sinks.video_writer import VideoWriter
 
 VIDEO_PARTS = "video_parts"  # in the run directory, until the run ends
@@ -18,18 +17,16 @@ class OverlayVideo(Sink):
     Args:
       writer: a VideoWriter.
       overlay: an Overlay.
-      statistics: the run's Statistics, for the status line.
+      scenes: the run's Scenes.
     """
 
     name = "overlay"
 
-    def __init__(self, writer, overlay, statistics):
+    def __init__(self, writer, overlay, scenes):
         self._writer = writer
         self._overlay = overlay
-        self._statistics = statistics
+        self._scenes = scenes
         self.problems = overlay.problems
-        # The latest teacher frame: (frame, labels, index), and its accuracies.
-        self._teacher = self._accuracy = None
 
     @classmethod
     def open(cls, config, stream):
@@ -47,7 +44,7 @@ class OverlayVideo(Sink):
             overwrite=stream.overwrite,
         )
         overlay = Overlay(stream.class_names, stream.frame_size, ignored=stream.ignored)
-        return cls(writer, overlay, stream.statistics)
+        return cls(writer, overlay, Scenes(stream.statistics, stream.frame_size))
 
     @staticmethod
     def check(config, *, resumed, overwrite):
@@ -57,17 +54,8 @@ class OverlayVideo(Sink):
 
     def add(self, result):
         """Draws and writes one frame."""
-        if teacher := result.teacher:
-            self._teacher = (teacher.frame, teacher.labels, teacher.index)
-            self._accuracy = (teacher.accuracy_before, teacher.accuracy_after)
-        status = Status(
-            result.index,
-            result.stride,
-            self._accuracy,
-            self._statistics.teacher_fraction,
-            self._statistics.updates,
-        )
-        picture = self._overlay.draw(result.frame, result.prediction, self._teacher, status)
+        scene = self._scenes.of(result)
+        picture = self._overlay.draw(scene.frame, scene.prediction, scene.teacher, scene.status)
         self._writer.write(picture, result.time, result.duration)
 
     def flush(self):
@@ -76,21 +64,11 @@ class OverlayVideo(Sink):
 
     def get_state(self):
         """Returns the latest teacher frame."""
-        if self._teacher is None:
-            return {}
-        frame, labels, index = self._teacher
-        status = np.array([index, *self._accuracy], np.float64)
-        return {"frame": frame, "labels": labels, "status": status}
+        return self._scenes.get_state()
 
     def set_state(self, state):
         """Restores the latest teacher frame."""
-        if state:
-            index, *accuracy = state["status"].tolist()
-            size, shapes = self._overlay.frame_size, (state["frame"].shape, state["labels"].shape)
-            if shapes != ((*size, 3), size) or len(accuracy) != 2:
-                raise ValueError("the teacher's frame is of another size")
-            self._teacher = (state["frame"], state["labels"], int(index))
-            self._accuracy = tuple(accuracy)
+        self._scenes.set_state(state)
 
     def finish(self, complete):
         """Joins the parts to the video; a resumed run takes it apart again."""

@@ -1,5 +1,7 @@
 """The sinks of a run, by name."""
 
+import contextlib
+
 from jitnet_tf.base import registry
 
 # In the order in which they take a result.
@@ -9,6 +11,8 @@ SINKS = {
     "hard_frames": "jitnet_tf.sinks.hard_frames:HardFrames",
     "frame_log": "jitnet_tf.sinks.frame_log:FrameLog",
     "tensorboard": "jitnet_tf.sinks.tensorboard:TensorBoard",
+    "prometheus": "jitnet_tf.sinks.prometheus:Prometheus",
+    "preview": "jitnet_tf.sinks.preview:Preview",
 }
 
 
@@ -20,5 +24,11 @@ def check_sinks(config, *, resumed, overwrite):
 
 def open_sinks(config, stream):
     """Opens the sinks that a RunConfig asks for. stream: a StreamInfo."""
-    opened = (registry.load(SINKS, name).open(config, stream) for name in SINKS)
-    return [sink for sink in opened if sink is not None]
+    opened = []
+    with contextlib.ExitStack() as stack:  # closes those opened, if a later one cannot be
+        for name in SINKS:
+            if sink := registry.load(SINKS, name).open(config, stream):
+                stack.callback(sink.close)
+                opened.append(sink)
+        stack.pop_all()
+    return opened

@@ -1,5 +1,6 @@
 """TensorBoard's event files."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -11,6 +12,7 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from jitnet_tf.base.files import printable
 from jitnet_tf.base.state import prefixed, with_prefix
 from jitnet_tf.config.names import ASYNC, SYNC
+from jitnet_tf.config.serving import ServingOptions
 from jitnet_tf.distillation import metrics
 from jitnet_tf.sinks.base import Sink
 from jitnet_tf.sinks.overlay import Overlay
@@ -26,6 +28,7 @@ WINDOW = "window/"  # prefix of the unfinished averages in a checkpoint
 NO_HPARAMS = {
     *("logdir", "output", "masks", "reference", "keep_hard"),
     *("checkpoint_every", "image_every"),
+    *(field.name for field in dataclasses.fields(ServingOptions)),
 }
 
 

@@ -156,7 +156,7 @@ class Student(StudentProtocol):
             return self._class_ids(logits), logits
         logits = self.model(frame[tf.newaxis], training=False)[0]
         class_ids = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
-        return self._without_ignored(class_ids), logits[::2, ::2]
+        return self.without_ignored(class_ids), logits[::2, ::2]
 
     def _update_step(self, frame, labels, weights):
         return self._train_step(frame[tf.newaxis], labels[tf.newaxis], weights[tf.newaxis])
@@ -198,9 +198,10 @@ class Student(StudentProtocol):
         return class_ids, counts, wanted, loss
 
     def _class_ids(self, logits):
-        return self._without_ignored(fused_head.class_ids(logits, self.frame_size))
+        return self.without_ignored(fused_head.class_ids(logits, self.frame_size))
 
-    def _without_ignored(self, class_ids):
+    def without_ignored(self, class_ids):
+        """Returns class ids, uint8 […, H, W], with background in the ignored region."""
         return class_ids if self._counted is None else class_ids * self._counted
 
     def _apply_gradients(self, gradients):

@@ -14,6 +14,7 @@ from jitnet_tf.config import RunConfig
 from jitnet_tf.distillation import metrics
 from jitnet_tf.distillation.result import FrameResult, Score, TeacherFrame
 from jitnet_tf.runs.summary import Statistics
+from jitnet_tf.sinks import registry
 from jitnet_tf.sinks.base import Sink, StreamInfo
 from jitnet_tf.sinks.class_masks import ClassMasks
 from jitnet_tf.sinks.frame_log import FrameLog
@@ -85,6 +86,28 @@ def test_a_run_opens_the_sinks_of_its_configuration(config):
         assert {sink.name for sink in opened} <= SINKS.keys()
         for sink in opened:
             sink.close()
+
+
+def test_sinks_are_closed_if_a_later_one_cannot_be_opened(config, monkeypatch):
+    closed = []
+
+    class First(Sink):
+        name = "first"
+
+        def close(self):
+            closed.append(self)
+
+    class Second(Sink):
+        @classmethod
+        def open(cls, config, stream):
+            raise UserError("no")
+
+    parts = {"first": First, "second": Second}
+    monkeypatch.setattr(registry, "SINKS", dict.fromkeys(parts))
+    monkeypatch.setattr(registry.registry, "load", lambda _, name: parts[name])
+    with pytest.raises(UserError, match="no"):
+        open_sinks(config, stream())
+    assert len(closed) == 1
 
 
 @pytest.mark.parametrize("output", ["o.avi", "o"])

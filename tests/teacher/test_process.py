@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from jitnet_tf.base.background import LOWEST_PRIORITY
 from jitnet_tf.base.errors import UserError
 from teacher import Teacher, process
 from teacher.encoding import encode
-from teacher.process import LOWEST_PRIORITY, ProcessTeacher
+from teacher.process import ProcessTeacher
 from teacher.recorded import Recording
 from teacher.saved_model import open_saved_model
 from tests.materials import SIZE, square_scene, write_square_stream
