@@ -20,7 +20,7 @@ NEEDED = {"video": "street.mp4", "teacher": "recorded:street.rec", "logdir": "ru
 OTHER = RunConfig(
     **NEEDED,
     reference="full.rec",
-    output="out.mp4",
+    output="overlays",
     masks="masks",
     segment=600.0,
     keep=86400.0,

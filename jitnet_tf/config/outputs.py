@@ -30,7 +30,12 @@ class OutputOptions:
     )
 
     def check_outputs(self):
-        """Raises UserError for a retention that has no segments, or less than one."""
+        """Raises UserError for a retention without segments, or an overlay that is no folder."""
+        if self.segment is not None and (self.output or "").lower().endswith(".mp4"):
+            raise UserError(
+                f"--output={self.output}: with --segment it names a folder: leave out .mp4, or "
+                "leave out --segment"
+            )
         if self.keep is None:
             return
         if self.segment is None:

@@ -46,7 +46,8 @@ class SegmentFiles:
 
     def __init__(self, logdir, overlay=None, masks=None):
         self._logdir = Path(logdir)
-        self._overlay = overlay and Path(overlay)
+        # The default one, too: a run that was replaced may have had it.
+        self._overlays = {self._logdir / "overlay", Path(overlay or self._logdir / "overlay")}
         self._masks = masks and Path(masks)
 
     def has_log(self, name):
@@ -86,7 +87,7 @@ class SegmentFiles:
             *self._in(self._logdir, r"\.jsonl"),
             *self._in(self._logdir, r"\.v2"),
             *self._in(self._logdir / PARTS, ""),
-            *self._in(self._overlay, r"\.mp4(\.tmp)?"),
+            *(found for o in self._overlays for found in self._in(o, r"\.mp4(\.tmp)?")),
             *self._in(self._masks, ""),
         ]
 

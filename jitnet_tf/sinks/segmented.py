@@ -52,14 +52,8 @@ class SegmentedVideo:
     @staticmethod
     def check(folder, *, resumed, overwrite):
         """Raises UserError if the folder cannot be written, or holds what may not be replaced."""
-        folder = Path(folder)
-        if folder.suffix.lower() == ".mp4" and not folder.is_dir():
-            raise UserError(
-                f"--output={folder}: with --segment it names a folder: leave out .mp4, or leave "
-                "out --segment"
-            )
         check_no_segments(folder, resumed=resumed, overwrite=overwrite)
-        make_writable(folder)
+        make_writable(Path(folder))
 
     def write(self, frame, time=None, duration=None):
         """Appends one frame of the current segment; see VideoWriter, but time is the stream's."""

@@ -78,7 +78,7 @@ class Segments:
         """
         files = SegmentFiles(config.logdir, config.overlay_path, config.masks)
         segments = cls(config.segment, config.keep, files, 1 / stream.fps)
-        if segments.length and state:
+        if segments.length and stream.resume_at:
             segments.set_state(state)
         elif segments.length or stream.overwrite:
             files.delete_all()

@@ -256,9 +256,8 @@ class TestOutputs:
         assert (folder / "holiday.mp4").exists()
 
     def test_the_overlay_is_a_folder(self, tmp_path):
-        config = self.config(tmp_path, output=str(tmp_path / "street.mp4"))
-        with pytest.raises(UserError, match=r"--output=.*street\.mp4: with --segment .* a folder"):
-            check_sinks(config, resumed=False, overwrite=False)
+        with pytest.raises(UserError, match=r"--output=street\.mp4: with --segment .* a folder"):
+            self.config(tmp_path, output="street.mp4")
         assert self.config(tmp_path).overlay_path == str(tmp_path / "run" / "overlay")
         assert self.config(tmp_path, output="none").overlay_path is None
 
