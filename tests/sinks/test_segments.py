@@ -43,7 +43,7 @@ def noon(monkeypatch):
 def result(index, time=None, lag=None):
     """A result of which the frame's and the prediction's level is the index."""
     frame = np.full((*SIZE, 3), 8 * index % 256, np.uint8)
-    made = FrameResult(index, frame, np.full(SIZE, index, np.uint8))
+    made = FrameResult(index, frame, np.full(SIZE, index % 256, np.uint8))
     made.time, made.lag = time, lag
     return made
 
