@@ -20,8 +20,10 @@ NEEDED = {"video": "street.mp4", "teacher": "recorded:street.rec", "logdir": "ru
 OTHER = RunConfig(
     **NEEDED,
     reference="full.rec",
-    output="out.mp4",
+    output="overlays",
     masks="masks",
+    segment=600.0,
+    keep=86400.0,
     frame_size=(360, 640),
     max_frames=99,
     init="runs/earlier",
@@ -295,6 +297,8 @@ def test_values_on_their_bounds_are_taken(kind, name, value):
     [
         (RunConfig, {"min_stride": 65}, ["--min_stride=65", "--max_stride=64"]),
         (RunConfig, {"min_stride": 8, "max_stride": 7}, ["--min_stride=8", "--max_stride=7"]),
+        (RunConfig, {"keep": 86400.0}, ["--keep=1d", "--segment"]),
+        (RunConfig, {"segment": 600.0, "keep": 90.0}, ["--keep=90s", "--segment=10min"]),
         (PretrainConfig, {"min_scale": 2.0}, ["--min_scale=2.0", "--max_scale=1.5"]),
         (RunConfig, {"export_every": 600.0}, ["--export_every=10min", "--export_dir"]),
         (RunConfig, {"export_dir": "models"}, ["--export_dir=models", "--export_every"]),

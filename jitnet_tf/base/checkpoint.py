@@ -14,7 +14,7 @@ from jitnet_tf.base.errors import UserError
 NAME = "checkpoint.npz"
 WEIGHTS = "weights.npz"  # of a pretrained student, without the state of its training
 # Files of a run that only grow; a checkpoint keeps their sizes.
-GROWING = ("frames.jsonl", "events.out.tfevents.*")
+GROWING = ("frames.jsonl", "frames-*Z-*.jsonl", "events.out.tfevents.*")
 PROGRESS = "progress.json"
 
 
@@ -80,18 +80,21 @@ def growing_files(directory):
     return {path.name: path.stat().st_size for path in paths}
 
 
-def cut_back(directory, sizes):
+def cut_back(directory, sizes, may_be_missing=()):
     """Truncates the growing files to earlier sizes, and deletes those without one.
 
     Args:
       directory: the run's.
       sizes: a result of `growing_files`.
+      may_be_missing: names of files that the run may have deleted since.
 
     Raises:
-      UserError: a file is missing or too short: another program or a power cut changed it.
+      UserError: another file is missing or too short: another program or a power cut changed it.
     """
     found = growing_files(directory)
     for name, size in sizes.items():
+        if name in may_be_missing and name not in found:
+            continue
         if found.get(name, -1) < size:
             raise UserError(
                 f"{name} in {str(directory)!r} is missing or shorter than at the checkpoint: the "

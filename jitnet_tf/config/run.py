@@ -37,13 +37,14 @@ from jitnet_tf.config.names import (
     UPDATED_LAYERS,
     UPDATES,
 )
+from jitnet_tf.config.outputs import OutputOptions
 from jitnet_tf.config.regions import RegionOptions
 from jitnet_tf.config.serving import ServingOptions
 from teacher.detections import MIN_SCORE
 
 
 @dataclasses.dataclass(frozen=True)
-class RunConfig(LiveOptions, RegionOptions, ServingOptions, Config):
+class RunConfig(LiveOptions, RegionOptions, OutputOptions, ServingOptions, Config):
     """A run of online distillation; the flags of `jitnet_tf.distill` have the same names."""
 
     video: str = option(
@@ -78,7 +79,8 @@ class RunConfig(LiveOptions, RegionOptions, ServingOptions, Config):
     )
     output: str | None = option(
         None,
-        "Overlay video, .mp4; 'none' for none. Default: LOGDIR/overlay.mp4.",
+        "Overlay video, .mp4; 'none' for none. Default: LOGDIR/overlay.mp4. With --segment a "
+        "folder, by default LOGDIR/overlay.",
         INPUT,
         is_output=True,
     )
@@ -233,6 +235,7 @@ class RunConfig(LiveOptions, RegionOptions, ServingOptions, Config):
             raise UserError(f"--frame_size={size} is invalid: give height and width in pixels")
         self._to_tuples("frame_size", "evaluated_classes", "triggers")
         super().__post_init__()
+        self.check_outputs()
         self._check_serving()
         if self.max_stride < self.min_stride:
             raise UserError(
@@ -275,7 +278,10 @@ class RunConfig(LiveOptions, RegionOptions, ServingOptions, Config):
 
     @property
     def overlay_path(self):
-        """The path of the overlay video: `output`, by default in logdir; None for 'none'."""
+        """The path of the overlay video: `output`, by default in logdir; None for 'none'.
+
+        With `segment` it is a folder.
+        """
         if self.output is None:
-            return os.path.join(self.logdir, "overlay.mp4")
+            return os.path.join(self.logdir, "overlay" if self.segment else "overlay.mp4")
         return None if self.output == "none" else self.output

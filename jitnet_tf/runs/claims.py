@@ -35,7 +35,7 @@ def claim(config, stack, overwrite):
         config, lock = _choose(config, overwrite)
     stack.enter_context(lock)
     others = [
-        ("output", getattr(config, "overlay_path", None), False),
+        ("output", getattr(config, "overlay_path", None), bool(getattr(config, "segment", None))),
         ("masks", getattr(config, "masks", None), True),
         ("export_dir", getattr(config, "export_dir", None), True),
     ]

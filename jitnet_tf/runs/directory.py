@@ -10,6 +10,7 @@ from jitnet_tf.base.credentials import MASK
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig
 from jitnet_tf.runs import resumable
+from jitnet_tf.sinks.segment_files import of_ended_segments
 
 CONFIG = "config.json"
 FLAGFILE = "resolved.flags"
@@ -163,7 +164,9 @@ def restart(config, progress):
     Raises:
       UserError: the logs are shorter than at the checkpoint.
     """
-    checkpoint.cut_back(config.logdir, progress["file_sizes"])
+    sizes = progress["file_sizes"]
+    dated = of_ended_segments(sizes) if getattr(config, "keep", None) else ()
+    checkpoint.cut_back(config.logdir, sizes, dated)
     (pathlib.Path(config.logdir) / SUMMARY).unlink(missing_ok=True)  # the run is not at its end
     write_config(config)
 

@@ -48,6 +48,12 @@ def table(summary):
         if summary["reconnects"]:
             gone = f"{summary['reconnects']} times, {summary['seconds_gone']:.1f} s in all"
             rows.append(("gone and back", gone))
+    if segments := summary.get("segments"):
+        deleted = f"{segments['expired']} of their age"
+        if early := segments["deleted_on_full_disk"]:
+            deleted += f", {early} earlier, as the disk was full"
+        shown = f"{segments['kept']} of {segments['written']} kept; deleted: {deleted}"
+        rows.append(("segments", shown))
     if summary["source_fps"] is not None:
         seconds = f"{summary['video_seconds']:.1f} s, {summary['source_fps']:.1f} frames a second"
         rows.append(("video", seconds))

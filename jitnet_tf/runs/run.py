@@ -37,10 +37,12 @@ from jitnet_tf.runs.summary import Statistics
 from jitnet_tf.runs.versions import versions
 from jitnet_tf.sinks.base import StreamInfo
 from jitnet_tf.sinks.registry import check_sinks, open_sinks
+from jitnet_tf.sinks.segments import Segments
 from jitnet_tf.student import initial_weights
 from teacher.base import TeacherError
 
 DISTILLER = "distiller/"  # prefixes of arrays in a checkpoint
+SEGMENTS = "segments/"
 SINKS = "sinks/"
 
 
@@ -214,6 +216,10 @@ class Run:
             overwrite,
             self._label_maker.ignored,
         )
+        with self._misfits_as_user_errors():
+            state = with_prefix(SEGMENTS, arrays)
+            self._segments = Segments.open(self.config, stream, state)
+        stream = dataclasses.replace(stream, segments=self._segments)
         self._sinks = [*open_sinks(self.config, stream), *further]
         for sink in self._sinks:
             stack.callback(sink.close)
@@ -249,10 +255,11 @@ class Run:
     def problems(self):
         """Everything that the user has to know of the run so far, a sentence each, each once.
 
-        Those of source, teacher, reference, sinks and statistics, and what `note` was told.
+        Those of source, teacher, reference, sinks, segments and statistics, and what `note` was
+        told.
         """
-        found = [*self.source.problems, *self._problems_to_save(), *self.statistics.problems]
-        return list(dict.fromkeys(found))
+        known = *self.source.problems, *self._problems_to_save()
+        return list(dict.fromkeys([*known, *self._segments.problems, *self.statistics.problems]))
 
     def note(self, problem):
         """Adds a sentence to `problems`, which a resumed run keeps."""
@@ -305,8 +312,10 @@ class Run:
                 raise
             return None
         self._latest = result.frame
+        # At a segment's end, too: only then can the oldest be deleted.
+        ends_segment = self._segments.begins(result)
         self._outputs(result)
-        if self.distiller.index % self.config.checkpoint_every == 0:
+        if ends_segment or self.distiller.index % self.config.checkpoint_every == 0:
             self.save()
         self._exporter.offer(self.distiller)
         self._wall_seconds += time.perf_counter() - start
@@ -335,12 +344,13 @@ class Run:
         summary = {
             "complete": complete,
             **self.statistics.summary(),
+            **self._segments.summary(),
             **{name: value for sink in self._sinks for name, value in sink.summary().items()},
             "problems": self.problems,
         }
         if self._failure and not isinstance(self._failure, video.BrokenOffError):
             summary["problems"].append(str(self._failure))  # a source notes that it broke off
-        directory.write_summary(self.config.logdir, summary)
+        self._segments.write(lambda: directory.write_summary(self.config.logdir, summary))
         if isinstance(self._failure, (video.BrokenOffError, TeacherError)):
             raise UserError(
                 f"{self._failure}; the frames so far are kept; to continue after them give "
@@ -369,14 +379,21 @@ class Run:
             **initial_weights.describe(self._label_maker.groups, self.config.student),
             "statistics": self.statistics.get_state(),
             "problems": self._problems_to_save(),
-            "file_sizes": checkpoint.growing_files(self.config.logdir),
         }
-        checkpoint.save(self.config.logdir, arrays, progress)
+        self._segments.write(lambda: self._write_checkpoint(arrays, progress))
+        self._segments.saved()
         memory.give_back()
+
+    def _write_checkpoint(self, arrays, progress):
+        """Writes a checkpoint of these, and of the segments that there still are."""
+        segments = prefixed(SEGMENTS, self._segments.get_state())
+        progress = {**progress, "file_sizes": checkpoint.growing_files(self.config.logdir)}
+        checkpoint.save(self.config.logdir, {**arrays, **segments}, progress)
 
     def _put_out(self, result):
         """Hands a result to the sinks, in the output thread."""
         self.statistics.add(result)
+        self._segments.add(result)
         watch = Stopwatch()
         with watch("output"):
             for sink in self._sinks:

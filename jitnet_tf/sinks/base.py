@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from jitnet_tf.distillation.result import FrameResult
+from jitnet_tf.sinks.segments import Segments
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,8 @@ class StreamInfo:
       overwrite: replace existing outputs.
       ignored: the region to ignore, bool [H, W], where predictions and labels are background; None
         without one.
+      segments: the run's Segments, up to date with the result that a sink is given. Call their
+        `write` with whatever may meet a full disk.
     """
 
     class_names: tuple[str, ...]
@@ -32,6 +35,7 @@ class StreamInfo:
     resume_at: int | None = None
     overwrite: bool = False
     ignored: np.ndarray | None = None
+    segments: Segments = dataclasses.field(default_factory=Segments)
 
 
 class Sink(Protocol):

@@ -2,10 +2,11 @@
 
 from jitnet_tf.sinks.base import Sink
 from jitnet_tf.sinks.mask_writer import MaskWriter
+from jitnet_tf.sinks.segmented import SegmentedMasks
 
 
 class ClassMasks(Sink):
-    """Writes every prediction. writer: a MaskWriter."""
+    """Writes every prediction. writer: a MaskWriter or SegmentedMasks."""
 
     name = "masks"
 
@@ -18,15 +19,17 @@ class ClassMasks(Sink):
         if not config.masks:
             return None
         resume_at, overwrite = stream.resume_at, stream.overwrite
-        return cls(
-            MaskWriter(config.masks, stream.class_names, resume_at=resume_at, overwrite=overwrite)
-        )
+        of = config.masks, stream.class_names
+        if config.segment:
+            return cls(SegmentedMasks(*of, stream.segments, resume_at))
+        return cls(MaskWriter(*of, resume_at=resume_at, overwrite=overwrite))
 
     @staticmethod
     def check(config, *, resumed, overwrite):
         """Raises UserError if the folder cannot be written, or holds other files."""
         if config.masks:
-            MaskWriter.check(config.masks, resumed=resumed, overwrite=overwrite)
+            writer = SegmentedMasks if config.segment else MaskWriter
+            writer.check(config.masks, resumed=resumed, overwrite=overwrite)
 
     def add(self, result):
         """Writes one prediction."""

@@ -5,12 +5,17 @@ import pathlib
 
 from jitnet_tf.distillation import metrics
 from jitnet_tf.sinks.base import Sink
+from jitnet_tf.sinks.disk import AppendedFile
+from jitnet_tf.sinks.segment_files import log_of
+from jitnet_tf.sinks.segments import Segments
 
 FRAME_LOG = "frames.jsonl"
 
 
 class FrameLog(Sink):
-    """Appends to frames.jsonl in a run directory. Everything but "ms" is reproducible.
+    """Appends to frames.jsonl in a run directory, or to one file for each segment.
+
+    Everything but "ms" is reproducible.
 
     Every row has "frame", its "time" in seconds from the stream's start (null if unknown), its
     "teacher" (whether training on a teacher frame ended with it), "stride", "updates" and "ms" by
@@ -21,14 +26,17 @@ class FrameLog(Sink):
 
     name = "frame_log"
 
-    def __init__(self, logdir):
-        path = pathlib.Path(logdir) / FRAME_LOG
-        self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+    def __init__(self, logdir, segments=None):
+        self._logdir = pathlib.Path(logdir)
+        self._segments = segments or Segments()
+        self._segment = self._file = None
+        if self._segments.length is None:
+            self._turn()
 
     @classmethod
     def open(cls, config, stream):
         """Opens the log of a run directory."""
-        return cls(config.logdir)
+        return cls(config.logdir, stream.segments)
 
     def add(self, result):
         """Writes the row of one frame."""
@@ -59,12 +67,21 @@ class FrameLog(Sink):
         if result.reference:
             row["iou"] = round(metrics.mean_iou(result.reference.confusion), 6)
         row["ms"] = {stage: round(1000 * s, 2) for stage, s in result.seconds.items()}
-        self._file.write(json.dumps(row) + "\n")
+        self._turn()
+        line = json.dumps(row).encode() + b"\n"
+        self._segments.write(lambda: self._file.append(line))
 
-    def flush(self):
-        """Hands everything so far to the operating system."""
-        self._file.flush()
+    def _turn(self):
+        """Opens the file of the current segment."""
+        segment = self._segments.current
+        if self._file and segment is self._segment:
+            return
+        self.close()
+        path = self._logdir / (log_of(segment.name) if segment else FRAME_LOG)
+        self._file = self._segments.write(lambda: AppendedFile(path))
+        self._segment = segment
 
     def close(self):
         """Closes the file."""
-        self._file.close()
+        if self._file:
+            self._file.close()

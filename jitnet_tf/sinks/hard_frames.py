@@ -12,6 +12,7 @@ from jitnet_tf.distillation import metrics
 from jitnet_tf.labels import coco
 from jitnet_tf.sinks.base import Sink
 from jitnet_tf.sinks.disk import disk_errors_as_user_errors, make_writable
+from jitnet_tf.sinks.segments import Segments
 
 FOLDER = "hard"  # in the run directory
 ANNOTATIONS = "annotations.json"
@@ -34,11 +35,13 @@ class HardFrames(Sink):
       class_names: background first.
       ignored: the region to ignore, bool [H, W], which the annotations have as crowds; None for
         none.
+      segments: the run's Segments, which make room on a full disk.
     """
 
     name = "hard_frames"
 
-    def __init__(self, folder, count, class_names, ignored=None):
+    def __init__(self, folder, count, class_names, ignored=None, segments=None):
+        self._segments = segments or Segments()
         self._folder = pathlib.Path(folder)
         self._count, self._class_names = count, tuple(class_names)
         self._crowds = [] if ignored is None else coco.crowds(ignored, class_names)
@@ -56,7 +59,8 @@ class HardFrames(Sink):
             _clear(folder)
         if not config.keep_hard:
             return None
-        return cls(folder, config.keep_hard, stream.class_names, stream.ignored)
+        of = stream.class_names, stream.ignored, stream.segments
+        return cls(folder, config.keep_hard, *of)
 
     @staticmethod
     def check(config, *, resumed, overwrite):
@@ -78,7 +82,7 @@ class HardFrames(Sink):
             if (teacher.accuracy_before, teacher.index) >= (self._kept[worst], worst):
                 return
             self._drop(worst)
-        self._write(teacher)
+        self._segments.write(lambda: self._write(teacher))
         self._kept[teacher.index] = teacher.accuracy_before
         self._rows[teacher.index] = _rows(teacher.labels)
 
@@ -119,7 +123,7 @@ class HardFrames(Sink):
     def flush(self):
         """Writes the annotations of the frames that are kept now."""
         self._delete_unsaved()
-        self._write_annotations()
+        self._segments.write(self._write_annotations)
         self._saving = frozenset(self._kept)
 
     def _write_annotations(self):

@@ -6,16 +6,16 @@ import shutil
 from jitnet_tf.sinks.base import Sink
 from jitnet_tf.sinks.overlay import Overlay
 from jitnet_tf.sinks.scenes import Scenes
+from jitnet_tf.sinks.segment_files import PARTS
+from jitnet_tf.sinks.segmented import SegmentedVideo
 from jitnet_tf.sinks.video_writer import VideoWriter
-
-VIDEO_PARTS = "video_parts"  # in the run directory, until the run ends
 
 
 class OverlayVideo(Sink):
-    """Writes an H.264 video, in parts that begin at checkpoints.
+    """Writes an H.264 video, in parts that begin at checkpoints, or a video for each segment.
 
     Args:
-      writer: a VideoWriter.
+      writer: a VideoWriter or SegmentedVideo.
       overlay: an Overlay.
       scenes: the run's Scenes.
     """
@@ -31,18 +31,17 @@ class OverlayVideo(Sink):
     @classmethod
     def open(cls, config, stream):
         """Opens the video --output; None for 'none'."""
-        parts = pathlib.Path(config.logdir) / VIDEO_PARTS
+        parts = pathlib.Path(config.logdir) / PARTS
         if not config.overlay_path:
             if not stream.resume_at:  # an earlier run's, which nothing else replaces
                 shutil.rmtree(parts, ignore_errors=True)
             return None
-        writer = VideoWriter(
-            config.overlay_path,
-            stream.fps,
-            parts,
-            resume_at=stream.resume_at,
-            overwrite=stream.overwrite,
-        )
+        path, fps, resume_at = config.overlay_path, stream.fps, stream.resume_at
+        if config.segment:
+            writer = SegmentedVideo(path, fps, parts, stream.segments, resume_at)
+        else:
+            overwrite = stream.overwrite
+            writer = VideoWriter(path, fps, parts, resume_at=resume_at, overwrite=overwrite)
         overlay = Overlay(stream.class_names, stream.frame_size, ignored=stream.ignored)
         return cls(writer, overlay, Scenes(stream.statistics, stream.frame_size))
 
@@ -50,7 +49,8 @@ class OverlayVideo(Sink):
     def check(config, *, resumed, overwrite):
         """Raises UserError if the video cannot be written, or would replace another."""
         if config.overlay_path:
-            VideoWriter.check(config.overlay_path, resumed=resumed, overwrite=overwrite)
+            writer = SegmentedVideo if config.segment else VideoWriter
+            writer.check(config.overlay_path, resumed=resumed, overwrite=overwrite)
 
     def add(self, result):
         """Draws and writes one frame."""

@@ -1,13 +1,10 @@
 """TensorBoard's event files."""
 
 import dataclasses
-import os
 
 import numpy as np
-import tensorflow as tf
-from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api as hparams
-from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+from tensorboard.plugins.text.summary_v2 import text_pb
 
 from jitnet_tf.base.files import printable
 from jitnet_tf.base.state import prefixed, with_prefix
@@ -15,7 +12,10 @@ from jitnet_tf.config.names import ASYNC, SYNC
 from jitnet_tf.config.serving import ServingOptions
 from jitnet_tf.distillation import metrics
 from jitnet_tf.sinks.base import Sink
+from jitnet_tf.sinks.event_file import EventFile, image_pb, scalars_pb
 from jitnet_tf.sinks.overlay import Overlay
+from jitnet_tf.sinks.segment_files import events_suffix
+from jitnet_tf.sinks.segments import Segments
 
 # Scalars of every frame are averaged over this many, for curves that a person can read.
 AVERAGED_FRAMES = 20
@@ -27,7 +27,7 @@ WINDOW = "window/"  # prefix of the unfinished averages in a checkpoint
 # Options that do not bear on the figures and have no place in a table that compares runs.
 NO_HPARAMS = {
     *("logdir", "output", "masks", "reference", "keep_hard"),
-    *("checkpoint_every", "image_every"),
+    *("checkpoint_every", "image_every", "segment", "keep"),
     *(field.name for field in dataclasses.fields(ServingOptions)),
 }
 
@@ -42,12 +42,19 @@ class TensorBoard(Sink):
       options: name → value, shown as text and as HParams; empty to show none.
       overlay: an Overlay, which draws the pictures.
       image_every: least distance of two pictures in frames.
+      segments: the run's Segments; each has an event file of its own. The configuration is in
+        another, which stays.
     """
 
     name = "tensorboard"
 
-    def __init__(self, logdir, class_names, statistics, options, overlay, image_every):
-        self._writer = tf.summary.create_file_writer(os.fsencode(logdir))
+    def __init__(
+        self, logdir, class_names, statistics, options, overlay, image_every, segments=None
+    ):
+        self._logdir = logdir
+        self._segments = segments or Segments()
+        self._segment = None
+        self._file = self._segments.write(lambda: EventFile(logdir))
         self._names = class_names
         self._statistics = statistics
         self._overlay = overlay
@@ -57,9 +64,9 @@ class TensorBoard(Sink):
         if options:
             rows = [f"| {name} | {printable(value)} |" for name, value in options.items()]
             compared = {n: _plain(v) for n, v in options.items() if n not in NO_HPARAMS}
-            with self._writer.as_default(step=0):
-                tf.summary.text("configuration", "\n".join(["| flag | value |", "|-|-|", *rows]))
-                hparams.hparams(compared)
+            table = "\n".join(["| flag | value |", "|-|-|", *rows])
+            self._write(text_pb("configuration", table), 0)
+            self._write(hparams.hparams_pb(compared), 0)
 
     @classmethod
     def open(cls, config, stream):
@@ -71,7 +78,20 @@ class TensorBoard(Sink):
             {} if stream.resume_at else config.flat(),
             Overlay(stream.class_names, stream.frame_size, ignored=stream.ignored),
             config.image_every,
+            stream.segments,
         )
+
+    def _write(self, summary, step):
+        self._segments.write(lambda: self._file.write(summary, step))
+
+    def _turn(self):
+        """Opens the file of the current segment."""
+        segment = self._segments.current
+        if segment is not self._segment:
+            self._file.close()
+            suffix = events_suffix(segment.name)
+            self._file = self._segments.write(lambda: EventFile(self._logdir, suffix))
+            self._segment = segment
 
     def _clear_window(self):
         self._window = {}
@@ -79,21 +99,20 @@ class TensorBoard(Sink):
 
     def add(self, result):
         """Writes the scalars of one frame, and now and then a picture."""
-        with self._writer.as_default(step=result.index):
-            if result.gap is not None:
-                gaps = self._statistics.gaps
-                values = {"live/gap in seconds": result.gap, "live/gaps in all": gaps}
-                _write_scalars(values, result.index)
-            if result.teacher:
-                _write_scalars(self._of_teacher_frame(result), result.index)
-            self._average(result)
-            if result.teacher and result.index >= self._next_image:
-                teacher = result.teacher
-                triptych = self._overlay.triptych(teacher.frame, teacher.prediction, teacher.labels)
-                tf.summary.image("frame, student, teacher", triptych[None])
-                # Further apart on a long stream: pictures would fill the disk.
-                distance = max(self._image_every, result.index // 20)
-                self._next_image = result.index + distance
+        self._turn()
+        if result.gap is not None:
+            gaps = {"live/gap in seconds": result.gap, "live/gaps in all": self._statistics.gaps}
+            self._write(scalars_pb(gaps), result.index)
+        if result.teacher:
+            self._write(scalars_pb(self._of_teacher_frame(result)), result.index)
+        self._average(result)
+        if result.teacher and result.index >= self._next_image:
+            teacher = result.teacher
+            triptych = self._overlay.triptych(teacher.frame, teacher.prediction, teacher.labels)
+            self._write(image_pb("frame, student, teacher", triptych), result.index)
+            # Further apart on a long stream: pictures would fill the disk.
+            distance = max(self._image_every, result.index // 20)
+            self._next_image = result.index + distance
 
     def _of_teacher_frame(self, result):
         """Returns the scalars of a teacher frame, name → value."""
@@ -144,7 +163,7 @@ class TensorBoard(Sink):
             means = {name: sum(values) / len(values) for name, values in self._window.items()}
             if self._statistics.score and self._statistics.score.mean() is not None:
                 means["iou against reference/stream"] = self._statistics.score.mean()
-            _write_scalars(means, result.index)
+            self._write(scalars_pb(means), result.index)
             self._clear_window()
 
     def get_state(self):
@@ -164,33 +183,16 @@ class TensorBoard(Sink):
             raise ValueError("averages of other values")
         self._window = {name: values.tolist() for name, values in window.items()}
 
-    def flush(self):
-        """Hands everything so far to the operating system."""
-        self._writer.flush()
-
     def finish(self, complete):
         """Writes the final figures of a complete run."""
         if complete:
             summary = self._statistics.summary()
             values = {f"final/{n}": v for n, v in summary.items() if isinstance(v, int | float)}
-            with self._writer.as_default(step=self._statistics.frames):
-                _write_scalars(values, self._statistics.frames)
-        self._writer.flush()
+            self._write(scalars_pb(values), self._statistics.frames)
 
     def close(self):
         """Closes the event file."""
-        self._writer.close()
-
-
-def _write_scalars(values, step):
-    """Writes scalars, name → value, to the default summary writer.
-
-    All in one operation: `tf.summary.scalar` takes .2 ms, and half a kilobyte that is never freed.
-    """
-    summary = Summary()
-    for name, value in values.items():
-        summary.MergeFrom(scalar_pb(name, value))
-    tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step)
+        self._file.close()
 
 
 def _plain(value):

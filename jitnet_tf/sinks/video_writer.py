@@ -6,16 +6,20 @@ checkpoint.
 """
 
 import collections
+import contextlib
+import io
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import cv2
 import numpy as np
 
+from jitnet_tf.base import files
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.sinks.disk import disk_errors_as_user_errors, make_writable
 
@@ -40,6 +44,8 @@ class VideoWriter:
       parts_dir: folder for the parts alone, created here and removed by `finish`.
       resume_at: number of frames before the checkpoint to resume from; None for a new video.
       overwrite: whether a new video may replace an existing file.
+      in_memory: keep the current part in memory until `cut`, so that after an error, say for a full
+        disk, `cut` and `finish` can be called again.
 
     Raises:
       UserError: here, if the video cannot be written, or the parts of the earlier run are not all
@@ -54,11 +60,14 @@ class VideoWriter:
         *,
         resume_at: int | None = None,
         overwrite: bool = False,
+        in_memory: bool = False,
     ):
         self._path = Path(path)
         self._parts_dir = Path(parts_dir)
         self._timeline = _Timeline(fps)
         self._part: _Part | None = None
+        self._in_memory = in_memory
+        self._unwritten: tuple[Path, io.BytesIO] | None = None  # a whole part
         self._index = resume_at or 0
         self.check(path, resumed=resume_at is not None, overwrite=overwrite)
         make_writable(self._parts_dir)
@@ -95,29 +104,45 @@ class VideoWriter:
         with disk_errors_as_user_errors(self._path):
             if self._part is None:
                 name = f"part-{self._index:09d}-{round(time * 1e6)}.mp4"
-                self._part = _Part(self._parts_dir / name, self._timeline, time, frame.shape)
+                part = self._parts_dir / name
+                self._part = _Part(part, self._timeline, time, frame.shape, self._in_memory)
             self._part.write(frame, time, end)
         self._index += 1
 
+    @property
+    def buffered(self) -> int:
+        """The bytes of the current part that are in memory."""
+        return self._part.buffered if self._part else 0
+
     def cut(self) -> None:
         """Ends the current part, so that all frames so far outlive a crash."""
-        if self._part is not None:
-            part, self._part = self._part, None
-            with disk_errors_as_user_errors(self._path):
-                part.close()
+        with disk_errors_as_user_errors(self._path):
+            if self._part is not None:
+                part, self._part = self._part, None
+                self._unwritten = part.close()
+            if self._unwritten is not None:
+                path, content = self._unwritten
+                files.write_atomically(path, lambda file: file.write(content.getbuffer()))
+                self._unwritten = None
 
-    def finish(self) -> None:
+    def finish(self, keep_parts: bool = False) -> None:
         """Joins the parts to the video, in one step and without encoding again.
 
         A writer made with `resume_at` takes the video apart again.
+
+        keep_parts: leave them, for a run that may yet go back to a checkpoint before the end.
         """
         self.cut()
         with disk_errors_as_user_errors(self._path):
             if parts := self._parts():
                 unfinished = self._path.with_name(f".{self._path.name}.tmp")
-                _join(parts, unfinished, self._timeline)
-                os.replace(unfinished, self._path)
-            shutil.rmtree(self._parts_dir)
+                try:
+                    _join(parts, unfinished, self._timeline)
+                    os.replace(unfinished, self._path)
+                finally:
+                    unfinished.unlink(missing_ok=True)
+            if not keep_parts:
+                shutil.rmtree(self._parts_dir)
 
     def _parts(self) -> list[Path]:
         return sorted(self._parts_dir.glob("part-*.mp4"))
@@ -166,15 +191,23 @@ class _Timeline:
 class _Part:
     """One part of the video; it has its name only once it is complete."""
 
-    def __init__(self, path: Path, timeline: _Timeline, start: float, shape: tuple[int, int, int]):
+    def __init__(
+        self,
+        path: Path,
+        timeline: _Timeline,
+        start: float,
+        shape: tuple[int, int, int],
+        in_memory: bool,
+    ):
         self._path = path
+        self._content = io.BytesIO() if in_memory else None
         self._shape = shape
         self._timeline = timeline
         self._start = timeline.ticks(start)
         self._times = collections.deque()  # of the frames in the encoder: start and duration
         self._earliest = 0
         rate = timeline.rate
-        self._container = _create(f"{path}.tmp", timeline)
+        self._container = _create(self._content or f"{path}.tmp", timeline)
         self._stream = self._container.add_stream("libx264", rate=rate, options=_X264)
         self._stream.height, self._stream.width = (side + side % 2 for side in shape[:2])
         self._stream.pix_fmt = "yuv420p"
@@ -203,10 +236,18 @@ class _Part:
             packet.dts = packet.pts
             self._container.mux(packet)
 
-    def close(self) -> None:
+    @property
+    def buffered(self) -> int:
+        return self._content.tell() if self._content else 0
+
+    def close(self) -> tuple[Path, io.BytesIO] | None:
+        """Completes the part; returns its path and content if it has yet to be written."""
         self._mux(self._stream.encode(None))
         self._container.close()
+        if self._content:
+            return self._path, self._content
         os.replace(f"{self._path}.tmp", self._path)
+        return None
 
 
 def _first_index(part: Path) -> int:
@@ -226,14 +267,33 @@ def _frame_count(path: Path) -> int:
         return -1  # not a video of ours
 
 
-def _create(path: str, timeline: _Timeline, **options: str) -> av.container.OutputContainer:
+def _create(
+    target: str | BinaryIO, timeline: _Timeline, io_open: Callable | None = None, **options: str
+) -> av.container.OutputContainer:
     options["video_track_timescale"] = str(timeline.unit)
-    return av.open(path, "w", format="mp4", options=options)
+    return av.open(target, "w", format="mp4", options=options, io_open=io_open)
+
+
+@contextlib.contextmanager
+def _faststart(path: Path, timeline: _Timeline) -> Iterator[av.container.OutputContainer]:
+    """Creates a video with its index in front, so that playing over a network starts at once.
+
+    FFmpeg reads the file for that. It does not close its own files where writing fails, and
+    the deleted file would take its space on a full disk to the end of the process.
+    """
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(path, "wb"))
+
+        def read_again(*_):
+            file.flush()
+            return stack.enter_context(open(path, "rb"))
+
+        options = {"io_open": read_again, "movflags": "faststart"}
+        yield stack.enter_context(_create(file, timeline, **options))
 
 
 def _join(parts: Sequence[Path], path: Path, timeline: _Timeline) -> None:
-    # "faststart" puts the index in front, so that playing over a network starts at once.
-    with _create(str(path), timeline, movflags="faststart") as output:
+    with _faststart(path, timeline) as output:
         joined, earliest = None, 0
         for part in parts:
             with av.open(str(part)) as container:

@@ -1,5 +1,6 @@
 """Sinks by themselves: what they write, their state, and their defaults."""
 
+import dataclasses
 import json
 import types
 
@@ -18,8 +19,11 @@ from jitnet_tf.sinks import registry
 from jitnet_tf.sinks.base import Sink, StreamInfo
 from jitnet_tf.sinks.class_masks import ClassMasks
 from jitnet_tf.sinks.frame_log import FrameLog
+from jitnet_tf.sinks.overlay import Overlay
 from jitnet_tf.sinks.overlay_video import OverlayVideo
 from jitnet_tf.sinks.registry import SINKS, check_sinks, open_sinks
+from jitnet_tf.sinks.segment_files import SegmentFiles
+from jitnet_tf.sinks.segments import Segments
 from jitnet_tf.sinks.tensorboard import TensorBoard
 
 SIZE = (48, 64)
@@ -239,6 +243,63 @@ def test_tensorboard_of_a_resumed_run_has_the_configuration_once(config, tmp_pat
         sink.add(result(resume_at or 0))
         sink.close()
     assert len(events(tmp_path).Tensors("configuration")) == 1
+
+
+def segmented(config, info):
+    """The stream's StreamInfo with segments of 2 seconds."""
+    config = dataclasses.replace(config, segment=2.0)
+    return config, dataclasses.replace(info, segments=Segments.open(config, info, {}))
+
+
+def test_tensorboard_reads_segments_as_one_run_also_while_some_are_deleted(config, tmp_path):
+    config, info = segmented(config, stream())
+    sink = TensorBoard.open(config, info)
+    reader = events(tmp_path)
+    names = []
+    for index in range(24):  # 3 frames a second
+        each = result(index, index)
+        info.segments.add(each)
+        sink.add(each)
+        if index % 6 == 5:
+            names.append(info.segments.current.name)
+            reader.Reload()
+            assert points(reader, "accuracy/before update")[-1] == (index, 0.25)
+        if index == 12:
+            SegmentFiles(tmp_path).delete(names[0])
+    assert [step for step, _ in points(reader, "accuracy/before update")] == list(range(24))
+    sink.close()
+    left = events(tmp_path)
+    assert [step for step, _ in points(left, "accuracy/before update")] == list(range(6, 24))
+    assert len(left.Tensors("configuration")) == 1  # is in no segment
+    files = sorted(path.name.split(".", 3)[-1] for path in tmp_path.glob("events*"))
+    assert [name for name in names if any(f".{name}.v2" in file for file in files)] == names[1:]
+
+
+def test_tensorboards_pictures_are_the_frames_own(config, tmp_path):
+    sink = TensorBoard.open(config, stream())
+    sink.add(result(0, 0))
+    sink.close()
+    [event] = events(tmp_path).Tensors("frame, student, teacher")
+    width, height, png = tensor_util.make_ndarray(event.tensor_proto)
+    picture = cv2.cvtColor(cv2.imdecode(np.frombuffer(png, np.uint8), 1), cv2.COLOR_BGR2RGB)
+    teacher = result(0, 0).teacher
+    shown = Overlay(NAMES, SIZE).triptych(teacher.frame, teacher.prediction, teacher.labels)
+    np.testing.assert_array_equal(picture, shown)
+    assert (int(width), int(height)) == shown.shape[1::-1]
+
+
+def test_the_frame_log_has_a_file_for_each_segment(config, tmp_path):
+    config, info = segmented(config, stream())
+    sink = FrameLog.open(config, info)
+    for index in range(8):
+        each = result(index)
+        info.segments.add(each)
+        sink.add(each)
+    sink.close()
+    logs = sorted(tmp_path.glob("frames*.jsonl"))
+    assert [path.name[-15:] for path in logs] == ["000000000.jsonl", "000000006.jsonl"]
+    rows = [json.loads(line) for path in logs for line in path.read_text().splitlines()]
+    assert [row["frame"] for row in rows] == list(range(8))
 
 
 def test_statistics_may_be_any_object_with_the_figures(config, tmp_path):

@@ -1,5 +1,6 @@
 """Written files after a run, after a crash, and after a resume."""
 
+import errno
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.sinks import video_writer
 from jitnet_tf.sinks.mask_writer import MaskWriter
 from jitnet_tf.sinks.video_writer import VideoWriter
 
@@ -178,6 +180,24 @@ class TestResume:
             writer.cut()
         writer.finish()
         assert decoded(paths[0]) == list(range(20))
+
+    @pytest.mark.parametrize("failing", ["write_atomically", "_join"])
+    def test_one_in_memory_is_written_once_there_is_room(self, paths, monkeypatch, failing):
+        writer = VideoWriter(paths[0], 25, paths[1], in_memory=True)
+        write(writer, range(5))
+        assert list(paths[1].iterdir()) == []
+        owner = video_writer.files if failing == "write_atomically" else video_writer
+        with monkeypatch.context() as patched:
+
+            def full(*_, **__):
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            patched.setattr(owner, failing, full)
+            with pytest.raises(UserError, match="No space left"):
+                writer.finish()
+        writer.finish()
+        assert decoded(paths[0]) == list(range(5))
+        assert os.listdir(paths[0].parent) == ["video.mp4"]
 
     def test_parts_are_closed_files_named_by_their_first_frame(self, paths):
         writer = VideoWriter(paths[0], 25, paths[1])
