@@ -17,6 +17,7 @@ LAYERS = (
     ("jitnet_tf.runs",),
     ("jitnet_tf.pretraining",),
     ("jitnet_tf.flags", "jitnet_tf.distill", "jitnet_tf.pretrain", "jitnet_tf.export"),
+    ("jitnet_tf.fleet",),
     ("experiments",),
 )
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
