@@ -47,7 +47,24 @@ def define_flags(kind):
 
 def value_of(kind, name):
     """Returns a flag's value as the configuration holds it. UserError for an invalid frame size."""
-    value, (field, _, about) = FLAGS[name].value, options_of(kind)[name]
+    return _of_flag(kind, name, FLAGS[name].value)
+
+
+def parsed(kind, name, text):
+    """Returns the value of an option as its flag would have it, of a text.
+
+    Raises:
+      UserError: the flag would not take it.
+    """
+    try:
+        return _of_flag(kind, name, FLAGS[name].parser.parse(text))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{name}={text!r} is invalid ({error})") from None
+
+
+def _of_flag(kind, name, value):
+    """Returns a parsed flag's value as the configuration holds it."""
+    field, _, about = options_of(kind)[name]
     if value is None:
         return field.default
     if isinstance(value, list):

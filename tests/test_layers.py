@@ -20,6 +20,7 @@ LAYERS = (
         *("jitnet_tf.flags", "jitnet_tf.distill", "jitnet_tf.pretrain", "jitnet_tf.export"),
         "jitnet_tf.labels.__main__",
     ),
+    ("jitnet_tf.fleet",),
     ("experiments",),
 )
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}

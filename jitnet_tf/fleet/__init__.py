@@ -1,0 +1,1 @@
+"""Many streams at once, with a pool of teachers that they share."""

@@ -1,0 +1,188 @@
+"""The list of a fleet's streams: a CSV file, which may change while the fleet runs.
+
+The first line names the columns: name, video, and any option of `jitnet_tf.distill` that streams
+differ in; an empty value is that of the command. Lines that begin with # are comments.
+
+    name,video,teacher_budget,class_groups
+    gate,rtsp://user:password@gate.local/stream,.04,
+    street,street.mp4,.02,street.txt
+"""
+
+import csv
+import dataclasses
+import difflib
+import hashlib
+import pathlib
+import re
+
+from jitnet_tf import flags as run_flags
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.config import RunConfig, StudentConfig
+from jitnet_tf.config.names import ASYNC
+
+REQUIRED = ("name", "video")
+# A fleet's own business: where things are written, whom it asks, and that it does not wait.
+OF_FLEET = ("logdir", "output", "masks", "teacher", "teacher_mode", "lookahead", "shown")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """A row of the list.
+
+    Attributes:
+      name: of the stream and of its folder.
+      options: option → text, of those that are given.
+      line: of the file.
+    """
+
+    name: str
+    options: dict[str, str]
+    line: int
+
+
+def read_list(path):
+    """Reads the list as Streams by name. Checks its form, not the videos.
+
+    Raises:
+      UserError: the file is missing, or a row is invalid, which names its line.
+    """
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--streams={path} cannot be read ({error}): give a CSV file") from None
+    lines = [
+        (number, line)
+        for number, line in enumerate(text.splitlines(), 1)
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
+    reader = csv.reader((line for _, line in lines), skipinitialspace=True, strict=True)
+    rows = []
+    try:
+        for row in reader:
+            rows.append((lines[reader.line_num - 1][0], [value.strip() for value in row]))
+    except csv.Error as error:
+        line = lines[min(reader.line_num, len(lines)) - 1][0]
+        raise UserError(f"--streams={path}, line {line}: {error}") from None
+    if not rows:
+        raise UserError(f"--streams={path} is empty: write name,video and a row for each stream")
+    (_, columns), *rows = rows
+    _check_columns(columns, path)
+    streams = {}
+    for line, values in rows:
+        stream = _stream(columns, values, line, path)
+        if earlier := streams.get(stream.name):
+            raise UserError(
+                f"--streams={path}, line {line}: there is a stream {stream.name!r} in line "
+                f"{earlier.line} already: rename one"
+            )
+        streams[stream.name] = stream
+    return streams
+
+
+def _check_columns(columns, path):
+    known = [n for n in run_flags.options_of(RunConfig) if n not in OF_FLEET]
+    for name in REQUIRED:
+        if name not in columns:
+            raise UserError(
+                f"--streams={path} has no column {name!r}: begin with the line name,video"
+            )
+    for place, name in enumerate(columns):
+        if name in columns[:place]:
+            raise UserError(f"--streams={path} has two columns {name!r}: leave one out")
+        if name == "name" or name in known:
+            continue
+        if name in OF_FLEET:
+            raise UserError(
+                f"--streams={path}: the column {name!r} is the fleet's to choose: leave it out"
+            )
+        like = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {like[0]!r}?" if like else ", see docs/options.md"
+        raise UserError(f"--streams={path}: the column {name!r} is no option of a run{hint}")
+
+
+def _stream(columns, values, line, path):
+    where = f"--streams={path}, line {line}"
+    if len(values) != len(columns):
+        raise UserError(
+            f"{where}: {len(values)} values for {len(columns)} columns: leave empty what is not "
+            "given, and put quotes around a value with a comma"
+        )
+    options = {name: value for name, value in zip(columns, values, strict=True) if value}
+    name = options.pop("name", "")
+    # The name becomes a folder's.
+    if not re.fullmatch(r"\w[\w .+-]*", name):
+        raise UserError(f"{where}: invalid name {name!r}: use letters, digits, - and _")
+    if "video" not in options:
+        raise UserError(f"{where}: the video of {name!r} is missing")
+    return Stream(name, options, line)
+
+
+def config_of(stream, logdir):
+    """Returns the RunConfig of a Stream: its options, the others as the command's flags have them.
+
+    Its teacher is empty: the fleet gives its own. logdir: of the fleet.
+
+    Raises:
+      UserError: a value is invalid, which names the line.
+    """
+    try:
+        given = run_flags.values(RunConfig)
+        student = {field.name for field in dataclasses.fields(StudentConfig)}
+        changes = {n: run_flags.parsed(RunConfig, n, t) for n, t in stream.options.items()}
+        of_student = {name: changes.pop(name) for name in student & changes.keys()}
+        made = dataclasses.replace(given.pop("student"), **of_student)
+        folder = str(pathlib.Path(logdir, stream.name))
+        fixed = {"logdir": folder, "teacher": "", "teacher_mode": ASYNC}
+        return RunConfig(**{**given, **changes, **fixed, "student": made})
+    except UserError as error:
+        raise UserError(f"stream {stream.name!r}, line {stream.line}: {error}") from None
+
+
+class Watch:
+    """Tells changes of the list. A list with a mistake changes nothing.
+
+    Args:
+      path: of the file.
+
+    Attributes:
+      streams: by name, those of the latest valid list.
+      problem: a sentence if the file as it is now is not valid; else None.
+
+    Raises:
+      UserError: as `read_list`.
+    """
+
+    def __init__(self, path):
+        self._path = pathlib.Path(path)
+        self._digest = self._read_digest()
+        self.streams = read_list(path)
+        self.problem = None
+
+    def changes(self):
+        """Returns the names of streams that were added, and of those that were removed, since.
+
+        A stream whose row has changed is both.
+        """
+        digest = self._read_digest()
+        if digest == self._digest:
+            return [], []
+        self._digest = digest
+        try:
+            now = read_list(self._path)
+        except UserError as error:
+            self.problem = f"{error}; the streams stay as they are"
+            return [], []
+        before, self.streams, self.problem = self.streams, now, None
+
+        def differs(one, other, name):
+            return name not in other or one[name].options != other[name].options
+
+        added = [name for name in now if differs(now, before, name)]
+        removed = [name for name in before if differs(before, now, name)]
+        return added, removed
+
+    def _read_digest(self):
+        try:
+            return hashlib.blake2b(self._path.read_bytes()).digest()
+        except OSError:
+            return None
