@@ -25,11 +25,13 @@ from experiments.reports.results import Results
 from jitnet_tf import video
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.config.names import STUDENT_SHOWN
 
 FLAGS = flags.FLAGS
 TABLE = "table3.md"
 SEGMENT_S = 120  # §5.5
 VEHICLES = ("bike", "auto")
+SETTINGS = {"shown": STUDENT_SHOWN}  # as OSVOS, which shows its own prediction on teacher frames
 
 
 def designated(classes):
@@ -66,7 +68,8 @@ def evaluate(stream, frames, method, settings, masks, on_step):
 def define_flags():
     """Defines the flags of table 3."""
     command.define_flags()
-    methods.define_flags(table3.METHODS)
+    known = {name for method in table3.METHODS for name in methods.named(method).settings}
+    methods.define_flags(table3.METHODS, known - SETTINGS.keys())
 
 
 def main():
@@ -74,7 +77,7 @@ def main():
     if FLAGS.print:
         print(table3.report(Results.load(FLAGS.print)))
         return
-    listed, settings = command.listed_streams(), command.settings()
+    listed, settings = command.listed_streams(), {**command.settings(), **SETTINGS}
     names, chosen = methods.select(FLAGS.only, listed, table3.METHODS)
     chosen = [segment(stream) for stream in chosen]
     command.make_results(chosen, names, settings, FLAGS.results, evaluate)

@@ -16,8 +16,8 @@ PAPER = {
 }
 NOT_IN_PAPER = ("–",) * 3
 ACCURACY_NOTE = """\
-The mean over the stream's classes, and over streams. A teacher frame counts as the method shows it:
-flow shows the teacher's labels, a student its own prediction after the updates on these labels."""
+The mean over the stream's classes, and over streams. On a teacher frame flow shows the teacher's
+labels, and so does a student, by default (--shown)."""
 STUDENT_NOTE = """\
 The oracle asks no teacher while it runs, but it was trained on every fifth frame of the stream."""
 COSTS_NOTE = """\

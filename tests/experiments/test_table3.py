@@ -144,6 +144,7 @@ def test_a_run(finished):
             assert summary["speedup"] > 0
         else:
             assert result["initialised"] == "pretrained"
+            assert result["settings"]["shown"] == "student"  # as OSVOS does
             assert summary["mean_iou"] > 0.3
     text = (finished / "table3.md").read_text()
     overall, *_ = markdown_table(text, "IoU in %").rows
