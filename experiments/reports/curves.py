@@ -151,17 +151,22 @@ class Frontier:
         return [mean / of_base for mean, of_base in pairs if mean is not None and of_base]
 
     def at(self, curve, budget, names, value):
-        """Returns (a curve's `values` at a budget, whether they are from beyond its ends)."""
+        """Returns (a curve's `values` at a budget, whether they are from beyond its ends).
+
+        An interpolated line has those of the seeds that have as many of its points as the first.
+        """
         if curve.at:
             return self.values(curve.points[curve.at[budget]], names, value), False
-        found, is_beyond = [], False
+        lines = []
         for results in self._by_seed:
             points = (
                 [self._mean(results, method, names, of) for of in (teacher_share, value)]
                 for method in curve.points.values()
             )
-            line = sorted(point for point in points if None not in point)
-            if line:
+            lines.append(sorted(point for point in points if None not in point))
+        found, is_beyond = [], False
+        for line in lines:
+            if line and len(line) == len(lines[0]):
                 shares, means = zip(*line, strict=True)
                 found.append(float(np.interp(100 * budget, shares, means)))
                 is_beyond |= not shares[0] <= 100 * budget <= shares[-1]

@@ -112,6 +112,7 @@ def side_by_side(y_label, *x_labels):
     axes = figure.subplots(1, len(x_labels), sharey=True)
     for axis, x_label in zip(axes, x_labels, strict=True):
         axis.set(xlabel=x_label)
+        axis.margins(x=0.1)  # room for names of points
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel(y_label)

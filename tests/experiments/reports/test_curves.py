@@ -129,7 +129,8 @@ def test_a_line_is_interpolated_by_teacher_frames(budget, expected, is_beyond):
 
 
 def test_each_seed_has_a_line_of_its_own():
-    found = value(of_paper((0.02, 0.4), (0.06, 0.8)), of_paper((0.02, 0.4), (0.04, 0.7)))
+    two = of_paper((0.02, 0.4), (0.06, 0.8)), of_paper((0.02, 0.4), (0.04, 0.7))
+    found = value(*two, of_paper((0.03, 0.1)))  # the third is a point, no line
     values, is_beyond = found.at(PAPER, 0.05, ["a"], curves.student_iou)
     assert values == pytest.approx([70, 70])
     assert is_beyond  # of the second
