@@ -12,7 +12,7 @@ from absl import flags
 from jitnet_tf.base import options
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.options import FREE, MOVED, Option
-from jitnet_tf.config import PretrainConfig, RunConfig, StudentConfig
+from jitnet_tf.config import FleetConfig, PretrainConfig, RunConfig, StudentConfig
 from jitnet_tf.config.names import GROUPS, RUN
 from jitnet_tf.runs import directory
 from jitnet_tf.video import parse_size
@@ -29,7 +29,8 @@ START = {
 def options_of(kind):
     """Returns name → (field, type, Option) of a configuration and its student, by group."""
     found = {}
-    for part in (kind, StudentConfig):
+    has_student = any(field.name == "student" for field in dataclasses.fields(kind))
+    for part in (kind, StudentConfig) if has_student else (kind,):
         types = typing.get_type_hints(part)
         for field, about in options.options(part):
             found[field.name] = (field, types[field.name], about)
@@ -108,16 +109,26 @@ def resumed_config(kind):
     if not FLAGS.logdir:
         raise UserError("--resume needs the run's --logdir")
     config = directory.load_config(FLAGS.logdir, kind)
+    present = [name for name in options_of(kind) if FLAGS[name].present and name != "logdir"]
+    return resumed(config, {name: value_of(kind, name) for name in present})
+
+
+def resumed(config, given):
+    """Returns the configuration of a run or pretraining as options have it go on.
+
+    config: as the run has it. given: name → value.
+
+    Raises:
+      UserError: an option contradicts it.
+    """
     known, changes = config.flat(), {}
-    for name, (_, _, about) in options_of(kind).items():
-        if not FLAGS[name].present or name == "logdir":
-            continue
-        value = value_of(kind, name)
-        if about.resume == FREE or (about.resume == MOVED and known[name] is not None):
+    about = {name: about for name, (_, _, about) in options_of(type(config)).items()}
+    for name, value in given.items():
+        if about[name].resume == FREE or (about[name].resume == MOVED and known[name] is not None):
             changes[name] = value
-        elif not _is_same(about, value, known[name]):
+        elif not _is_same(about[name], value, known[name]):
             raise UserError(
-                f"--resume: the run in {FLAGS.logdir!r} has --{name}={known[name]}, not {value}: "
+                f"--resume: the run in {config.logdir!r} has --{name}={known[name]}, not {value}: "
                 "leave the flag out, or start another run"
             )
     return dataclasses.replace(config, **changes)
@@ -134,14 +145,16 @@ def markdown():
     lines = [
         "# Options",
         "",
-        "Every flag of `python -m jitnet_tf.distill` and `python -m jitnet_tf.pretrain`; each",
-        "command prints its own with `--help`. Flags are written `--name=value`;",
-        "`--flagfile=FILE` reads more of them from a file.",
+        "Every flag of `python -m jitnet_tf.distill` and `python -m jitnet_tf.pretrain`, and those",
+        "that `python -m jitnet_tf.fleet` has beside distill's; each command prints its own with",
+        "`--help`. Flags are written `--name=value`; `--flagfile=FILE` reads more from a file.",
     ]
-    for command, kind in (("distill", RunConfig), ("pretrain", PretrainConfig)):
+    commands = ("distill", RunConfig), ("pretrain", PretrainConfig), ("fleet", FleetConfig)
+    for command, kind in commands:
         groups = {}
         listed = [(name, field.default, o) for name, (field, _, o) in options_of(kind).items()]
-        for name, default, about in [*listed, *((name, False, o) for name, o in START.items())]:
+        start = () if kind is FleetConfig else START.items()  # it has those of distill, too
+        for name, default, about in [*listed, *((name, False, o) for name, o in start)]:
             default = ",".join(default) if isinstance(default, tuple) else default
             default = "" if default in (None, "") else f"`{default}`"
             row = f"| `--{name}` | {default} | {about.bounds} | {about.help} |"

@@ -15,14 +15,23 @@ import hashlib
 import pathlib
 import re
 
+from absl import flags
+
 from jitnet_tf import flags as run_flags
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.config.names import ASYNC
+from jitnet_tf.runs import directory
+from teacher import PRECOMPUTED
 
 REQUIRED = ("name", "video")
-# A fleet's own business: where things are written, whom it asks, and that it does not wait.
-OF_FLEET = ("logdir", "output", "masks", "teacher", "teacher_mode", "lookahead", "shown")
+# The fleet's own: whom streams ask and how, where they write, and what all have in common.
+OF_FLEET = (
+    *("teacher", "teacher_classes", "teacher_signature", "teacher_input", "teacher_mode"),
+    *("lookahead", "logdir", "output", "masks", "export_dir", "metrics_port"),
+)
+NAME = "{name}"  # stands for the stream's name in the teacher's spec
+EXPORTS = "export"  # a stream's folder of exports, in its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,25 +126,59 @@ def _stream(columns, values, line, path):
     return Stream(name, options, line)
 
 
+def teacher_of(spec, name):
+    """Returns the teacher of the stream of this name, such as its recording: {name} is replaced."""
+    return spec.replace(NAME, name) if spec.startswith(PRECOMPUTED) else spec
+
+
+def folder_of(stream, logdir):
+    """Returns the run directory of a Stream of the fleet in logdir."""
+    return pathlib.Path(logdir, stream.name)
+
+
 def config_of(stream, logdir):
     """Returns the RunConfig of a Stream: its options, the others as the command's flags have them.
 
-    Its teacher is empty: the fleet gives its own. logdir: of the fleet.
+    Its teacher is empty: the fleet gives its own. If its folder, in logdir, holds a run already,
+    the configuration is the one that continues it.
 
     Raises:
-      UserError: a value is invalid, which names the line.
+      UserError: a value is invalid or contradicts the run, which names the line.
     """
+    folder = folder_of(stream, logdir)
     try:
-        given = run_flags.values(RunConfig)
-        student = {field.name for field in dataclasses.fields(StudentConfig)}
-        changes = {n: run_flags.parsed(RunConfig, n, t) for n, t in stream.options.items()}
-        of_student = {name: changes.pop(name) for name in student & changes.keys()}
-        made = dataclasses.replace(given.pop("student"), **of_student)
-        folder = str(pathlib.Path(logdir, stream.name))
-        fixed = {"logdir": folder, "teacher": "", "teacher_mode": ASYNC}
-        return RunConfig(**{**given, **changes, **fixed, "student": made})
+        row = {n: run_flags.parsed(RunConfig, n, text) for n, text in stream.options.items()}
+        if (folder / directory.CONFIG).is_file():
+            return _resumed(folder, row)
+        return _new(folder, row)
     except UserError as error:
         raise UserError(f"stream {stream.name!r}, line {stream.line}: {error}") from None
+
+
+def _new(folder, row):
+    given = run_flags.values(RunConfig)
+    student = {field.name for field in dataclasses.fields(StudentConfig)}
+    network = dataclasses.replace(
+        given.pop("student"), **{name: row[name] for name in student & row.keys()}
+    )
+    given.update((name, value) for name, value in row.items() if name not in student)
+    defaults = {field.name: field.default for field in dataclasses.fields(RunConfig)}
+    own = {name: defaults[name] for name in OF_FLEET if name != "output"}
+    own.update(logdir=str(folder), teacher_mode=ASYNC)
+    if given["export_every"]:
+        own["export_dir"] = str(folder / EXPORTS)
+    if given["preview_port"] is None:
+        own["bind"] = defaults["bind"]  # the fleet's, of its metrics
+    return RunConfig(**{**given, **own, "student": network})
+
+
+def _resumed(folder, row):
+    present = {
+        name: run_flags.value_of(RunConfig, name)
+        for name in run_flags.options_of(RunConfig)
+        if flags.FLAGS[name].present and name not in (*OF_FLEET, "bind")
+    }
+    return run_flags.resumed(directory.load_config(folder), {**present, **row})
 
 
 class Watch:

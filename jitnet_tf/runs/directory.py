@@ -21,6 +21,10 @@ NO_OUTPUT = (None, "", "none")
 REPLACED = (checkpoint.NAME, checkpoint.WEIGHTS, SUMMARY)
 
 
+class CompleteError(UserError):
+    """The run to resume is complete."""
+
+
 def load_config(logdir, kind=RunConfig):
     """Returns the configuration, a `kind`, of the run in `logdir`. UserError if there is none.
 
@@ -85,7 +89,7 @@ def find_checkpoint(config, resume, overwrite):
     if saved:
         resumable.check(logdir, saved[1], type(config))
     if resume and is_complete(logdir) and not (saved and _goes_on(config, saved[1])):
-        raise UserError(
+        raise CompleteError(
             f"the run in {str(logdir)!r} is complete, there is nothing to resume; its figures are "
             f"in {SUMMARY}"
         )
@@ -169,6 +173,14 @@ def restart(config, progress):
     checkpoint.cut_back(config.logdir, sizes, dated)
     (pathlib.Path(config.logdir) / SUMMARY).unlink(missing_ok=True)  # the run is not at its end
     write_config(config)
+
+
+def clear(logdir):
+    """Deletes the run in a directory; files of others stay. UserError if it holds none."""
+    logdir = pathlib.Path(logdir)
+    load_config(logdir)
+    for name in (*REPLACED, *checkpoint.growing_files(logdir), CONFIG):  # last, that it is a run
+        (logdir / name).unlink(missing_ok=True)
 
 
 def write_config(config):

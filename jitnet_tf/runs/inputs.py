@@ -61,7 +61,7 @@ class Inputs:
             teacher = opens(config.teacher, config.teacher_options)
             stack.callback(teacher.close)
         self.teacher = teacher
-        self._local = teacher.local if isinstance(teacher, ProcessTeacher) else teacher
+        self._local = getattr(teacher, "local", teacher)  # of one in another process
         self._recorded_reference = Recording(config.reference) if config.reference else None
         if self._recorded_reference:
             stack.callback(self._recorded_reference.close)

@@ -1,0 +1,87 @@
+"""Distills students from many streams at once, which share a pool of teachers, on Ray.
+
+    python -m jitnet_tf.fleet --streams=cameras.csv --teacher=mask_rcnn --logdir=runs/fleet
+    python -m jitnet_tf.fleet --streams=cameras.csv --teacher=mask_rcnn --logdir=/shared/fleet \\
+        --address=auto --teachers=4 --teacher_gpus=1
+
+Each line of the list is a stream: a name, a video, and any flag of jitnet_tf.distill in which
+streams differ; flags on the command line are those of all. A stream writes to LOGDIR/NAME what
+jitnet_tf.distill writes; the fleet writes fleet_summary.json. Streams are added and removed by
+editing the list. Interrupted, the same command with --resume continues.
+"""
+
+import sys
+
+from absl import flags
+
+from jitnet_tf import flags as run_flags
+from jitnet_tf.base import command_line, options, shell
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.config import FleetConfig, RunConfig
+from jitnet_tf.fleet import status
+from jitnet_tf.fleet.fleet import Fleet
+from teacher import TeacherOptions
+
+FLAGS = flags.FLAGS
+LOGDIR = "runs/fleet"
+RESUME = "--resume"
+
+
+def define_flags():
+    """Defines the flags: those of the fleet, and those of its runs."""
+    for name, (field, of_type, about) in run_flags.options_of(FleetConfig).items():
+        options.define_flag(name, field.default, of_type, about)
+    run_flags.define_flags(RunConfig)
+
+
+def fleet_config():
+    """Returns the FleetConfig that the flags describe. UserError where they make no sense."""
+    if not FLAGS.teacher:
+        raise UserError(
+            "--teacher is missing: give a SavedModel folder, zoo:NAME, or recordings as in "
+            "recorded:FOLDER/{name}.recording"
+        )
+    if FLAGS.resume and FLAGS.overwrite:
+        raise UserError("--resume and --overwrite exclude each other")
+    if FLAGS.video:
+        raise UserError(f"--video={FLAGS.video}: the videos of a fleet are in --streams")
+    if FLAGS.output not in (None, "none"):
+        raise UserError(
+            f"--output={FLAGS.output}: each stream writes its overlay to its own folder; give "
+            "--output=none for none"
+        )
+    fixed = ("masks", "teacher_mode", "lookahead", "export_dir", "preview_port")
+    for name in fixed:
+        if FLAGS[name].present:
+            raise UserError(f"--{name}={FLAGS[name].value} is not for a fleet: leave it out")
+    given = {field.name: FLAGS[field.name].value for field, _ in options.options(FleetConfig)}
+    return FleetConfig(**given)
+
+
+def main():
+    """Runs or resumes a fleet and prints its report."""
+    config = fleet_config()
+    logdir = FLAGS.logdir or LOGDIR
+    teacher = FLAGS.teacher, TeacherOptions.of(FLAGS)
+    with Fleet(config, *teacher, logdir, resume=FLAGS.resume, overwrite=FLAGS.overwrite) as fleet:
+        if FLAGS.metrics_port is not None:
+            fleet.serve_metrics(FLAGS.metrics_port, FLAGS.bind)
+        for remark in fleet.remarks:
+            print(remark)
+        summary = fleet.execute()
+    print(status.report(summary))
+    print(f"fleet directory  {logdir}")
+    print(f"watch it with    tensorboard {shell.flag('logdir', logdir)}")
+    if failed := summary["failed"]:
+        raise UserError(
+            f"{len(failed)} of {len(summary['streams'])} streams failed ({', '.join(failed)}): "
+            f"their reasons are above; correct that, then the same command with {RESUME} goes on"
+        )
+    if not summary["complete"]:
+        print(f"stopped early; the same command with {RESUME} continues")
+        sys.exit(command_line.EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    define_flags()
+    command_line.main(main)

@@ -1,0 +1,201 @@
+"""Hands the requests of streams to the teachers of a pool, and the answers back.
+
+Pure asyncio: of frames and answers it knows nothing, and a teacher is an object with two coroutines
+(`AsyncTeacher`).
+"""
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from jitnet_tf.fleet.scheduling import Request, Scheduler
+
+MOST_TRIES = 5  # of a frame on which teachers die
+RETRY, LONGEST_RETRY = 1.0, 60.0  # seconds of the pauses while a teacher does not come back
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """A frame that a stream wants the labels of.
+
+    Attributes:
+      stream: its name.
+      frame: as the teachers take it.
+      index: the frame's number in the stream, from 0.
+      decay: see `Request`.
+    """
+
+    stream: str
+    frame: Any
+    index: int
+    decay: float | None = None
+
+
+class TeacherGoneError(Exception):
+    """A teacher has died, or cannot be opened; it may come back."""
+
+
+class AsyncTeacher(Protocol):
+    """A teacher in another process."""
+
+    async def answer(self, questions: Sequence[Question]) -> Sequence[Any]:
+        """Returns an answer to each. TeacherGoneError: none of them is answered."""
+
+    async def returned(self) -> None:
+        """Returns once it can be asked again. TeacherGoneError: not now."""
+
+
+@dataclasses.dataclass
+class Figures:
+    """Counts of a teacher of the pool.
+
+    Attributes:
+      answered: frames.
+      busy: seconds from request to answer.
+      deaths: how often it has died.
+      problem: why it cannot be asked now; "" if it can.
+    """
+
+    answered: int = 0
+    busy: float = 0.0
+    deaths: int = 0
+    problem: str = ""
+
+
+@dataclasses.dataclass
+class _Waiting:
+    question: Question
+    answer: asyncio.Future
+    made: float
+    tries: int = 0
+
+
+class Dispatch:
+    """The requests that wait, and the teachers that answer them.
+
+    Args:
+      teachers: AsyncTeachers.
+      scheduler: a Scheduler, which chooses whom to answer next.
+      batch: most frames that a teacher is given at a time.
+      clock: returns seconds.
+
+    Attributes:
+      figures: Figures of each teacher.
+      waited, longest_wait: seconds that the answered requests have waited for a teacher, in all and
+        at most.
+    """
+
+    def __init__(
+        self,
+        teachers: Sequence[AsyncTeacher],
+        scheduler: Scheduler,
+        batch: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._teachers = teachers
+        self._scheduler = scheduler
+        self._batch = batch
+        self._clock = clock
+        self._waiting: dict[str, _Waiting] = {}
+        self._labeled: dict[str, float] = {}  # when the frame of the latest labels was asked for
+        self._news = asyncio.Condition()
+        self.figures = [Figures() for _ in teachers]
+        self.waited = self.longest_wait = 0.0
+
+    def __len__(self):
+        """Returns the number of requests that wait."""
+        return len(self._waiting)
+
+    async def ask(self, question: Question) -> Any:
+        """Returns the answer to a question, once a teacher has given it.
+
+        An earlier question of the stream that is still waiting is withdrawn: its process has died.
+
+        Raises:
+          TeacherGoneError: teachers have died of the frame, one after the other.
+        """
+        answer = asyncio.get_running_loop().create_future()
+        await self._add(_Waiting(question, answer, self._clock()))
+        return await answer
+
+    def forget(self, stream: str) -> None:
+        """Forgets a stream that has ended, and its question."""
+        self._withdraw(stream)
+        self._labeled.pop(stream, None)
+
+    def _withdraw(self, stream):
+        self._scheduler.remove(stream)
+        if waiting := self._waiting.pop(stream, None):
+            waiting.answer.cancel()
+
+    async def _add(self, waiting):
+        question = waiting.question
+        self._withdraw(question.stream)
+        self._waiting[question.stream] = waiting
+        labeled = self._labeled.get(question.stream)
+        self._scheduler.add(Request(question.stream, waiting.made, labeled, question.decay))
+        async with self._news:
+            self._news.notify()
+
+    async def serve(self) -> None:
+        """Answers questions until it is cancelled."""
+        await asyncio.gather(*map(self._serve, self._teachers, self.figures))
+
+    async def _serve(self, teacher, figures):
+        while True:
+            batch = await self._take()
+            start = self._clock()
+            try:
+                answers = await teacher.answer([waiting.question for waiting in batch])
+            except TeacherGoneError as error:
+                figures.deaths += 1
+                await self._put_back(batch, error)
+                await self._return_of(teacher, figures)
+                continue
+            figures.busy += self._clock() - start
+            figures.answered += len(batch)
+            for waiting, answer in zip(batch, answers, strict=True):
+                self._labeled[waiting.question.stream] = waiting.made
+                self.waited += start - waiting.made
+                self.longest_wait = max(self.longest_wait, start - waiting.made)
+                if not waiting.answer.done():
+                    waiting.answer.set_result(answer)
+
+    async def _take(self):
+        """Takes out the requests to answer next."""
+        async with self._news:
+            await self._news.wait_for(lambda: self._waiting)
+        batch = []
+        # A frame that a teacher may have died of is asked for alone.
+        while len(batch) < self._batch and not (batch and batch[0].tries):
+            request = self._scheduler.next(self._clock())
+            if request is None:
+                break
+            batch.append(self._waiting.pop(request.stream))
+        return batch
+
+    async def _put_back(self, batch, error):
+        """Asks the questions of a teacher that has died again, as old as they are."""
+        for waiting in batch:
+            waiting.tries += 1
+            if waiting.answer.done() or waiting.question.stream in self._waiting:
+                continue  # nobody waits for it, or the stream has asked anew
+            if waiting.tries == MOST_TRIES:
+                waiting.answer.set_exception(error)
+            else:
+                await self._add(waiting)
+
+    async def _return_of(self, teacher, figures):
+        """Waits until a teacher is back."""
+        pause = RETRY
+        while True:
+            try:
+                await teacher.returned()
+                figures.problem = ""
+                return
+            except TeacherGoneError as error:
+                figures.problem = str(error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_RETRY)

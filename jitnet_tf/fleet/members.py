@@ -1,0 +1,203 @@
+"""The streams of a fleet: each started, watched, started again when it has died, and ended.
+
+Pure state machines: what runs a stream is a `Process` that the caller's function starts, and the
+caller gives the time.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.fleet.outcome import ENDED, FAILED, IN_USE, STOPPED, Outcome
+from jitnet_tf.fleet.streams import Stream
+
+STARTING, RUNNING, PAUSED, STOPPING = "starting", "running", "paused", "stopping"
+OVER = (ENDED, STOPPED, FAILED)
+PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a stream is started again
+MOST_DEATHS = 8  # in a row, without a frame between them that was new
+GRACE = 120.0  # seconds for a stream to end when asked to
+
+
+class DiedError(Exception):
+    """A stream's process has died."""
+
+
+class Process(Protocol):
+    """A running stream."""
+
+    def poll(self) -> Outcome | None:
+        """Returns the outcome once there is one. DiedError: it has died."""
+
+    def figures(self) -> dict | None:
+        """Returns the latest figures that are known; see `Figures.now`. Does not wait."""
+
+    def stop(self) -> None:
+        """Asks it to end."""
+
+    def kill(self) -> None:
+        """Ends it at once."""
+
+
+class Member:
+    """A stream of the fleet and how it stands.
+
+    Args:
+      stream: its Stream.
+      start: starts the process of a Stream, from its checkpoint if it has one. UserError: it
+        cannot be started.
+
+    Attributes:
+      stream: see above.
+      state: STARTING, RUNNING, PAUSED before it is started again, STOPPING, or one of OVER.
+      restarts: how often it was started again after it had died.
+      reason: why it is paused or has failed; "".
+      figures: the latest known; None before its first frame.
+      summary: of its run, once that has ended.
+    """
+
+    def __init__(self, stream: Stream, start: Callable[[Stream], Process]):
+        self.stream = stream
+        self.state = STARTING
+        self.restarts = 0
+        self.reason = ""
+        self.figures: dict[str, Any] | None = None
+        self.summary: dict[str, Any] | None = None
+        self._start = start
+        self._process: Process | None = None
+        self._next: Stream | None = None
+        self._due = 0.0
+        self._deaths = self._most_frames = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.state in OVER
+
+    def step(self, now: float) -> None:
+        """Does what is due. now: seconds."""
+        if self.state == STARTING or (self.state == PAUSED and now >= self._due):
+            self._begin()
+        elif self.state in (RUNNING, STOPPING):
+            self._look(now)
+
+    def stop(self, now: float) -> None:
+        """Asks the stream to end; it is over at a later step."""
+        self._next = None
+        if self.state == RUNNING:
+            self.state, self._due = STOPPING, now + GRACE
+            self._process.stop()
+        elif self.state in (STARTING, PAUSED):
+            self.state = STOPPED
+
+    def replace(self, stream: Stream, now: float) -> None:
+        """Goes on with another row of the same name, once what runs has ended."""
+        self.stop(now)
+        if self.is_over:
+            self._anew(stream)
+        else:
+            self._next = stream
+
+    def _anew(self, stream):
+        self.stream, self.state, self.reason = stream, STARTING, ""
+        self._deaths = self._most_frames = 0
+
+    def _begin(self):
+        self.reason = ""
+        try:
+            self._process = self._start(self.stream)
+        except UserError as error:
+            self.state, self.reason = FAILED, str(error)
+        else:
+            self.state = RUNNING
+
+    def _look(self, now):
+        self.figures = self._process.figures() or self.figures
+        try:
+            outcome = self._process.poll()
+        except DiedError as error:
+            self._died(str(error), now)
+            return
+        if outcome is None:
+            if self.state == STOPPING and now >= self._due:
+                self._process.kill()
+                self._over(Outcome(STOPPED, reason=f"it did not end within {GRACE:.0f} s"))
+        elif outcome.state == IN_USE and self.state != STOPPING:
+            self._pause(outcome.reason, now)
+        else:
+            self._over(outcome)
+
+    def _died(self, reason, now):
+        if self.state == STOPPING:
+            self._over(Outcome(STOPPED, reason=reason))
+            return
+        frames = self.figures["frames"] if self.figures else 0
+        if frames > self._most_frames:
+            self._most_frames, self._deaths = frames, 0
+        self.restarts += 1
+        self._pause(reason, now)
+
+    def _pause(self, reason, now):
+        self._deaths += 1
+        if self._deaths == MOST_DEATHS:
+            self.state = FAILED
+            self.reason = f"{reason}; {MOST_DEATHS} times in a row without a new frame"
+            return
+        self.state, self.reason = PAUSED, reason
+        self._due = now + min(PAUSE * 2 ** (self._deaths - 1), LONGEST_PAUSE)
+
+    def _over(self, outcome):
+        self.state, self.reason = outcome.state, outcome.reason
+        self.summary = outcome.summary or self.summary
+        if self._next:
+            self._anew(self._next)
+            self._next = None
+
+
+@dataclasses.dataclass
+class Members:
+    """All streams, by name; follows the list as it changes.
+
+    Args:
+      watch: a `streams.Watch`.
+      start: see `Member`.
+    """
+
+    watch: Any
+    start: Callable[[Stream], Process]
+    by_name: dict[str, Member] = dataclasses.field(default_factory=dict)
+    _stopped: bool = False
+
+    def __post_init__(self):
+        for name, stream in self.watch.streams.items():
+            self.by_name[name] = Member(stream, self.start)
+
+    @property
+    def are_over(self) -> bool:
+        """Whether all streams are over."""
+        return all(member.is_over for member in self.by_name.values())
+
+    def step(self, now: float) -> None:
+        """Takes changes of the list in, and does what is due. now: seconds."""
+        if not self._stopped:
+            self._follow(now)
+        for member in self.by_name.values():
+            member.step(now)
+
+    def stop(self, now: float) -> None:
+        """Asks all streams to end."""
+        self._stopped = True
+        for member in self.by_name.values():
+            member.stop(now)
+
+    def _follow(self, now):
+        added, removed = self.watch.changes()
+        for name in removed:
+            if name not in added:
+                self.by_name[name].stop(now)
+        for name in added:
+            stream = self.watch.streams[name]
+            if member := self.by_name.get(name):
+                member.replace(stream, now)
+            else:
+                self.by_name[name] = Member(stream, self.start)

@@ -1,0 +1,127 @@
+"""A fleet as people and programs see it: a table, a summary, metrics."""
+
+import dataclasses
+import json
+
+from jitnet_tf.base import files
+from jitnet_tf.fleet.members import Member
+from jitnet_tf.fleet.outcome import FAILED
+from jitnet_tf.runs.summary import percent
+
+SUMMARY = "fleet_summary.json"
+# Entries of a stream's summary that the fleet's repeats.
+REPEATED = (
+    *("frames", "teacher_frames", "teacher_fraction", "updates", "accuracy_before_update"),
+    *("accuracy_shown", "mean_iou", "processing_fps", "dropped_frames", "lag", "reconnects"),
+    "problems",
+)
+HEAD = ("stream", "state", "frames", "fps", "lag", "accuracy", "teacher", "restarts")
+LONGEST = 60  # characters of a reason in the table
+
+
+def table(members: dict[str, Member]) -> str:
+    """Returns a line for each stream: state, frames, rate, lag, accuracy, teacher share, restarts.
+
+    accuracy: mean over the teacher frames, before updates.
+    """
+    rows = [HEAD, *(_row(name, member) for name, member in members.items())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row, reason in zip(rows, ["", *(m.reason for m in members.values())], strict=True):
+        name, *others = (
+            cell.ljust(width) if place < 2 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append("  ".join([name, *others, *([_short(reason)] if reason else [])]).rstrip())
+    return "\n".join(lines)
+
+
+def _row(name, member):
+    now = member.figures
+    if member.is_over and (of_run := member.summary):
+        return (
+            *(name, member.state, str(of_run["frames"]), "–", "–"),
+            percent(of_run["accuracy_before_update"]),
+            percent(of_run["teacher_fraction"]),
+            str(member.restarts),
+        )
+    if not now:
+        return name, member.state, "0", "–", "–", "–", "–", str(member.restarts)
+    counted = now["accuracy_count"]
+    return (
+        name,
+        member.state,
+        str(now["frames"]),
+        "–" if member.is_over else f"{now['fps']:.1f}",
+        "–" if now["lag"] is None or member.is_over else f"{now['lag']:.1f} s",
+        percent(now["accuracy_sum"] / counted if counted else None),
+        percent(now["teacher_share"]),
+        str(member.restarts),
+    )
+
+
+def _short(reason):
+    line = " ".join(reason.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+
+
+def summary(members: dict[str, Member], pool: tuple | None) -> dict:
+    """Returns the fleet's figures, as JSON values.
+
+    complete: whether each stream's run is. pool: as `Dispatcher.figures` returns it, or None.
+    """
+    streams = {}
+    for name, member in members.items():
+        of_run = member.summary or {}
+        known = {key: of_run[key] for key in REPEATED if key in of_run}
+        if not of_run and member.figures:
+            known = {"frames": member.figures["frames"]}
+        about = {"state": member.state, "restarts": member.restarts}
+        streams[name] = {**about, **({"reason": member.reason} if member.reason else {}), **known}
+    runs = [member.summary for member in members.values()]
+    return {
+        "complete": all(run is not None and run["complete"] for run in runs),
+        "frames": sum(stream.get("frames", 0) for stream in streams.values()),
+        "restarts": sum(stream["restarts"] for stream in streams.values()),
+        "failed": [name for name, member in members.items() if member.state == FAILED],
+        "streams": streams,
+        **(_of_pool(*pool) if pool else {}),
+    }
+
+
+def _of_pool(teachers, waiting, waited, longest):
+    answered = sum(figures.answered for figures in teachers)
+    return {
+        "teachers": [dataclasses.asdict(figures) for figures in teachers],
+        "requests": {
+            "answered": answered,
+            "waiting": waiting,
+            "mean_wait": waited / answered if answered else None,
+            "longest_wait": longest,
+        },
+    }
+
+
+def report(found: dict) -> str:
+    """Returns the report at the end. found: as `summary` returns it."""
+    lines = [f"frames           {found['frames']}", f"restarts         {found['restarts']}"]
+    if requests := found.get("requests"):
+        wait = requests["mean_wait"]
+        shown = (
+            "–"
+            if wait is None
+            else f"{wait:.2f} s in the mean, {requests['longest_wait']:.2f} s at most"
+        )
+        deaths = sum(teacher["deaths"] for teacher in found["teachers"])
+        lines.append(f"teacher answers  {requests['answered']}, waited {shown}")
+        lines.append(f"teacher deaths   {deaths}")
+    for name, stream in found["streams"].items():
+        if reason := stream.get("reason"):
+            lines.append(f"{name}: {stream['state']}: {' '.join(reason.split())}")
+        lines += [f"{name}: note: {problem}" for problem in stream.get("problems", ())]
+    return "\n".join(lines)
+
+
+def write(path, content: dict) -> None:
+    """Writes a summary as JSON, whole or not at all."""
+    files.write_text(path, json.dumps(content, indent=2) + "\n")

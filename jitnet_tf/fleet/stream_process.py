@@ -1,0 +1,99 @@
+"""A stream of a fleet: a Ray actor that advances the product's own Run."""
+
+import json
+import os
+import pathlib
+import socket
+import threading
+
+from jitnet_tf.base import command_line, locks
+from jitnet_tf.base.errors import UserError, reason_of
+from jitnet_tf.fleet.outcome import ENDED, FAILED, IN_USE, STOPPED, Outcome
+from jitnet_tf.fleet.pooled_teacher import PooledTeacher
+from jitnet_tf.runs import directory
+from jitnet_tf.sinks.figures import Figures
+
+
+class StreamProcess:
+    """Runs a stream.
+
+    Args:
+      name: of the stream.
+      config: its RunConfig, without a teacher.
+      spec: its teacher, as for `open_teacher`.
+      dispatcher: handle of the Dispatcher.
+      marker: a file of the fleet, which has to be there on this machine, too.
+      threads: of TensorFlow.
+    """
+
+    def __init__(self, name, config, spec, dispatcher, marker, threads):
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+        for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+            os.environ[variable] = str(threads)
+        self._name = name
+        self._config = config
+        self._spec = spec
+        self._dispatcher = dispatcher
+        self._marker = marker
+        self._stopping = threading.Event()
+        self._figures = self._source = None
+
+    def run(self, resume):
+        """Runs the stream to its end, or until `stop`; returns an Outcome.
+
+        resume: from its checkpoint.
+        """
+        try:
+            return self._run(resume)
+        except directory.CompleteError:
+            return Outcome(ENDED, _saved_summary(self._config.logdir))
+        except locks.InUseError as error:
+            return Outcome(IN_USE, reason=str(error))
+        except UserError as error:
+            return Outcome(FAILED, _saved_summary(self._config.logdir), str(error))
+        except Exception as error:  # not all of them can be sent
+            return Outcome(FAILED, _saved_summary(self._config.logdir), reason_of(error))
+
+    def _run(self, resume):
+        if not pathlib.Path(self._marker).is_file():
+            raise UserError(
+                f"{os.path.dirname(self._marker)} is not the fleet's folder on "
+                f"{socket.gethostname()}: give a --logdir that all machines of the cluster share"
+            )
+        command_line.import_tensorflow()
+        from jitnet_tf.runs.run import Run
+
+        teacher = PooledTeacher(self._name, self._spec, self._dispatcher)
+        try:
+            with Run(self._config, teacher=teacher, resume=resume) as run:
+                self._source = run.source
+                self._figures = Figures(run.statistics)
+                while not self._stopping.is_set() and (result := run.advance()) is not None:
+                    self._figures.add(result)
+                    if learned := result.teacher:
+                        after = learned.accuracy_after
+                        teacher.learned(learned.index, learned.accuracy_shown, after)
+                stopped = self._stopping.is_set()
+                summary = run.finish(complete=run.source.live or not stopped)
+        finally:
+            teacher.close()
+            self._dispatcher.forget.remote(self._name)
+        return Outcome(STOPPED if stopped else ENDED, summary)
+
+    def figures(self):
+        """Returns the figures of the run; see `Figures.now`. None before its first frame."""
+        return self._figures.now() if self._figures else None
+
+    def stop(self):
+        """Ends the run after its frame."""
+        self._stopping.set()
+        if self._source:
+            self._source.interrupt()
+
+
+def _saved_summary(logdir):
+    try:
+        text = (pathlib.Path(logdir) / directory.SUMMARY).read_text(encoding="utf-8")
+        return json.loads(text)
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,205 @@
+"""The pool of teachers: a Ray actor each, and the dispatcher that all streams ask."""
+
+import asyncio
+import os
+import time
+
+import ray
+from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayTaskError
+
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError, reason_of
+from jitnet_tf.fleet.cluster import Latest
+from jitnet_tf.fleet.dispatch import Dispatch, Question, TeacherGoneError
+from jitnet_tf.fleet.scheduling import ByNeed
+from jitnet_tf.fleet.streams import teacher_of
+from teacher import PRECOMPUTED, open_teacher
+from teacher.base import TeacherError
+
+MOST_REQUESTS = 100_000  # at a time
+FRAME_SECONDS = 30  # to fetch a frame from another machine
+
+
+class TeacherActor:
+    """A teacher of the pool.
+
+    Args:
+      spec: as for `open_teacher`; see `streams.teacher_of`.
+      options: TeacherOptions.
+    """
+
+    def __init__(self, spec, options):
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+        self._spec = spec
+        self._options = options
+        self._opened = {}  # a spec → its teacher
+
+    def describe(self, stream):
+        """Returns ((names of the classes by id, problems), None), or (None, UserError)."""
+        try:
+            teacher = self._teacher(stream)
+        except UserError as error:
+            return None, error
+        return (dict(teacher.names), list(teacher.problems)), None
+
+    def answer(self, questions):
+        """Returns a pair for each Question: ((Detections, seconds), problems), or an error.
+
+        The frames are fetched first: what that takes is not the teacher's time.
+        """
+        frames = [_fetched(question.frame) for question in questions]
+        return [
+            (None, UserError(f"frame {question.index} is lost: its stream has died"))
+            if frame is None
+            else self._answer(question, frame)
+            for question, frame in zip(questions, frames, strict=True)
+        ]
+
+    def _answer(self, question, frame):
+        if not self._spec.startswith(PRECOMPUTED):
+            self._teacher(question.stream)  # what it raises is no fault of the frame
+        try:
+            teacher = self._teacher(question.stream)
+            start = time.perf_counter()
+            detections = teacher(frame, question.index)
+            seconds = time.perf_counter() - start
+        except UserError as error:
+            return None, error
+        except Exception as error:  # not all of them can be sent
+            return None, TeacherError(reason_of(error), question.index)
+        return ((detections, seconds), list(teacher.problems)), None
+
+    def _teacher(self, stream):
+        spec = teacher_of(self._spec, stream)
+        if spec not in self._opened:
+            if not spec.startswith(PRECOMPUTED):
+                command_line.import_tensorflow()
+            try:
+                self._opened[spec] = open_teacher(spec, self._options)
+            except UserError:
+                raise
+            except Exception as error:
+                raise UserError(f"the teacher cannot be opened: {reason_of(error)}") from None
+        return self._opened[spec]
+
+    def ready(self):
+        """Returns once the teacher can be asked. UserError if it cannot be opened."""
+        if not self._spec.startswith(PRECOMPUTED):
+            self._teacher("")
+
+
+def _fetched(frame):
+    """Returns a Question's frame, uint8 RGB [H, W, 3]; None if it is lost with its stream."""
+    try:
+        return ray.get(frame[0], timeout=FRAME_SECONDS)
+    except (ObjectLostError, GetTimeoutError):
+        return None
+
+
+class _Remote:
+    """A TeacherActor as an AsyncTeacher."""
+
+    def __init__(self, actor):
+        self._actor = actor
+
+    async def answer(self, questions):
+        try:
+            return await self._actor.answer.remote(questions)
+        except (RayActorError, RayTaskError) as error:
+            raise TeacherGoneError(_told(error)) from None
+
+    async def describe(self, stream):
+        return await self._actor.describe.remote(stream)
+
+    async def returned(self):
+        try:
+            await self._actor.ready.remote()
+        except (RayActorError, RayTaskError) as error:
+            raise TeacherGoneError(_told(error)) from None
+
+
+def _told(error):
+    """Returns the first line of an error of Ray, for people."""
+    return f"a teacher has died ({str(error).strip().splitlines()[0]})"
+
+
+class Dispatcher:
+    """The actor that streams ask. Its methods are coroutines.
+
+    Args:
+      teachers: names of the TeacherActors; handles would not outlive a restart.
+      batch: see `Dispatch`.
+    """
+
+    def __init__(self, teachers, batch):
+        self._teachers = [_Remote(ray.get_actor(name)) for name in teachers]
+        self._batch = batch
+        self._dispatch = self._serving = None
+
+    def _start(self):
+        # Only in the actor's loop, which does not run yet when it is made.
+        if self._dispatch is None:
+            self._dispatch = Dispatch(self._teachers, ByNeed(), self._batch)
+            self._serving = asyncio.ensure_future(self._dispatch.serve())
+        return self._dispatch
+
+    async def ask(self, stream, frame, index, decay):
+        """Returns what a teacher answers; see `TeacherActor.answer`."""
+        try:
+            return await self._start().ask(Question(stream, frame, index, decay))
+        except TeacherGoneError as error:
+            return None, TeacherError(str(error), index)
+
+    async def describe(self, stream):
+        """Returns what a teacher says of itself; see `TeacherActor.describe`."""
+        while True:
+            for teacher in self._teachers:
+                try:
+                    return await teacher.describe(stream)
+                except RayActorError:
+                    continue
+            await asyncio.sleep(1)
+
+    async def forget(self, stream):
+        """Forgets a stream that has ended."""
+        self._start().forget(stream)
+
+    async def figures(self):
+        """Returns (Figures of each teacher, waiting requests, seconds waited, longest wait)."""
+        dispatch = self._start()
+        return dispatch.figures, len(dispatch), dispatch.waited, dispatch.longest_wait
+
+
+class Pool:
+    """Teachers and their dispatcher, started in a Ray cluster.
+
+    Args:
+      spec, options: see `TeacherActor`.
+      number: of teachers.
+      gpus: of each; may be a part of one.
+      batch: see `Dispatch`.
+
+    Attributes:
+      dispatcher: handle of the Dispatcher.
+    """
+
+    def __init__(self, spec, options, number, gpus, batch):
+        actor = ray.remote(max_restarts=-1, num_cpus=0, num_gpus=gpus)(TeacherActor)
+        spread = {"scheduling_strategy": "SPREAD"}
+        names = [f"teacher {place}" for place in range(number)]
+        self._teachers = [actor.options(name=n, **spread).remote(spec, options) for n in names]
+        dispatcher = ray.remote(
+            max_restarts=-1, max_task_retries=-1, num_cpus=0, max_concurrency=MOST_REQUESTS
+        )(Dispatcher)
+        self.dispatcher = dispatcher.remote(names, batch)
+        self._latest = Latest(self.dispatcher.figures)
+
+    def figures(self):
+        """Returns the latest figures that are known; see `Dispatcher.figures`. Does not wait."""
+        return self._latest.value()
+
+    @property
+    def problems(self):
+        """A sentence for each teacher that cannot be asked now."""
+        found = self.figures()
+        return [figures.problem for figures in found[0] if figures.problem] if found else []
