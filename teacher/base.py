@@ -38,12 +38,14 @@ class Teacher(Protocol):
         call is not the model's.
       mean_seconds: the model's mean seconds a frame, of a precomputed teacher; None if unknown.
       names: id → name of the categories of its detections; by default COCO's.
+      batches: whether its model takes several frames at a time; see `many`.
       problems: what the user has to know of the detections so far, a sentence each, each once.
     """
 
     precomputed: bool = False
     mean_seconds: float | None = None
     names: Mapping[int, str] = coco.NAMES
+    batches: bool = False
     problems: Sequence[str] = ()
 
     def __call__(self, frame: np.ndarray, index: int) -> Detections:
@@ -57,6 +59,13 @@ class Teacher(Protocol):
           UserError: the frame does not fit, or the teacher fails (TeacherError).
         """
         ...
+
+    def many(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[Detections]:
+        """Returns the objects on several frames of one size, at once where `batches`.
+
+        Raises UserError as a call does, for any of the frames.
+        """
+        return [self(frame, index) for frame, index in zip(frames, indices, strict=True)]
 
     def seconds(self, index: int) -> float | None:
         """Returns the model's seconds on a precomputed frame; None if unknown."""

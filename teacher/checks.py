@@ -56,6 +56,21 @@ def numbers(name, value, shape):
     return array
 
 
+def of_image(outputs, place, count):
+    """Returns the outputs for one of `count` images, whose first axis is then of length 1.
+
+    Raises UserError for an output that is not one of each image.
+    """
+    if count == 1:
+        return outputs
+    found = {}
+    for name, value in outputs.items():
+        if np.shape(value)[:1] != (count,):
+            raise UserError(f"{name} has shape {list(np.shape(value))}, expected [{count}, …]")
+        found[name] = value[place : place + 1]
+    return found
+
+
 def without_batch(outputs, names):
     """Returns the outputs of these names as NumPy arrays, without their first axis, the batch.
 

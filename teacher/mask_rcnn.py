@@ -39,6 +39,7 @@ class MaskRcnn(Teacher):
                 f"--teacher_input={options.input}: a Mask R-CNN takes uint8 images; leave it out"
             )
         self._signature = signature
+        self.batches = signature.batches
         listed = class_names.read(options.classes)
         self.names = class_names.by_id(listed)
         self._ids = self.names if listed is None else range(len(listed))
@@ -77,6 +78,22 @@ class MaskRcnn(Teacher):
 
     def __call__(self, frame, index):
         """Returns the objects on a frame, uint8 RGB [H, W, 3]."""
+        return self.many([frame], [index])[0]
+
+    def many(self, frames, indices):
+        """Returns the objects on several frames; see `Teacher`."""
+        self._check_size(frames[0])
+        with checks.failures_named(indices[0]):
+            outputs = self._signature(tf.constant(np.stack(frames)))
+        found = []
+        for place, (frame, index) in enumerate(zip(frames, indices, strict=True)):
+            with checks.failures_named(index):
+                own = checks.of_image(outputs, place, len(frames))
+                found.append(self._detections(own, frame.shape[:2]))
+        return found
+
+    def _check_size(self, frame):
+        """Raises UserError for a frame of another size than the model takes."""
         for have, want in zip(frame.shape[:2], self._fixed_size, strict=True):
             if want is not None and have != want:
                 h, w = self._fixed_size
@@ -85,10 +102,11 @@ class MaskRcnn(Teacher):
                     f"{frame.shape[0]}×{frame.shape[1]}; give --frame_size={h}x{w}, "
                     "or for images a teacher that takes any size"
                 )
-        with checks.failures_named(index):
-            outputs = checks.without_batch(self._signature(tf.constant(frame[None])), NAMES)
-            rows = checks.detector_output(outputs, NAMES, self._ids)
-            if self._ids is not self.names:  # classes without a name do not count
-                counted = np.isin(np.rint(rows[1]), list(self.names))
-                rows = [array[counted] for array in rows]
-            return detections.from_rows(*rows, frame.shape[:2])
+
+    def _detections(self, outputs, size):
+        """Returns the Detections in the outputs for one image; size: (H, W) of the frame."""
+        rows = checks.detector_output(checks.without_batch(outputs, NAMES), NAMES, self._ids)
+        if self._ids is not self.names:  # classes without a name do not count
+            counted = np.isin(np.rint(rows[1]), list(self.names))
+            rows = [array[counted] for array in rows]
+        return detections.from_rows(*rows, size)

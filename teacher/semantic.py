@@ -48,6 +48,7 @@ class Semantic(Teacher):
         self._signature, self._options = signature, options
         self._list = class_names.read(options.classes)
         self.names = class_names.by_id(self._list)
+        self.batches = signature.batches
         self.problems = []
         self._output = self._choose_output()
         self._range = self._choose_range()
@@ -57,7 +58,7 @@ class Semantic(Teacher):
             if shape[axis] > 1:
                 self._ids_of(shape[axis])
         self._function = tf.function(
-            self._graph, input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)]
+            self._graph, input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)]
         )
 
     @staticmethod
@@ -110,20 +111,32 @@ class Semantic(Teacher):
 
     def __call__(self, frame, index):
         """Returns the regions on a frame, uint8 RGB [H, W, 3]."""
-        H, W = frame.shape[:2]
+        return self.many([frame], [index])[0]
+
+    def many(self, frames, indices):
+        """Returns the regions on several frames; see `Teacher`."""
+        H, W = frames[0].shape[:2]
         for have, want in zip((H, W), self._signature.image_size, strict=True):
             if want is not None and have != want:
                 self._note("the teacher sees the frames resized to its input's size")
-        with checks.failures_named(index):
-            ids = self._ids_on(frame)
-        return regions(ids, self.names)
+        with checks.failures_named(indices[0]):
+            output = self._function(tf.constant(np.stack(frames))).numpy()
+            if len(output) != len(frames) or output.ndim not in (3, 4):
+                shape = f"[{len(frames)}, …]"
+                raise UserError(f"{self._output} has shape {list(output.shape)}, expected {shape}")
+        found = []
+        for place, index in enumerate(indices):
+            with checks.failures_named(index):
+                ids = self._ids_in(output[place : place + 1], (H, W))
+            found.append(regions(ids, self.names))
+        return found
 
-    def _ids_on(self, frame):
-        """Returns the id of each pixel of a frame, int32 [H, W]; UserError if the output is odd."""
-        H, W = frame.shape[:2]
-        output = self._function(tf.constant(frame)).numpy()
-        if len(output) != 1 or output.ndim not in (3, 4):
-            raise UserError(f"{self._output} has shape {list(output.shape)}, expected [1, …]")
+    def _ids_in(self, output, size):
+        """Returns the id of each pixel, int32 [H, W], in the output [1, …] for one image.
+
+        UserError if the output is odd.
+        """
+        H, W = size
         if output.ndim == 4:
             axis = self._class_axis(output.shape, (H, W))
             scores = np.moveaxis(output[0], axis - 1, 0)
@@ -133,15 +146,15 @@ class Semantic(Teacher):
             ids = cv2.resize(ids, (W, H), interpolation=cv2.INTER_NEAREST_EXACT)
         return ids
 
-    def _graph(self, frame):
-        """Returns the output for a frame, uint8 [H, W, 3]."""
-        spec, image = self._signature.image, frame[tf.newaxis]
+    def _graph(self, frames):
+        """Returns the output for frames, uint8 [N, H, W, 3]."""
+        spec, image = self._signature.image, frames
         fixed = self._signature.image_size
         if any(fixed):
-            shape = tf.shape(frame)
+            shape = tf.shape(frames)[1:3]
             size = [shape[i] if side is None else side for i, side in enumerate(fixed)]
             image = tf.image.resize(image, size)
-        image = tf.ensure_shape(image, (1, *fixed, 3))
+        image = tf.ensure_shape(image, (None if self.batches else 1, *fixed, 3))
         image = tf.cast(image, tf.float32)
         if spec.dtype == tf.uint8:
             image = tf.round(image)

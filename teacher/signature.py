@@ -60,6 +60,12 @@ class Signature:
         shape = self.image.shape
         return tuple(shape[1:3]) if shape.rank == 4 else (None, None)
 
+    @property
+    def batches(self):
+        """True if the only input takes several images at a time."""
+        (spec,) = self.inputs.values()
+        return spec.shape.rank is None or spec.shape[0] is None
+
     def __call__(self, image):
         """Returns the outputs for the only input, a tensor: name → tf.Tensor."""
         return self._function(**{next(iter(self.inputs)): image})

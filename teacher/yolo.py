@@ -59,9 +59,8 @@ class Yolo(Teacher):
             self._ids, self.names = self._layout.name_classes(names, options.classes)
         except UserError as error:
             raise UserError(f"teacher {signature.directory!r}: {error}") from None
-        self._detect = tf.function(
-            self._graph, input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)]
-        )
+        self.batches = signature.batches
+        self._functions = {}  # number of frames → the function that detects on as many
 
     @staticmethod
     def fits(signature):
@@ -70,19 +69,36 @@ class Yolo(Teacher):
 
     def __call__(self, frame, index):
         """Returns the objects on a frame, uint8 RGB [H, W, 3]."""
-        with checks.failures_named(index):
-            found = {name: x.numpy() for name, x in self._detect(tf.constant(frame)).items()}
-            ids = self._ids[self._check(found)]
-            boxes, scores, masks = found["boxes"], found["scores"], found["masks"]
-            rows = np.flatnonzero((ids >= 0) & (boxes[:, 2:] > boxes[:, :2]).all(1))
-            pasted = [detections.paste(masks[i], boxes[i], frame.shape[:2]) for i in rows]
-            return detections.Detections(
-                boxes[rows],
-                ids[rows],
-                scores[rows],
-                tuple(mask for mask, _ in pasted),
-                np.array([origin for _, origin in pasted], np.int32).reshape(-1, 2),
-            )
+        return self.many([frame], [index])[0]
+
+    def many(self, frames, indices):
+        """Returns the objects on several frames; see `Teacher`."""
+        count = len(frames)
+        if count not in self._functions:
+            spec = tf.TensorSpec((count, None, None, 3), tf.uint8)
+            self._functions[count] = tf.function(self._graph, input_signature=[spec])
+        with checks.failures_named(indices[0]):
+            outputs = self._functions[count](tf.constant(np.stack(frames)))
+        found = []
+        for output, frame, index in zip(outputs, frames, indices, strict=True):
+            with checks.failures_named(index):
+                own = {name: x.numpy() for name, x in output.items()}
+                found.append(self._detections(own, frame.shape[:2]))
+        return found
+
+    def _detections(self, found, size):
+        """Returns the Detections in `_decode`'s output; size: (H, W) of the frame."""
+        ids = self._ids[self._check(found)]
+        boxes, scores, masks = found["boxes"], found["scores"], found["masks"]
+        rows = np.flatnonzero((ids >= 0) & (boxes[:, 2:] > boxes[:, :2]).all(1))
+        pasted = [detections.paste(masks[i], boxes[i], size) for i in rows]
+        return detections.Detections(
+            boxes[rows],
+            ids[rows],
+            scores[rows],
+            tuple(mask for mask, _ in pasted),
+            np.array([origin for _, origin in pasted], np.int32).reshape(-1, 2),
+        )
 
     def _check(self, found):
         """Returns the class of each object, int; UserError if the outputs do not fit."""
@@ -96,20 +112,28 @@ class Yolo(Teacher):
         checks.check_classes(name, found["classes"], found["scores"], range(count))
         return np.rint(found["classes"]).astype(int)
 
-    def _graph(self, frame):
-        """Detects; frame: uint8 [H, W, 3].
+    def _graph(self, frames):
+        """Detects on frames, uint8 [N, H, W, 3]; returns what `_decode` does, for each."""
+        images, size, origin, extent = self._letterboxed(frames)
+        outputs = self._signature(images)
+        named = self._layout.predictions, self._layout.prototypes
+        return [
+            self._decode(*(outputs[name][place] for name in named), size, origin, extent)
+            for place in range(frames.shape[0])
+        ]
+
+    def _decode(self, rows, prototypes, size, origin, extent):
+        """Reads the network's output for one frame, letterboxed as it is; see `_letterboxed`.
 
         Returns:
           boxes [n, 4] as in Detections, within the frame, scores [n], classes [n], all float32,
           best score first; masks float32 [n, MASK_SIDE, MASK_SIDE], probabilities inside the boxes;
           whether the outputs are `finite`, and the `range` of scores, float32 [2].
         """
-        image, size, origin, extent = self._letterboxed(frame)
-        outputs = self._signature(image)
         layout = self._layout
-        rows = tf.cast(outputs[layout.predictions][0], tf.float32)
+        rows = tf.cast(rows, tf.float32)
         rows = tf.transpose(rows) if layout.channels_first else rows
-        prototypes = tf.cast(outputs[layout.prototypes][0], tf.float32)
+        prototypes = tf.cast(prototypes, tf.float32)
         if layout.prototypes_first:
             prototypes = tf.transpose(prototypes, (1, 2, 0))
         boxes, scores, classes, coefficients = _decoded(rows, layout, size)
@@ -131,26 +155,24 @@ class Yolo(Teacher):
             "range": tf.stack([tf.reduce_min(scores), tf.reduce_max(scores)]),
         }
 
-    def _letterboxed(self, frame):
-        """Returns the network's input, its size, and where the frame lies in it.
+    def _letterboxed(self, frames):
+        """Returns the network's input, its size, and where the frames lie in it.
 
         Scaled to fit with its aspect, centered, the rest gray. Sizes and the origin are (y, x) in
         pixels of the input, float32 [2].
         """
         fixed = self._signature.image_size
-        shape = tf.cast(tf.shape(frame)[:2], tf.float32)
+        shape = tf.cast(tf.shape(frames)[1:3], tf.float32)
         free = tf.math.ceil(tf.round(shape * LONG_SIDE / tf.reduce_max(shape)) / STRIDE) * STRIDE
         size = tf.stack([free[i] if side is None else float(side) for i, side in enumerate(fixed)])
         extent = tf.round(shape * tf.reduce_min(size / shape))
         origin = tf.floor((size - extent) / 2)
-        image = tf.image.resize(
-            tf.cast(frame, tf.float32)[tf.newaxis] / 255, tf.cast(extent, tf.int32)
-        )
+        image = tf.image.resize(tf.cast(frames, tf.float32) / 255, tf.cast(extent, tf.int32))
         before = tf.cast(origin, tf.int32)
         after = tf.cast(size - extent, tf.int32) - before
         padding = [[0, 0], [before[0], after[0]], [before[1], after[1]], [0, 0]]
         image = tf.pad(image, padding, constant_values=PADDING)
-        image = tf.ensure_shape(image, (1, *fixed, 3))
+        image = tf.ensure_shape(image, (frames.shape[0], *fixed, 3))
         return tf.cast(image, self._signature.image.dtype), size, origin, extent
 
 
