@@ -20,5 +20,6 @@ setup(
     packages=find_packages(include=["jitnet_tf*", "teacher*"]),
     package_data={"jitnet_tf": ["data/*"]},
     python_requires=">=3.10,<3.14",
+    extras_require={"fleet": ["ray>=2.40"]},
     install_requires=[line for line in REQUIREMENTS if line],
 )

@@ -29,7 +29,7 @@ class FleetConfig:
     teachers: int = option(1, "Teachers, which all streams share.", FLEET, at_least=1)
     teacher_gpus: float = option(0.0, "GPUs of each teacher, such as 1 or .5.", FLEET, at_least=0)
     teacher_batch: int = option(
-        1,
+        8,
         "Most frames that a teacher is given at a time, if its model takes several.",
         FLEET,
         at_least=1,

@@ -78,10 +78,10 @@ class Dispatch:
     Args:
       teachers: AsyncTeachers.
       scheduler: a Scheduler, which chooses whom to answer next.
-      batch: most frames that a teacher is given at a time.
       clock: returns seconds.
 
     Attributes:
+      batch: most frames that a teacher is given at a time; 1 at first.
       figures: Figures of each teacher.
       waited, longest_wait: seconds that the answered requests have waited for a teacher, in all and
         at most.
@@ -91,12 +91,11 @@ class Dispatch:
         self,
         teachers: Sequence[AsyncTeacher],
         scheduler: Scheduler,
-        batch: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._teachers = teachers
         self._scheduler = scheduler
-        self._batch = batch
+        self.batch = 1
         self._clock = clock
         self._waiting: dict[str, _Waiting] = {}
         self._labeled: dict[str, float] = {}  # when the frame of the latest labels was asked for
@@ -169,7 +168,7 @@ class Dispatch:
             await self._news.wait_for(lambda: self._waiting)
         batch = []
         # A frame that a teacher may have died of is asked for alone.
-        while len(batch) < self._batch and not (batch and batch[0].tries):
+        while len(batch) < self.batch and not (batch and batch[0].tries):
             request = self._scheduler.next(self._clock())
             if request is None:
                 break

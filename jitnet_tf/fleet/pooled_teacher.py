@@ -35,7 +35,8 @@ class PooledTeacher(Teacher):
         if self.local:
             self.precomputed, self.mean_seconds = True, self.local.mean_seconds
         try:
-            self.names, self.problems = _value(ray.get(dispatcher.describe.remote(stream)))
+            described = _value(ray.get(dispatcher.describe.remote(stream)))
+            self.names, self.problems, self.batches = described
         except BaseException:
             self.close()
             raise

@@ -35,12 +35,12 @@ class TeacherActor:
         self._opened = {}  # a spec → its teacher
 
     def describe(self, stream):
-        """Returns ((names of the classes by id, problems), None), or (None, UserError)."""
+        """Returns ((names by id, problems, whether it batches), None), or (None, UserError)."""
         try:
             teacher = self._teacher(stream)
         except UserError as error:
             return None, error
-        return (dict(teacher.names), list(teacher.problems)), None
+        return (dict(teacher.names), list(teacher.problems), teacher.batches), None
 
     def answer(self, questions):
         """Returns a pair for each Question: ((Detections, seconds), problems), or an error.
@@ -145,7 +145,7 @@ class Dispatcher:
 
     Args:
       teachers: names of the TeacherActors; handles would not outlive a restart.
-      batch: see `Dispatch`.
+      batch: see `Dispatch`, for a model that takes several frames.
     """
 
     def __init__(self, teachers, batch):
@@ -156,7 +156,7 @@ class Dispatcher:
     def _start(self):
         # Only in the actor's loop, which does not run yet when it is made.
         if self._dispatch is None:
-            self._dispatch = Dispatch(self._teachers, ByNeed(), self._batch)
+            self._dispatch = Dispatch(self._teachers, ByNeed())
             self._serving = asyncio.ensure_future(self._dispatch.serve())
         return self._dispatch
 
@@ -172,9 +172,12 @@ class Dispatcher:
         while True:
             for teacher in self._teachers:
                 try:
-                    return await teacher.describe(stream)
+                    described, error = await teacher.describe(stream)
                 except RayActorError:
                     continue
+                if described:
+                    self._start().batch = self._batch if described[2] else 1
+                return described, error
             await asyncio.sleep(1)
 
     async def forget(self, stream):

@@ -1,0 +1,221 @@
+"""Kills in a fleet: streams, teachers and drivers that are killed leave no trace in the results.
+
+    python -m experiments.fleet_kills --streams=clips/fleet.csv \\
+        --teacher='recorded:RECORDINGS/{name}.recording' --options='--frame_size=360x640' \\
+        --work=runs/fleet_kills --output=fleet_kills.json
+    python -m experiments.fleet_kills --print=fleet_kills.json
+
+The same fleet runs five times: twice undisturbed, then with the process of its first stream, that
+of its teacher, or the fleet itself killed by SIGKILL, --kills times at even distances. A killed
+fleet is started again with --resume. At the end every frame of every stream has to be there once,
+and the figures of streams that were not killed have to be those of undisturbed fleets, but for the
+noise of an asynchronous teacher. The list's streams need a `reference`, to be scored against.
+"""
+
+import json
+import pathlib
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+
+from absl import flags
+
+from experiments.protocol import provenance
+from experiments.reports import markdown, measurement
+from experiments.robustness import fleet_victims
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.paths import define_path
+from jitnet_tf.base.progress import progress_bar
+from jitnet_tf.fleet import status, streams
+
+FLAGS = flags.FLAGS
+FORMAT = "experiments.fleet_kills, 1"
+SETTINGS = ("teacher", "options", "frames", "kills")
+NEW = {"fleets": {}}
+UNDISTURBED, AGAIN, STREAM, TEACHER, DRIVER = FLEETS = (
+    *("undisturbed", "undisturbed, again"),
+    *("first stream killed", "teacher killed", "fleet killed"),
+)
+POLL_SECONDS = 0.2
+FIGURES = ("frames", "teacher_fraction", "updates", "mean_iou")
+
+
+def define_flags():
+    """Defines the flags of the kills."""
+    measurement.define_flags()
+    define_path("streams", None, "The fleet's list, see jitnet_tf.fleet, with references.")
+    flags.DEFINE_string("teacher", None, "The fleet's teacher.")
+    flags.DEFINE_string("options", "", "Further options of the fleet, as for a shell.")
+    flags.DEFINE_integer("frames", 300, "Frames of each stream.", lower_bound=1)
+    flags.DEFINE_integer("kills", 10, "Number of kills in each disturbed fleet.", lower_bound=1)
+    define_path("work", None, "Folder for the fleets.")
+
+
+class Runner:
+    """Runs the fleet.
+
+    Args:
+      listed: its Streams.
+    """
+
+    def __init__(self, listed):
+        self._listed = listed
+
+    def run(self, victim, logdir):
+        """Runs the fleet to its end, with kills of a victim; returns a trial as JSON values."""
+        shutil.rmtree(logdir, ignore_errors=True)
+        kills, resumes, start = 0, 0, time.perf_counter()
+        process = self._start(logdir)
+        while (code := process.poll()) is None:
+            time.sleep(POLL_SECONDS)
+            share = self._share(logdir)
+            if victim not in (UNDISTURBED, AGAIN) and kills < FLAGS.kills:
+                if share < (kills + 1) / (FLAGS.kills + 1):
+                    continue
+                if victim == DRIVER:
+                    process.kill()
+                    process.wait()
+                    process = self._start(logdir, "--resume")
+                    kills, resumes = kills + 1, resumes + 1
+                else:
+                    kills += self._kill(victim, process, logdir)
+        summary = _read(logdir / status.SUMMARY)
+        return {
+            "kills": kills,
+            "resumes": resumes,
+            "seconds": time.perf_counter() - start,
+            "status": code,
+            "said": "" if code == 0 else _last_line(logdir),
+            "complete": bool(summary and summary["complete"]),
+            "deaths": sum(t["deaths"] for t in summary["teachers"]) if summary else None,
+            "streams": {s.name: self._of_stream(s, logdir, summary) for s in self._listed},
+        }
+
+    def _start(self, logdir, *how):
+        command = [
+            *(sys.executable, "-m", "jitnet_tf.fleet", f"--streams={FLAGS.streams}"),
+            *(f"--teacher={FLAGS.teacher}", f"--logdir={logdir}", f"--max_frames={FLAGS.frames}"),
+            *("--output=none", *shlex.split(FLAGS.options)),
+        ]
+        with open(f"{logdir}.txt", "ab") as output:
+            return subprocess.Popen(
+                [*command, *how],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _share(self, logdir):
+        """Returns the share of all frames that the streams have put out so far, 0…1."""
+        done = sum(len(_indices(streams.folder_of(s, logdir))) for s in self._listed)
+        return done / (FLAGS.frames * len(self._listed))
+
+    def _kill(self, victim, process, logdir):
+        if victim == STREAM:
+            found = [fleet_victims.of_stream(streams.folder_of(self._listed[0], logdir))]
+        else:
+            found = fleet_victims.of_teachers(process.pid)
+        return any(fleet_victims.kill(number) for number in found if number)
+
+    def _of_stream(self, stream, logdir, summary):
+        indices = _indices(streams.folder_of(stream, logdir))
+        about = (summary or {"streams": {}})["streams"].get(stream.name, {})
+        return {
+            "restarts": about.get("restarts", 0),
+            "state": about.get("state", "unknown"),
+            "each_frame_once": indices == list(range(len(indices))),
+            **{name: about.get(name) for name in FIGURES},
+        }
+
+
+def _indices(logdir):
+    """Returns the numbers of the frames in a run's frame log."""
+    try:
+        lines = (pathlib.Path(logdir) / "frames.jsonl").read_text("utf-8").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            found.append(json.loads(line)["frame"])
+        except ValueError:  # it is just being written
+            break
+    return found
+
+
+def _read(path):
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _last_line(logdir):
+    lines = pathlib.Path(f"{logdir}.txt").read_text("utf-8", "replace").splitlines()
+    return lines[-1] if lines else ""
+
+
+def measure():
+    """Runs the fleets that are missing in the file, which it writes after each; returns it."""
+    for name in ("streams", "teacher", "work"):
+        if not FLAGS[name].value:
+            raise UserError(f"--{name} is missing")
+    values = measurement.opened("experiments.fleet_kills", FORMAT, SETTINGS, NEW)
+    listed = list(streams.read_list(FLAGS.streams).values())
+    command_line.import_tensorflow()
+    from jitnet_tf.runs.versions import versions
+
+    values.update(machine=provenance.describe(), versions=versions())
+    work = pathlib.Path(FLAGS.work).absolute()
+    work.mkdir(parents=True, exist_ok=True)
+    runner = Runner(listed)
+    missing = [name for name in FLEETS if name not in values["fleets"]]
+    for place, name in enumerate(progress_bar(missing, unit="fleet")):
+        values["fleets"][name] = runner.run(name, work / f"fleet-{place}")
+        measurement.write(FLAGS.output, values)
+    return values
+
+
+def render(values):
+    """Returns the tables of a measurement's file."""
+    fleets = values["fleets"]
+    rows = [
+        [
+            *(name, str(fleet["kills"]), _yes(fleet["complete"] and fleet["status"] == 0)),
+            _yes(all(s["each_frame_once"] for s in fleet["streams"].values())),
+            str(sum(s["restarts"] for s in fleet["streams"].values())),
+            *(str(fleet["deaths"]), str(fleet["resumes"]), f"{fleet['seconds']:.0f}"),
+        ]
+        for name, fleet in fleets.items()
+    ]
+    head = ["fleet", "kills", "every stream ended", "each frame once", "restarts of streams"]
+    table = markdown.table([*head, "deaths of teachers", "resumed", "seconds"], rows)
+    names = list(next(iter(fleets.values()))["streams"]) if fleets else []
+    figures = [
+        [name, *(_figures(fleet["streams"][name]) for fleet in fleets.values())] for name in names
+    ]
+    scores = markdown.table(["mean IoU / teacher frames, %", *fleets], figures)
+    return "\n\n".join([provenance.setting_in_words(values), table, scores])
+
+
+def _figures(stream):
+    shown = [stream["mean_iou"], stream["teacher_fraction"]]
+    return " / ".join("–" if value is None else f"{100 * value:.1f}" for value in shown)
+
+
+def _yes(value):
+    return "yes" if value else "NO"
+
+
+def main():
+    """Measures, or prints a measurement."""
+    measurement.measure_or_print(measure, render, FORMAT, "experiments.fleet_kills")
+
+
+if __name__ == "__main__":
+    define_flags()
+    command_line.main(main)

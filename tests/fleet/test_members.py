@@ -1,0 +1,253 @@
+"""The life of a fleet's streams, on hand-worked traces."""
+
+import itertools
+
+import pytest
+
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.fleet.members import (
+    GRACE,
+    LONGEST_PAUSE,
+    MOST_DEATHS,
+    PAUSED,
+    RUNNING,
+    STARTING,
+    STOPPING,
+    DiedError,
+    Member,
+    Members,
+)
+from jitnet_tf.fleet.outcome import ENDED, FAILED, IN_USE, STOPPED, Outcome
+from jitnet_tf.fleet.streams import Stream
+
+SUMMARY = {"complete": True, "frames": 9}
+
+
+class Process:
+    """A process that does what the test says."""
+
+    def __init__(self):
+        self.outcome, self.dies, self.known = None, False, None
+        self.was_stopped = self.was_killed = False
+
+    def poll(self):
+        if self.dies:
+            raise DiedError("exit code -9")
+        return self.outcome
+
+    def figures(self):
+        return self.known
+
+    def stop(self):
+        self.was_stopped = True
+
+    def kill(self):
+        self.was_killed = True
+
+
+class Starter:
+    """Starts processes, and remembers the rows that they are of."""
+
+    def __init__(self):
+        self.rows, self.processes, self.error = [], [], None
+
+    def __call__(self, stream):
+        if self.error:
+            raise self.error
+        self.rows.append(stream)
+        self.processes.append(Process())
+        return self.processes[-1]
+
+    @property
+    def latest(self):
+        return self.processes[-1]
+
+
+def row(name="a", line=2, **options):
+    return Stream(name, {"video": f"{name}.mp4", **options}, line)
+
+
+@pytest.fixture
+def start():
+    return Starter()
+
+
+@pytest.fixture
+def member(start):
+    return Member(row(), start)
+
+
+def test_a_stream_runs_to_its_end(member, start):
+    assert member.state == STARTING
+    member.step(0.0)
+    assert member.state == RUNNING
+    start.latest.known = {"frames": 3}
+    member.step(1.0)
+    assert (member.state, member.figures) == (RUNNING, {"frames": 3})
+    start.latest.outcome = Outcome(ENDED, SUMMARY)
+    member.step(2.0)
+    assert (member.state, member.summary, member.restarts) == (ENDED, SUMMARY, 0)
+    assert member.is_over
+    member.step(3.0)
+    assert len(start.processes) == 1
+
+
+def test_a_dead_stream_is_started_again_after_growing_pauses(member, start):
+    starts = []
+    for tick in range(200):
+        before = len(start.processes)
+        member.step(float(tick))
+        if len(start.processes) > before:
+            starts.append(tick)
+            start.latest.dies = True
+        if member.is_over:
+            break
+    # A step sees the death, the pause begins there: 1, 2, 4, … seconds.
+    assert [later - earlier - 1 for earlier, later in itertools.pairwise(starts)] == [
+        min(2**n, LONGEST_PAUSE) for n in range(MOST_DEATHS - 1)
+    ]
+    assert (member.state, member.restarts) == (FAILED, MOST_DEATHS)
+    assert "exit code -9" in member.reason
+
+
+def test_a_stream_that_gets_on_between_its_deaths_is_started_for_ever(member, start):
+    now = 0.0
+    for death in range(3 * MOST_DEATHS):
+        member.step(now)
+        assert member.state == RUNNING
+        start.latest.known, start.latest.dies = {"frames": death + 1}, True
+        member.step(now)
+        assert (member.state, member.restarts) == (PAUSED, death + 1)
+        now += 1.0  # the first pause, every time
+
+
+def test_a_users_mistake_is_final(member, start):
+    member.step(0.0)
+    start.latest.outcome = Outcome(FAILED, None, "no such file")
+    member.step(1.0)
+    assert (member.state, member.reason, member.restarts) == (FAILED, "no such file", 0)
+
+
+def test_a_row_that_cannot_be_started_has_failed(member, start):
+    start.error = UserError("width='x'")
+    member.step(0.0)
+    assert (member.state, member.reason) == (FAILED, "width='x'")
+
+
+def test_a_folder_that_is_still_held_is_waited_for(member, start):
+    member.step(0.0)
+    start.latest.outcome = Outcome(IN_USE, reason="in use by process 7")
+    member.step(1.0)
+    assert (member.state, member.reason, member.restarts) == (PAUSED, "in use by process 7", 0)
+    member.step(2.0)
+    assert (member.state, member.reason) == (RUNNING, "")
+
+
+def test_a_stopped_stream_ends_in_order(member, start):
+    member.step(0.0)
+    member.stop(1.0)
+    assert member.state == STOPPING
+    assert start.latest.was_stopped
+    start.latest.outcome = Outcome(STOPPED, {"complete": False})
+    member.step(2.0)
+    assert (member.state, member.summary) == (STOPPED, {"complete": False})
+
+
+def test_a_stream_that_does_not_stop_is_killed(member, start):
+    member.step(0.0)
+    member.stop(1.0)
+    member.step(GRACE)
+    assert (member.state, start.latest.was_killed) == (STOPPING, False)
+    member.step(GRACE + 1)
+    assert (member.state, start.latest.was_killed) == (STOPPED, True)
+
+
+def test_a_stream_that_dies_while_it_stops_is_not_started_again(member, start):
+    member.step(0.0)
+    member.stop(1.0)
+    start.latest.dies = True
+    member.step(2.0)
+    assert (member.state, member.restarts) == (STOPPED, 0)
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_stream_that_does_not_run_is_stopped_at_once(member, start, paused):
+    if paused:
+        member.step(0.0)
+        start.latest.dies = True
+        member.step(0.0)
+    member.stop(0.5)
+    assert member.state == STOPPED
+
+
+def test_another_row_of_the_name_goes_on_once_the_old_one_has_ended(member, start):
+    member.step(0.0)
+    member.replace(row(width=".5"), 1.0)
+    member.step(2.0)
+    assert member.state == STOPPING
+    start.latest.outcome = Outcome(STOPPED, {"complete": False})
+    member.step(3.0)
+    assert member.state == STARTING
+    member.step(4.0)
+    assert [found.options.get("width") for found in start.rows] == [None, ".5"]
+    member.replace(row(width=".25"), 5.0)
+    member.stop(6.0)  # of all streams: nothing is started any more
+    start.latest.outcome = Outcome(STOPPED, {"complete": False})
+    member.step(7.0)
+    assert member.state == STOPPED
+
+
+def test_a_failed_stream_is_tried_again_with_another_row(member, start):
+    start.error = UserError("no")
+    member.step(0.0)
+    start.error = None
+    member.replace(row(width=".5"), 1.0)
+    member.step(1.0)
+    assert (member.state, member.reason) == (RUNNING, "")
+
+
+class Watch:
+    """A list whose changes the test makes."""
+
+    def __init__(self, *rows):
+        self.streams = {stream.name: stream for stream in rows}
+        self.added, self.removed = [], []
+
+    def changes(self):
+        found = self.added, self.removed
+        self.added, self.removed = [], []
+        return found
+
+
+def test_streams_follow_the_list(start):
+    watch = Watch(row("a"), row("b"), row("c"))
+    members = Members(watch, start)
+    members.step(0.0)
+    assert [stream.name for stream in start.rows] == ["a", "b", "c"]
+    watch.streams = {"a": row("a"), "b": row("b", width=".5"), "d": row("d")}
+    watch.added, watch.removed = ["b", "d"], ["b", "c"]
+    members.step(1.0)
+    states = {name: member.state for name, member in members.by_name.items()}
+    assert states == {"a": RUNNING, "b": STOPPING, "c": STOPPING, "d": RUNNING}
+    for process in start.processes[1:3]:
+        process.outcome = Outcome(STOPPED, {"complete": False})
+    members.step(2.0)
+    members.step(3.0)
+    assert members.by_name["b"].stream.options["width"] == ".5"
+    assert members.by_name["b"].state == RUNNING
+    assert members.by_name["c"].state == STOPPED
+
+
+def test_a_fleet_is_over_when_all_its_streams_are(start):
+    watch = Watch(row("a"), row("b"))
+    members = Members(watch, start)
+    members.step(0.0)
+    start.processes[0].outcome = Outcome(ENDED, SUMMARY)
+    members.step(1.0)
+    assert not members.are_over
+    members.stop(2.0)
+    watch.added = ["c"]
+    start.processes[1].outcome = Outcome(STOPPED, SUMMARY)
+    members.step(3.0)
+    assert members.are_over
+    assert list(members.by_name) == ["a", "b"]
