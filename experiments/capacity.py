@@ -1,0 +1,219 @@
+"""Plans a fleet: how many streams cores and GPUs carry, from costs measured here.
+
+    python -m experiments.capacity --streams=clips/fleet.csv --teacher=yolo11n_seg_736x1280 \\
+        --recordings=RECORDINGS --options='--flagfile=flags/balanced.flags --frame_size=360x640' \\
+        --work=runs/capacity --output=capacity.json
+    python -m experiments.capacity --print=capacity.json --fps=25 --cores=16 --gpu_teacher_ms=30
+
+First each part is measured alone, on one thread: each stream of the list with its recording, then
+the teacher, by the time of its process. Then the fleet itself runs on this machine, streams and
+live teacher together, as fast as they can, and its frames a second are compared with the model:
+cores ÷ (a frame's time + share of teacher frames × (updates on it + teacher)). The machine has to
+be idle. Costs of a GPU are given, not measured.
+"""
+
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+import time
+
+import numpy as np
+from absl import flags
+
+from experiments.protocol import provenance
+from experiments.reports import capacity, measurement
+from jitnet_tf.base import command_line
+from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.paths import define_path
+from jitnet_tf.fleet import status, streams
+
+FLAGS = flags.FLAGS
+FORMAT = "experiments.capacity, 1"
+SETTINGS = ("teacher", "options", "frames")
+NEW = {"parts": {}, "fleet": None}
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+TEACHER_FRAMES = 8
+SETTLED = 40  # frames of every stream before the fleet's rate counts
+POLL_SECONDS = 0.5
+# Stages that a teacher frame adds; all others belong to every frame.
+OF_TEACHER_FRAMES = ("labels", "trial", "update")
+
+
+def define_flags():
+    """Defines the flags of the plan."""
+    measurement.define_flags()
+    define_path("streams", None, "The fleet's list, see jitnet_tf.fleet.")
+    define_path("teacher", None, "The live teacher, a SavedModel.")
+    define_path("recordings", None, "Folder of its recordings, NAME.recording of each stream.")
+    flags.DEFINE_string("options", "", "Further options of the streams, as for a shell.")
+    flags.DEFINE_integer("frames", 300, "Frames of each stream.", lower_bound=100)
+    define_path("work", None, "Folder for the runs.")
+    flags.DEFINE_list("shares", ["2", "4", "8"], "Teacher frames to plan for, in % of all.")
+    flags.DEFINE_float("fps", 25.0, "Frames a second of each stream to plan for.", 0.1)
+    flags.DEFINE_integer("cores", os.cpu_count(), "Cores of a machine to plan for.", 1)
+    for name, text in (
+        ("frame", "a frame of the student"),
+        ("labels", "all updates on a teacher frame"),
+        ("teacher", "a frame of the teacher"),
+    ):
+        flags.DEFINE_float(f"gpu_{name}_ms", None, f"Milliseconds of {text} on a GPU.", 0.001)
+
+
+def measure():
+    """Measures what is missing in the file, which it writes after each part; returns it."""
+    for name in ("streams", "teacher", "recordings", "work"):
+        if not FLAGS[name].value:
+            raise UserError(f"--{name} is missing")
+    values = measurement.opened("experiments.capacity", FORMAT, SETTINGS, NEW)
+    listed = list(streams.read_list(FLAGS.streams).values())
+    work = pathlib.Path(FLAGS.work).absolute()
+    work.mkdir(parents=True, exist_ok=True)
+    command_line.import_tensorflow()
+    from jitnet_tf.runs.versions import versions
+
+    values.update(machine=provenance.describe(), versions=versions())
+    for stream in listed:
+        if stream.name not in values["parts"]:
+            values["parts"][stream.name] = _run_alone(stream, work / f"alone-{stream.name}")
+            measurement.write(FLAGS.output, values)
+    if "teacher_cpu_seconds" not in values:
+        values["teacher_cpu_seconds"] = _teacher_cpu_seconds(listed[0])
+        measurement.write(FLAGS.output, values)
+    if values["fleet"] is None:
+        values["fleet"] = _run_fleet(listed, work / "fleet")
+        measurement.write(FLAGS.output, values)
+    return values
+
+
+def _run_alone(stream, logdir):
+    """Runs a stream with its recording on one thread; returns the costs of its parts."""
+    row = [f"--{name}={text}" for name, text in stream.options.items()]
+    command = [
+        *(sys.executable, "-m", "jitnet_tf.distill", *shlex.split(FLAGS.options), *row),
+        f"--teacher=recorded:{FLAGS.recordings}/{stream.name}.recording",
+        *(f"--logdir={logdir}", "--overwrite", "--output=none", f"--max_frames={FLAGS.frames}"),
+    ]
+    _call(command, f"{logdir}.txt", {**os.environ, **ONE_THREAD})
+    summary = json.loads((logdir / "summary.json").read_text("utf-8"))
+    seconds = sum(summary["seconds"].get(stage, 0.0) for stage in OF_TEACHER_FRAMES)
+    others = sum(summary["seconds"].values()) - seconds - summary["seconds"].get("teacher", 0.0)
+    return {
+        "frame": others / summary["frames"],
+        "labels": seconds / max(summary["teacher_frames"], 1),
+        "share": summary["teacher_fraction"],
+    }
+
+
+def _call(command, output, environment):
+    with open(output, "wb") as file:
+        status = subprocess.run(command, stdout=file, stderr=file, env=environment).returncode
+    if status:
+        lines = pathlib.Path(output).read_text("utf-8", "replace").splitlines()
+        raise UserError(f"{shlex.join(command)} failed: {lines[-1] if lines else status}")
+
+
+def _teacher_cpu_seconds(stream):
+    """Returns the seconds of all cores that the teacher takes for a frame, warmed up."""
+    from jitnet_tf import video
+    from teacher import open_teacher
+
+    size = streams_frame_size(FLAGS.options)
+    teacher = open_teacher(FLAGS.teacher)
+    with video.open_source(stream.options["video"], size) as source:
+        frames = [np.array(frame) for frame, _ in zip(source, range(TEACHER_FRAMES), strict=False)]
+    teacher(frames[0], 0)
+    start = time.process_time()
+    for index, frame in enumerate(frames):
+        teacher(frame, index)
+    return (time.process_time() - start) / len(frames)
+
+
+def streams_frame_size(options):
+    """Returns the (H, W) in the options of the streams; None without one."""
+    for word in shlex.split(options):
+        if word.startswith("--frame_size="):
+            height, width = word.partition("=")[2].split("x")
+            return int(height), int(width)
+    return None
+
+
+def _run_fleet(listed, logdir):
+    """Runs the fleet; returns its frames a second and teacher share while all streams ran."""
+    command = [
+        *(sys.executable, "-m", "jitnet_tf.fleet", f"--streams={FLAGS.streams}"),
+        *(f"--teacher={FLAGS.teacher}", f"--logdir={logdir}", "--overwrite", "--output=none"),
+        *(f"--max_frames={FLAGS.frames}", *shlex.split(FLAGS.options)),
+    ]
+    logs = [streams.folder_of(stream, logdir) / "frames.jsonl" for stream in listed]
+    first = last = None
+    with open(f"{logdir}.txt", "wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+        while process.poll() is None:
+            time.sleep(POLL_SECONDS)
+            counts = [_counts(path) for path in logs]
+            frames = [count for count, _ in counts]
+            now = time.perf_counter(), sum(frames), sum(teacher for _, teacher in counts)
+            if first is None and min(frames) >= SETTLED:
+                first = now
+            if first and max(frames) < FLAGS.frames:
+                last = now
+    if process.returncode or not last or last[1] == first[1]:
+        raise UserError(f"the fleet could not be measured: see {logdir}.txt; give more --frames")
+    summary = json.loads((logdir / status.SUMMARY).read_text("utf-8"))
+    seconds, frames, teacher = (end - start for start, end in zip(first, last, strict=True))
+    return {
+        "streams": len(listed),
+        "seconds": seconds,
+        "frames": frames,
+        "share": teacher / frames,
+        "fps": frames / seconds,
+        "mean_wait": summary["requests"]["mean_wait"],
+    }
+
+
+def _counts(path):
+    """Returns the numbers of frames and of teacher frames in a frame log."""
+    try:
+        text = path.read_text("utf-8")
+    except OSError:
+        return 0, 0
+    return text.count("\n"), text.count('"teacher": true')
+
+
+def render(values):
+    """Returns the tables of a measurement's file, for the plan that the flags describe."""
+    of_streams = values["parts"].values()
+    mean = {name: float(np.mean([p[name] for p in of_streams])) for name in ("frame", "labels")}
+    parts = capacity.Parts(**mean, teacher=values["teacher_cpu_seconds"])
+    given = {name: FLAGS[f"gpu_{name}_ms"].value for name in ("frame", "labels", "teacher")}
+    gpu = capacity.Gpu(**{name: ms and ms / 1000 for name, ms in given.items()})
+    shares = [float(share) / 100 for share in FLAGS.shares]
+    lines = [
+        provenance.setting_in_words(values),
+        f"Costs on one core: {1000 * parts.frame:.1f} ms a frame, {1000 * parts.labels:.0f} ms of "
+        f"updates a teacher frame, {1000 * parts.teacher:.0f} ms of the teacher.",
+        f"Streams of {FLAGS.fps:g} frames a second, machines of {FLAGS.cores} cores:",
+        capacity.table(capacity.plan(parts, gpu, shares, FLAGS.fps, FLAGS.cores)),
+    ]
+    if found := values["fleet"]:
+        cores = values["machine"]["cores"]
+        predicted = capacity.frames_per_second(parts, found["share"], cores)
+        lines.append(
+            f"Checked with {found['streams']} streams at once and {100 * found['share']:.1f} % "
+            f"teacher frames: {found['fps']:.2f} frames a second, predicted {predicted:.2f} "
+            f"({100 * (predicted / found['fps'] - 1):+.0f} %)."
+        )
+    return "\n\n".join(lines)
+
+
+def main():
+    """Measures and plans, or plans from a measurement."""
+    measurement.measure_or_print(measure, render, FORMAT, "experiments.capacity")
+
+
+if __name__ == "__main__":
+    define_flags()
+    command_line.main(main)
