@@ -15,49 +15,53 @@ MARKER = "fleet.json"
 FORMAT = "jitnet_tf fleet 1"
 
 
-def claim(logdir, spec, options, listed, *, resume, overwrite):
-    """Checks that a fleet may use its folder, and marks it.
+def check(logdir, spec, options, listed, *, resume, overwrite):
+    """Checks that a fleet may use its folder.
 
     Args:
-      logdir: the folder, which the caller has locked.
+      logdir: the folder.
       spec, options: the teacher; its TeacherOptions.
       listed: its Streams.
       resume: go on with the fleet that is there.
-      overwrite: delete the runs of these streams that are there.
-
-    Returns:
-      The marker's path.
+      overwrite: replace it.
 
     Raises:
-      UserError: another fleet, or another stream, is there, or none to resume; the teacher is
-        another.
+      UserError: another fleet or run is there, or none to resume; the teacher is another.
     """
     marker = pathlib.Path(logdir, MARKER)
-    content = {"format": FORMAT, "teacher": _identity(spec, options)}
     if resume:
-        known = _read(marker)
-        if known.get("teacher") != content["teacher"]:
+        if _read(marker).get("teacher") != _identity(spec, options):
             raise UserError(
                 f"--resume: --teacher={spec} is not the teacher that the fleet in {logdir} was "
                 "started with: give that, or start another fleet"
             )
-        return marker
-    taken = [
-        folder
-        for stream in listed
-        if (folder := streams.folder_of(stream, logdir)) and (folder / directory.CONFIG).is_file()
-    ]
-    if (taken or marker.exists()) and not overwrite:
+    elif not overwrite and (marker.exists() or _runs(logdir, listed)):
         raise UserError(
             f"--logdir={logdir} holds a fleet: give --resume to continue it, --overwrite to "
             "replace it, or another folder"
         )
-    for folder in taken:
-        with locks.Lock(folder, "", is_folder=True):
-            directory.clear(folder)
-    pathlib.Path(logdir, SUMMARY).unlink(missing_ok=True)
-    files.write_text(marker, json.dumps(content, indent=2) + "\n")
+
+
+def mark(logdir, spec, options, listed, *, resume):
+    """Marks a folder that `check` allows, which its caller has locked; returns the marker's path.
+
+    Unless it is resumed, the runs of its streams that are there are deleted.
+    """
+    marker = pathlib.Path(logdir, MARKER)
+    if not resume:
+        for folder in _runs(logdir, listed):
+            with locks.Lock(folder, "", is_folder=True):
+                directory.clear(folder)
+        pathlib.Path(logdir, SUMMARY).unlink(missing_ok=True)
+        content = {"format": FORMAT, "teacher": _identity(spec, options)}
+        files.write_text(marker, json.dumps(content, indent=2) + "\n")
     return marker
+
+
+def _runs(logdir, listed):
+    """Returns the folders of Streams that hold a run."""
+    folders = [streams.folder_of(stream, logdir) for stream in listed]
+    return [folder for folder in folders if (folder / directory.CONFIG).is_file()]
 
 
 def _identity(spec, options):

@@ -47,14 +47,13 @@ class Fleet:
             watch = streams.Watch(config.streams)
             listed = watch.streams.values()
             self._spec = _checked(spec, options, listed)
-            if resume or not overwrite:
-                for stream in listed:
-                    streams.config_of(stream, self._logdir)
+            about = self._logdir, self._spec, options, listed
+            directory.check(*about, resume=resume, overwrite=overwrite)
+            for stream in listed:
+                streams.config_of(stream, self._logdir, anew=overwrite)
             cluster.connect(config.address)
             stack.callback(cluster.disconnect)
-            self._marker = directory.claim(
-                self._logdir, self._spec, options, listed, resume=resume, overwrite=overwrite
-            )
+            self._marker = directory.mark(*about, resume=resume)
             self._pool = cluster.start_pool(config, self._spec, options)
             self._members = Members(watch, self._start)
             self._metrics = FleetMetrics()

@@ -136,11 +136,11 @@ def folder_of(stream, logdir):
     return pathlib.Path(logdir, stream.name)
 
 
-def config_of(stream, logdir):
+def config_of(stream, logdir, anew=False):
     """Returns the RunConfig of a Stream: its options, the others as the command's flags have them.
 
     Its teacher is empty: the fleet gives its own. If its folder, in logdir, holds a run already,
-    the configuration is the one that continues it.
+    the configuration is the one that continues it, unless it is to start `anew`.
 
     Raises:
       UserError: a value is invalid or contradicts the run, which names the line.
@@ -148,7 +148,7 @@ def config_of(stream, logdir):
     folder = folder_of(stream, logdir)
     try:
         row = {n: run_flags.parsed(RunConfig, n, text) for n, text in stream.options.items()}
-        if (folder / directory.CONFIG).is_file():
+        if not anew and (folder / directory.CONFIG).is_file():
             return _resumed(folder, row)
         return _new(folder, row)
     except UserError as error:
