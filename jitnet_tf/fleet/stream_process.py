@@ -5,6 +5,7 @@ import os
 import pathlib
 import socket
 import threading
+import traceback
 
 from jitnet_tf.base import command_line, locks
 from jitnet_tf.base.errors import UserError, reason_of
@@ -52,6 +53,7 @@ class StreamProcess:
         except UserError as error:
             return Outcome(FAILED, _saved_summary(self._config.logdir), str(error))
         except Exception as error:  # not all of them can be sent
+            traceback.print_exc()  # to Ray's log of this process
             return Outcome(FAILED, _saved_summary(self._config.logdir), reason_of(error))
 
     def _run(self, resume):

@@ -66,7 +66,7 @@ class Inputs:
         if self._recorded_reference:
             stack.callback(self._recorded_reference.close)
         self.reference = self._recorded_reference
-        self.identities = identities(config, self._local, self.reference)
+        self.identities = identities(config, self._local or self.teacher, self.reference)
         self.ignored, self.problems = None, []
         if config.ignore_mask:
             self._read_region(config.ignore_mask)
@@ -189,7 +189,7 @@ def identities(config, teacher, reference):
 
     Args:
       config: a RunConfig.
-      teacher: the teacher as opened in this process, or None if it runs in another.
+      teacher: the teacher, as opened in this process if it is precomputed.
       reference: a Recording, or None.
     """
     found = {"teacher": _identity(config, teacher)}

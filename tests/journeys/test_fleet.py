@@ -125,7 +125,7 @@ def test_a_fleet_through_deaths_and_changes(material, tmp_path, capsys, meanwhil
     for name, count in (("killed", 200), ("quiet", 20), ("added", 12)):
         assert [row["frame"] for row in read_frames(logdir / name)] == list(range(count))
         assert read_summary(logdir / name)["frames"] == streams[name]["frames"] == count
-        assert streams[name]["teacher_frames"] > 0
+    assert streams["killed"]["teacher_frames"] > 0
     assert [teacher["deaths"] for teacher in summary["teachers"]] == [1]
     assert "killed" in captured.out
     assert "Traceback" not in captured.out + captured.err
