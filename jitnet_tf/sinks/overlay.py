@@ -1,5 +1,6 @@
 """Drawing of a run: video | student | latest teacher label, with a legend and a status line."""
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ class Status:
       accuracy: mean IoU before and after updating on the latest teacher frame, if there was one.
       teacher_fraction: teacher frames per frame so far, 0…1.
       updates: so far.
+      gap: seconds for which a live stream was gone a moment ago; None otherwise.
     """
 
     index: int
@@ -33,6 +35,7 @@ class Status:
     accuracy: tuple[float, float] | None
     teacher_fraction: float
     updates: int
+    gap: float | None = None
 
 
 def blend(frame: np.ndarray, class_map: np.ndarray) -> np.ndarray:
@@ -135,7 +138,11 @@ class Overlay:
         """
         canvas = self._ground.copy()
         fitted = self._fit(frame)
-        self._panel(canvas, 0, fitted, "video")
+        if status.gap is None:
+            self._panel(canvas, 0, fitted, "video")
+        else:
+            gone = datetime.timedelta(seconds=round(status.gap))
+            self._panel(canvas, 0, fitted, f"video, back after {gone}", _ACCENT)
         self._panel(canvas, 1, self._blend(fitted, prediction), "student")
         if teacher:
             if self._teacher_panel is None or self._teacher_panel[0] != teacher[2]:

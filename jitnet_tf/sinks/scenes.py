@@ -8,6 +8,8 @@ import numpy as np
 from jitnet_tf.distillation.result import FrameResult
 from jitnet_tf.sinks.overlay import Status, Teacher
 
+GAP_SECONDS = 3.0  # of the stream, for which a gap is told after it
+
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
@@ -33,18 +35,24 @@ class Scenes:
         # The latest teacher frame: (frame, labels, index), and its accuracies.
         self._teacher: Teacher | None = None
         self._accuracy: tuple[float, float] | None = None
+        self._gap: tuple[float, float] | None = None  # seconds, time of its end
 
     def of(self, result: FrameResult) -> Scene:
         """Returns the Scene of the next result."""
         if teacher := result.teacher:
             self._teacher = (teacher.frame, teacher.labels, teacher.index)
             self._accuracy = (teacher.accuracy_before, teacher.accuracy_after)
+        if result.gap is not None:
+            self._gap = (result.gap, result.time)
+        elif self._gap and result.time - self._gap[1] > GAP_SECONDS:
+            self._gap = None
         status = Status(
             result.index,
             result.stride,
             self._accuracy,
             self._statistics.teacher_fraction,
             self._statistics.updates,
+            self._gap and self._gap[0],
         )
         return Scene(result.frame, result.prediction, self._teacher, status)
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import types
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from jitnet_tf.sinks.frame_log import FrameLog
 from jitnet_tf.sinks.overlay import Overlay
 from jitnet_tf.sinks.overlay_video import OverlayVideo
 from jitnet_tf.sinks.registry import SINKS, check_sinks, open_sinks
+from jitnet_tf.sinks.scenes import Scenes
 from jitnet_tf.sinks.segment_files import SegmentFiles
 from jitnet_tf.sinks.segments import Segments
 from jitnet_tf.sinks.tensorboard import TensorBoard
@@ -300,6 +302,72 @@ def test_the_frame_log_has_a_file_for_each_segment(config, tmp_path):
     assert [path.name[-15:] for path in logs] == ["000000000.jsonl", "000000006.jsonl"]
     rows = [json.loads(line) for path in logs for line in path.read_text().splitlines()]
     assert [row["frame"] for row in rows] == list(range(8))
+
+
+def video_times(path):
+    with av.open(str(path)) as container:
+        return [frame.time for frame in container.decode(video=0)]
+
+
+def test_the_overlay_shortens_and_tells_gaps(config, tmp_path):
+    """Of an hour without frames two seconds are left, also in a resumed run."""
+
+    def play(sink, indices):
+        for index in indices:
+            each = result(index)
+            if index >= 3:
+                each.time += 3600
+            each.gap = {3: 3600.25, 5: 0.5}.get(index)
+            sink.add(each)
+
+    sink = OverlayVideo.open(config, stream())
+    play(sink, range(4))
+    sink.flush()
+    state = sink.get_state()
+    again = OverlayVideo.open(config, stream(resume_at=4))
+    again.set_state(state)
+    play(again, range(4, 7))
+    again.finish(True)
+    # Three frames a second; the gap is from frame 2, at .67 s, to frame 3, at 3601 s.
+    shown = [0, 1 / 3, 2 / 3, *(3601 - 3598.25 + i / 3 for i in range(4))]
+    assert video_times(tmp_path / "overlay.mp4") == pytest.approx(shown, abs=2e-3)
+    with pytest.raises(ValueError, match="left out"):
+        again.set_state({"left_out": np.array(-1.0)})
+
+
+def test_a_gap_at_a_segments_begin_is_in_no_video(config, tmp_path):
+    config, info = segmented(config, stream())
+    sink = OverlayVideo.open(config, info)
+    for index in range(8):
+        each = result(index)
+        if index >= 4:
+            each.time += 3600
+            each.gap = 3600.25 if index == 4 else None
+        info.segments.add(each)
+        sink.add(each)
+    sink.finish(True)
+    videos = sorted((tmp_path / "overlay").glob("*.mp4"))
+    times = [video_times(path) for path in videos]
+    assert times == [pytest.approx([i / 3 for i in range(4)], abs=2e-3)] * 2
+
+
+def test_a_gap_is_told_for_three_seconds():
+    scenes = Scenes(Statistics(), SIZE)
+    told = []
+    for index in range(14):
+        each = result(index)
+        each.gap = 35.4 if index == 2 else None
+        told.append(scenes.of(each).status.gap)
+    assert told == [None] * 2 + [35.4] * 10 + [None] * 2
+    overlay = Overlay(NAMES, SIZE)
+    status = scenes.of(result(0)).status
+    pictures = [
+        overlay.draw(*[class_map(0)[..., None].repeat(3, 2), class_map(0), None], shown)
+        for shown in (status, dataclasses.replace(status, gap=35.4))
+    ]
+    rows = np.flatnonzero((pictures[0] != pictures[1]).any((1, 2)))
+    assert rows.size
+    assert rows.max() < overlay.size[0] / 4
 
 
 def test_statistics_may_be_any_object_with_the_figures(config, tmp_path):
