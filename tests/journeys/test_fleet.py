@@ -2,8 +2,10 @@
 
 import json
 import os
+import pathlib
 import signal
 import sys
+import tempfile
 import threading
 import time
 
@@ -89,8 +91,10 @@ def meanwhile():
 @pytest.mark.slow
 def test_a_fleet_through_deaths_and_changes(material, tmp_path, capsys, meanwhile):
     """A stream and the teacher are killed, one is added, one fails: the others do not notice."""
-    first = ("killed,{m}/long.mp4,200", "quiet,{m}/street.mp4,", "wrong,{m}/none.mp4,")
-    rows = [row.format(m=material) for row in first]
+    rows = [
+        *(f"killed,{material}/long.mp4,200", f"quiet,{material}/street.mp4,"),
+        f"wrong,rtsp://u:{SECRET}@127.0.0.1:9/x,",
+    ]
     write_list(tmp_path, *rows)
     logdir = tmp_path / "fleet"
     over = threading.Event()
@@ -119,7 +123,7 @@ def test_a_fleet_through_deaths_and_changes(material, tmp_path, capsys, meanwhil
         **dict.fromkeys(("killed", "quiet", "added"), "ended"),
         "wrong": "failed",
     }
-    assert "none.mp4" in streams["wrong"]["reason"]
+    assert "rtsp://***@127.0.0.1:9/x" in streams["wrong"]["reason"]
     assert streams["killed"]["restarts"] >= 1
     assert streams["quiet"]["restarts"] == streams["added"]["restarts"] == 0
     for name, count in (("killed", 200), ("quiet", 20), ("added", 12)):
@@ -129,6 +133,10 @@ def test_a_fleet_through_deaths_and_changes(material, tmp_path, capsys, meanwhil
     assert [teacher["deaths"] for teacher in summary["teachers"]] == [1]
     assert "killed" in captured.out
     assert "Traceback" not in captured.out + captured.err
+    assert SECRET not in captured.out + captured.err
+    written = [*logdir.rglob("*"), *pathlib.Path(tempfile.gettempdir(), "ray").glob("*/logs/**/*")]
+    for path in filter(pathlib.Path.is_file, written):
+        assert SECRET.encode() not in path.read_bytes(), path
 
 
 @pytest.mark.slow
