@@ -25,14 +25,14 @@ from absl import flags
 
 from experiments.protocol import provenance
 from experiments.reports import capacity, measurement
-from jitnet_tf.base import command_line
+from jitnet_tf.base import checkpoint, command_line
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
 from jitnet_tf.fleet import status, streams
 
 FLAGS = flags.FLAGS
 FORMAT = "experiments.capacity, 1"
-SETTINGS = ("teacher", "options", "frames")
+SETTINGS = ("streams", "teacher", "options", "frames")
 NEW = {"parts": {}, "fleet": None}
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 TEACHER_FRAMES = 8
@@ -54,12 +54,25 @@ def define_flags():
     flags.DEFINE_list("shares", ["2", "4", "8"], "Teacher frames to plan for, in % of all.")
     flags.DEFINE_float("fps", 25.0, "Frames a second of each stream to plan for.", 0.1)
     flags.DEFINE_integer("cores", os.cpu_count(), "Cores of a machine to plan for.", 1)
+    flags.DEFINE_integer("machines", 1, "Machines of a cluster to plan for.", 1)
+    flags.DEFINE_integer("gpus", 0, "GPUs of that cluster, all for teachers.", 0)
     for name, text in (
         ("frame", "a frame of the student"),
         ("labels", "all updates on a teacher frame"),
         ("teacher", "a frame of the teacher"),
     ):
         flags.DEFINE_float(f"gpu_{name}_ms", None, f"Milliseconds of {text} on a GPU.", 0.001)
+
+
+def shares_of_flag():
+    """Returns --shares, 0…1. UserError if they make no sense."""
+    try:
+        found = [float(share) / 100 for share in FLAGS.shares]
+    except ValueError:
+        found = []
+    if not found or not all(0 < share <= 1 for share in found):
+        raise UserError(f"--shares={','.join(FLAGS.shares)} is invalid: give numbers up to 100")
+    return found
 
 
 def measure():
@@ -80,7 +93,8 @@ def measure():
             values["parts"][stream.name] = _run_alone(stream, work / f"alone-{stream.name}")
             measurement.write(FLAGS.output, values)
     if "teacher_cpu_seconds" not in values:
-        values["teacher_cpu_seconds"] = _teacher_cpu_seconds(listed[0])
+        size = values["parts"][listed[0].name]["frame_size"]
+        values["teacher_cpu_seconds"] = _teacher_cpu_seconds(listed[0], tuple(size))
         measurement.write(FLAGS.output, values)
     if values["fleet"] is None:
         values["fleet"] = _run_fleet(listed, work / "fleet")
@@ -96,31 +110,41 @@ def _run_alone(stream, logdir):
         f"--teacher=recorded:{FLAGS.recordings}/{stream.name}.recording",
         *(f"--logdir={logdir}", "--overwrite", "--output=none", f"--max_frames={FLAGS.frames}"),
     ]
-    _call(command, f"{logdir}.txt", {**os.environ, **ONE_THREAD})
+    _call(command, f"{logdir}.txt")
     summary = json.loads((logdir / "summary.json").read_text("utf-8"))
     seconds = sum(summary["seconds"].get(stage, 0.0) for stage in OF_TEACHER_FRAMES)
-    others = sum(summary["seconds"].values()) - seconds - summary["seconds"].get("teacher", 0.0)
+    # On one core the time of the run is that of all its threads.
+    whole = summary["frames"] / summary["processing_fps"]
+    others = whole - seconds - summary["seconds"].get("teacher", 0.0)
     return {
+        "frame_size": checkpoint.load(logdir)[1]["frame_size"],
         "frame": others / summary["frames"],
         "labels": seconds / max(summary["teacher_frames"], 1),
         "share": summary["teacher_fraction"],
     }
 
 
-def _call(command, output, environment):
+def _call(command, output):
+    """Runs a command on one core."""
+    core = min(os.sched_getaffinity(0))
     with open(output, "wb") as file:
-        status = subprocess.run(command, stdout=file, stderr=file, env=environment).returncode
+        status = subprocess.run(
+            command,
+            stdout=file,
+            stderr=file,
+            env={**os.environ, **ONE_THREAD},
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        ).returncode
     if status:
         lines = pathlib.Path(output).read_text("utf-8", "replace").splitlines()
         raise UserError(f"{shlex.join(command)} failed: {lines[-1] if lines else status}")
 
 
-def _teacher_cpu_seconds(stream):
-    """Returns the seconds of all cores that the teacher takes for a frame, warmed up."""
+def _teacher_cpu_seconds(stream, size):
+    """Returns the seconds of all cores that the teacher takes for a frame of this size."""
     from jitnet_tf import video
     from teacher import open_teacher
 
-    size = streams_frame_size(FLAGS.options)
     teacher = open_teacher(FLAGS.teacher)
     with video.open_source(stream.options["video"], size) as source:
         frames = [np.array(frame) for frame, _ in zip(source, range(TEACHER_FRAMES), strict=False)]
@@ -129,15 +153,6 @@ def _teacher_cpu_seconds(stream):
     for index, frame in enumerate(frames):
         teacher(frame, index)
     return (time.process_time() - start) / len(frames)
-
-
-def streams_frame_size(options):
-    """Returns the (H, W) in the options of the streams; None without one."""
-    for word in shlex.split(options):
-        if word.startswith("--frame_size="):
-            height, width = word.partition("=")[2].split("x")
-            return int(height), int(width)
-    return None
 
 
 def _run_fleet(listed, logdir):
@@ -190,13 +205,15 @@ def render(values):
     parts = capacity.Parts(**mean, teacher=values["teacher_cpu_seconds"])
     given = {name: FLAGS[f"gpu_{name}_ms"].value for name in ("frame", "labels", "teacher")}
     gpu = capacity.Gpu(**{name: ms and ms / 1000 for name, ms in given.items()})
-    shares = [float(share) / 100 for share in FLAGS.shares]
+    shares = shares_of_flag()
     lines = [
         provenance.setting_in_words(values),
         f"Costs on one core: {1000 * parts.frame:.1f} ms a frame, {1000 * parts.labels:.0f} ms of "
         f"updates a teacher frame, {1000 * parts.teacher:.0f} ms of the teacher.",
         f"Streams of {FLAGS.fps:g} frames a second, machines of {FLAGS.cores} cores:",
-        capacity.table(capacity.plan(parts, gpu, shares, FLAGS.fps, FLAGS.cores)),
+        capacity.table(
+            capacity.plan(parts, gpu, shares, FLAGS.fps, FLAGS.cores, FLAGS.machines, FLAGS.gpus)
+        ),
     ]
     if found := values["fleet"]:
         cores = values["machine"]["cores"]
@@ -211,6 +228,7 @@ def render(values):
 
 def main():
     """Measures and plans, or plans from a measurement."""
+    shares_of_flag()  # its mistakes first
     measurement.measure_or_print(measure, render, FORMAT, "experiments.capacity")
 
 

@@ -40,6 +40,7 @@ UNDISTURBED, AGAIN, STREAM, TEACHER, DRIVER = FLEETS = (
     *("first stream killed", "teacher killed", "fleet killed"),
 )
 POLL_SECONDS = 0.2
+CHECKPOINT_EVERY = 20  # often, so that what is killed goes on from one
 FIGURES = ("frames", "teacher_fraction", "updates", "mean_iou")
 
 
@@ -98,7 +99,8 @@ class Runner:
         command = [
             *(sys.executable, "-m", "jitnet_tf.fleet", f"--streams={FLAGS.streams}"),
             *(f"--teacher={FLAGS.teacher}", f"--logdir={logdir}", f"--max_frames={FLAGS.frames}"),
-            *("--output=none", *shlex.split(FLAGS.options)),
+            *("--output=none", f"--checkpoint_every={CHECKPOINT_EVERY}"),
+            *shlex.split(FLAGS.options),
         ]
         with open(f"{logdir}.txt", "ab") as output:
             return subprocess.Popen(
@@ -127,7 +129,7 @@ class Runner:
         return {
             "restarts": about.get("restarts", 0),
             "state": about.get("state", "unknown"),
-            "each_frame_once": indices == list(range(len(indices))),
+            "each_frame_once": indices == list(range(FLAGS.frames)),
             **{name: about.get(name) for name in FIGURES},
         }
 

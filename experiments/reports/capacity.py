@@ -42,7 +42,7 @@ def frames_per_second(parts, share, cores):
     return cores / parts.whole(share)
 
 
-def plan(parts, gpu, shares, fps, cores):
+def plan(parts, gpu, shares, fps, cores, machines=1, gpus=0):
     """Returns a row for each share, as JSON values.
 
     Args:
@@ -51,11 +51,13 @@ def plan(parts, gpu, shares, fps, cores):
       shares: of teacher frames, 0…1.
       fps: frames a second of each stream.
       cores: of a machine.
+      machines, gpus: of a cluster, its GPUs for teachers.
 
     Each row: "share"; "student" and "teacher", the cores that a stream needs; "alone", streams on a
     machine that runs both; "students", streams on a machine whose teachers are elsewhere;
     "per_teacher_cores", streams that a machine of teachers serves; with a GPU's times
-    "per_teacher_gpu" and "per_student_gpu", streams that a GPU serves.
+    "per_teacher_gpu" and "per_student_gpu", streams that a GPU serves; "cluster", streams on all
+    machines, with teachers on its GPUs, or without any on the same cores.
     """
     rows = []
     for share in shares:
@@ -71,6 +73,9 @@ def plan(parts, gpu, shares, fps, cores):
         }
         if gpu.teacher is not None:
             row["per_teacher_gpu"] = 1 / (fps * share * gpu.teacher)
+        row["cluster"] = machines * row["alone"]
+        if gpus and gpu.teacher is not None:
+            row["cluster"] = min(machines * row["students"], gpus * row["per_teacher_gpu"])
         if gpu.frame is not None and gpu.labels is not None:
             row["per_student_gpu"] = 1 / (fps * (gpu.frame + share * gpu.labels))
         rows.append(row)
@@ -85,6 +90,7 @@ COLUMNS = {
     "per_teacher_cores": "teachers alone",
     "per_teacher_gpu": "streams a GPU of teachers",
     "per_student_gpu": "streams a GPU of students",
+    "cluster": "streams a cluster",
 }
 
 

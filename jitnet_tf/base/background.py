@@ -39,6 +39,7 @@ class BackgroundProcess:
     def __init__(self):
         context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
         lifeline, self._lifeline = context.Pipe(duplex=False)
+        self._lock = threading.Lock()  # a connection closed twice closes what has its number then
         self._pool = concurrent.futures.ProcessPoolExecutor(1, context, _prepare, (lifeline,))
 
     def submit(self, function, *arguments):
@@ -54,7 +55,10 @@ class BackgroundProcess:
 
         Unlike `close` it may be called by a callback of a Future, when the pool may hold its lock.
         """
-        self._lifeline.close()
+        with self._lock:
+            lifeline, self._lifeline = self._lifeline, None
+        if lifeline:
+            lifeline.close()
 
     def close(self):
         """Ends the process without waiting for what it does."""

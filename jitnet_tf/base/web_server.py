@@ -14,6 +14,7 @@ from jitnet_tf.base.errors import UserError
 
 SECONDS = 10  # for a request, and for a client to take what it is sent
 MOST_CLIENTS = 32  # at a time
+MOST_STREAMS = 24  # of these that are sent a stream, which leaves room for figures
 SEND_BUFFER = 1 << 18  # bytes; more would only make a slow client's pictures older
 HEADERS = {
     "Cache-Control": "no-store",
@@ -97,6 +98,7 @@ class _Server(http.server.ThreadingHTTPServer):
         self.routes = routes
         self.is_public = True
         self._clients: set[socket.socket] = set()
+        self.streams = threading.Semaphore(MOST_STREAMS)
         self._lock = threading.Lock()
         super().__init__(address, _Handler)
 
@@ -153,19 +155,31 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         content_type, content = route()
+        if isinstance(content, bytes):
+            self._answer(content_type, content)
+            return
+        with contextlib.closing(content):
+            if not self.server.streams.acquire(blocking=False):
+                self.send_error(HTTPStatus.SERVICE_UNAVAILABLE)
+                return
+            try:
+                self._answer(content_type, None)
+                for part in content:
+                    self.wfile.write(part)
+            finally:
+                self.server.streams.release()
+
+    def _answer(self, content_type, content):
+        """Sends the headers, and the content if it is known."""
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", content_type)
         for name, value in HEADERS.items():
             self.send_header(name, value)
-        if isinstance(content, bytes):
+        if content is not None:
             self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
+        self.end_headers()
+        if content is not None:
             self.wfile.write(content)
-            return
-        with contextlib.closing(content):
-            self.end_headers()
-            for part in content:
-                self.wfile.write(part)
 
     def _is_addressed(self):
         """Returns whether the request is by a name that only this machine's user can have given."""

@@ -10,6 +10,7 @@ jitnet_tf.distill writes; the fleet writes fleet_summary.json. Streams are added
 editing the list. Interrupted, the same command with --resume continues.
 """
 
+import dataclasses
 import sys
 
 from absl import flags
@@ -17,6 +18,7 @@ from absl import flags
 from jitnet_tf import flags as run_flags
 from jitnet_tf.base import command_line, options, shell
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.base.web_server import WebServer
 from jitnet_tf.config import FleetConfig, RunConfig
 from jitnet_tf.fleet import status
 from jitnet_tf.fleet.fleet import Fleet
@@ -62,7 +64,11 @@ def main():
     """Runs or resumes a fleet and prints its report."""
     config = fleet_config()
     logdir = FLAGS.logdir or LOGDIR
-    teacher = FLAGS.teacher, TeacherOptions.of(FLAGS)
+    names = (f"teacher_{field.name}" for field in dataclasses.fields(TeacherOptions))
+    about_teacher = TeacherOptions(*(run_flags.value_of(RunConfig, name) for name in names))
+    teacher = FLAGS.teacher, about_teacher
+    if FLAGS.metrics_port is not None:  # before anything is replaced
+        WebServer.check("metrics_port", FLAGS.metrics_port, FLAGS.bind)
     with Fleet(config, *teacher, logdir, resume=FLAGS.resume, overwrite=FLAGS.overwrite) as fleet:
         if FLAGS.metrics_port is not None:
             fleet.serve_metrics(FLAGS.metrics_port, FLAGS.bind)

@@ -36,7 +36,8 @@ def connect(address):
     options = {"log_to_driver": False, "logging_level": "ERROR", "namespace": str(uuid.uuid4())}
     try:
         if address is None:
-            ray.init(include_dashboard=False, **options)
+            # Else it would join one that runs on this machine already.
+            ray.init(address="local", include_dashboard=False, **options)
         else:
             ray.init(address=address, **options)
     except Exception as error:  # Ray raises many kinds
@@ -87,7 +88,8 @@ def start_stream(config, stream, of_run, spec, pool, marker, resume):
     """
     own = teacher_of(spec, stream.name)
     threads = max(1, round(config.stream_cpus))
-    arguments = stream.name, of_run, own, pool.dispatcher, str(marker), threads
+    on_gpu = config.stream_gpus > 0
+    arguments = stream.name, of_run, own, pool.dispatcher, str(marker), threads, on_gpu
     return RemoteStream(arguments, resume, config.stream_cpus, config.stream_gpus)
 
 
@@ -133,6 +135,7 @@ class RemoteStream:
         self._actor = actor.options(scheduling_strategy="SPREAD").remote(*arguments)
         self._outcome = self._actor.run.remote(resume)
         self._latest = Latest(self._actor.figures)
+        self._name, self._dispatcher = arguments[0], arguments[3]
 
     def poll(self):
         """Returns the Outcome once there is one."""
@@ -140,10 +143,11 @@ class RemoteStream:
 
         if not _is_ready(self._outcome):
             return None
+        self._dispatcher.forget.remote(self._name)
         try:
             return ray.get(self._outcome)
         except ray.exceptions.RayError as error:
-            raise DiedError(f"its process has died ({_reason(error)})") from None
+            raise DiedError(f"its process has died ({reason_of_ray(error)})") from None
 
     def figures(self):
         """Returns the latest figures that have come."""
@@ -166,8 +170,39 @@ def _is_ready(reference):
     return bool(ray.wait([reference], timeout=0, fetch_local=False)[0])
 
 
-def _reason(error):
-    """Returns why an actor has died, in a few words."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if "death" in line.lower() or "exit" in line.lower()]
-    return (told or lines or [repr(error)])[0]
+def reason_of_ray(error):
+    """Returns why an actor has died or failed, from an error of Ray's, in a line for people."""
+    if isinstance(cause := getattr(error, "cause", None), UserError):
+        return str(cause)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reasons = [line for line in lines if "death" in line.lower() or "exit" in line.lower()]
+    return (reasons or lines or [type(error).__name__])[0]
+
+
+def check_resources(config):
+    """Returns a problem if the cluster has too few GPUs or cores for a FleetConfig; else None.
+
+    Raises:
+      UserError: it is this machine alone, which will not get more.
+    """
+    import ray
+
+    have, most = ray.cluster_resources(), {}
+    for node in ray.nodes():
+        for name, number in node["Resources"].items() if node["Alive"] else ():
+            most[name] = max(most.get(name, 0), number)
+    lacking = None
+    if config.teachers * config.teacher_gpus > have.get("GPU", 0):
+        lacking = (
+            f"--teachers={config.teachers} with --teacher_gpus={config.teacher_gpus:g} need more "
+            f"than the {have.get('GPU', 0):g} GPUs there are"
+        )
+    for name, flag, value in (
+        ("CPU", "stream_cpus", config.stream_cpus),
+        ("GPU", "stream_gpus", config.stream_gpus),
+    ):
+        if value > most.get(name, 0):
+            lacking = f"--{flag}={value:g} is more than any machine has: {most.get(name, 0):g}"
+    if lacking and config.address is None:
+        raise UserError(f"{lacking}: give less")
+    return lacking and f"{lacking}: what finds no room waits for more machines"

@@ -42,14 +42,14 @@ def check(logdir, spec, options, listed, *, resume, overwrite):
         )
 
 
-def mark(logdir, spec, options, listed, *, resume):
+def mark(logdir, spec, options, *, resume):
     """Marks a folder that `check` allows, which its caller has locked; returns the marker's path.
 
-    Unless it is resumed, the runs of its streams that are there are deleted.
+    Unless it is resumed, all runs in it are deleted: a stream that is added later begins anew.
     """
     marker = pathlib.Path(logdir, MARKER)
     if not resume:
-        for folder in _runs(logdir, listed):
+        for folder in [path.parent for path in pathlib.Path(logdir).glob(f"*/{directory.CONFIG}")]:
             with locks.Lock(folder, "", is_folder=True):
                 directory.clear(folder)
         pathlib.Path(logdir, SUMMARY).unlink(missing_ok=True)

@@ -33,18 +33,18 @@ class Question:
     decay: float | None = None
 
 
-class TeacherGoneError(Exception):
-    """A teacher has died, or cannot be opened; it may come back."""
+class GivenUpError(Exception):
+    """Teachers have died of a frame, one after the other."""
 
 
 class AsyncTeacher(Protocol):
     """A teacher in another process."""
 
     async def answer(self, questions: Sequence[Question]) -> Sequence[Any]:
-        """Returns an answer to each. TeacherGoneError: none of them is answered."""
+        """Returns an answer to each. Any error: none of them is answered."""
 
-    async def returned(self) -> None:
-        """Returns once it can be asked again. TeacherGoneError: not now."""
+    async def ready(self) -> int:
+        """Returns most frames that it takes at a time, once it can be asked. Any error: not now."""
 
 
 @dataclasses.dataclass
@@ -54,13 +54,15 @@ class Figures:
     Attributes:
       answered: frames.
       busy: seconds from request to answer.
-      deaths: how often it has died.
-      problem: why it cannot be asked now; "" if it can.
+      deaths: how often it has died while it was asked.
+      batch: most frames that it takes at a time; 0: it cannot be asked now.
+      problem: why it cannot be asked now; "" if it can, or is starting.
     """
 
     answered: int = 0
     busy: float = 0.0
     deaths: int = 0
+    batch: int = 0
     problem: str = ""
 
 
@@ -81,7 +83,6 @@ class Dispatch:
       clock: returns seconds.
 
     Attributes:
-      batch: most frames that a teacher is given at a time; 1 at first.
       figures: Figures of each teacher.
       waited, longest_wait: seconds that the answered requests have waited for a teacher, in all and
         at most.
@@ -95,7 +96,6 @@ class Dispatch:
     ):
         self._teachers = teachers
         self._scheduler = scheduler
-        self.batch = 1
         self._clock = clock
         self._waiting: dict[str, _Waiting] = {}
         self._labeled: dict[str, float] = {}  # when the frame of the latest labels was asked for
@@ -113,7 +113,7 @@ class Dispatch:
         An earlier question of the stream that is still waiting is withdrawn: its process has died.
 
         Raises:
-          TeacherGoneError: teachers have died of the frame, one after the other.
+          GivenUpError: see there.
         """
         answer = asyncio.get_running_loop().create_future()
         await self._add(_Waiting(question, answer, self._clock()))
@@ -143,58 +143,75 @@ class Dispatch:
         await asyncio.gather(*map(self._serve, self._teachers, self.figures))
 
     async def _serve(self, teacher, figures):
+        await self._until_ready(teacher, figures)
         while True:
-            batch = await self._take()
+            batch = await self._take(figures.batch)
+            # Only of a teacher that was there is it certain that it has died of a frame.
+            if batch[0].tries and not await self._is_ready(teacher, figures):
+                await self._put_back(batch)
+                await self._until_ready(teacher, figures)
+                continue
             start = self._clock()
             try:
                 answers = await teacher.answer([waiting.question for waiting in batch])
-            except TeacherGoneError as error:
+            except Exception as error:  # whatever it is, the teacher has not answered
                 figures.deaths += 1
+                for waiting in batch:
+                    waiting.tries += 1
                 await self._put_back(batch, error)
-                await self._return_of(teacher, figures)
+                await self._until_ready(teacher, figures)
                 continue
             figures.busy += self._clock() - start
             figures.answered += len(batch)
             for waiting, answer in zip(batch, answers, strict=True):
-                self._labeled[waiting.question.stream] = waiting.made
                 self.waited += start - waiting.made
                 self.longest_wait = max(self.longest_wait, start - waiting.made)
-                if not waiting.answer.done():
+                if not waiting.answer.done():  # somebody waits for it
+                    self._labeled[waiting.question.stream] = waiting.made
                     waiting.answer.set_result(answer)
 
-    async def _take(self):
-        """Takes out the requests to answer next."""
+    async def _take(self, most):
+        """Takes out the requests to answer next, of which there is one at least."""
         async with self._news:
             await self._news.wait_for(lambda: self._waiting)
         batch = []
         # A frame that a teacher may have died of is asked for alone.
-        while len(batch) < self.batch and not (batch and batch[0].tries):
+        while len(batch) < most and not (batch and batch[0].tries):
             request = self._scheduler.next(self._clock())
             if request is None:
+                break
+            waiting = self._waiting[request.stream]
+            if batch and waiting.tries:
+                self._scheduler.add(request)
                 break
             batch.append(self._waiting.pop(request.stream))
         return batch
 
-    async def _put_back(self, batch, error):
-        """Asks the questions of a teacher that has died again, as old as they are."""
+    async def _put_back(self, batch, error=None):
+        """Asks questions that were not answered again, as old as they are."""
         for waiting in batch:
-            waiting.tries += 1
-            if waiting.answer.done() or waiting.question.stream in self._waiting:
-                continue  # nobody waits for it, or the stream has asked anew
-            if waiting.tries == MOST_TRIES:
-                waiting.answer.set_exception(error)
+            if waiting.question.stream in self._waiting:
+                waiting.answer.cancel()  # the stream has asked anew
+            elif waiting.answer.done():
+                continue
+            elif waiting.tries == MOST_TRIES and error:
+                waiting.answer.set_exception(GivenUpError(str(error)))
             else:
                 await self._add(waiting)
 
-    async def _return_of(self, teacher, figures):
-        """Waits until a teacher is back."""
-        pause = RETRY
-        while True:
-            try:
-                await teacher.returned()
-                figures.problem = ""
-                return
-            except TeacherGoneError as error:
-                figures.problem = str(error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_RETRY)
+    async def _is_ready(self, teacher, figures):
+        """Returns whether a teacher can be asked; notes why not."""
+        try:
+            figures.batch = await teacher.ready()
+        except Exception as error:
+            figures.batch, figures.problem = 0, str(error)
+            return False
+        figures.problem = ""
+        return True
+
+    async def _until_ready(self, teacher, figures):
+        """Waits until a teacher can be asked."""
+        figures.batch, pause = 0, RETRY
+        while not await self._is_ready(teacher, figures):
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_RETRY)

@@ -6,6 +6,7 @@ import pathlib
 import time
 
 from jitnet_tf.base import locks
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.interrupt import StopRequest
 from jitnet_tf.base.progress import say
 from jitnet_tf.base.web_server import WebServer
@@ -44,7 +45,7 @@ class Fleet:
         self.remarks = []
         with contextlib.ExitStack() as stack:
             stack.enter_context(locks.Lock(self._logdir, "logdir", is_folder=True))
-            watch = streams.Watch(config.streams)
+            watch = streams.Watch(config.streams, lambda s: streams.config_of(s, self._logdir))
             listed = watch.streams.values()
             self._spec = _checked(spec, options, listed)
             about = self._logdir, self._spec, options, listed
@@ -53,7 +54,9 @@ class Fleet:
                 streams.config_of(stream, self._logdir, anew=overwrite)
             cluster.connect(config.address)
             stack.callback(cluster.disconnect)
-            self._marker = directory.mark(*about, resume=resume)
+            if problem := cluster.check_resources(config):
+                self.remarks.append(problem)
+            self._marker = directory.mark(*about[:3], resume=resume)
             self._pool = cluster.start_pool(config, self._spec, options)
             self._members = Members(watch, self._start)
             self._metrics = FleetMetrics()
@@ -82,6 +85,8 @@ class Fleet:
                     say("stopping all streams after their frames")
                     self._members.stop(now)
                 self._members.step(now)
+                if (refusal := self._pool.refusal) and not self._have_started():
+                    raise UserError(refusal)
                 self._metrics.show_fleet(self._members.by_name, self._pool.figures())
                 if now >= due:
                     due = now + self._config.status_every
@@ -89,6 +94,10 @@ class Fleet:
                 time.sleep(TICK)
             self._tell()
             return self._summarize()
+
+    def _have_started(self):
+        """Returns whether any stream has had a frame."""
+        return any(member.figures for member in self._members.by_name.values())
 
     def _start(self, stream):
         """Starts a Stream's process, from its checkpoint if it has one."""
@@ -101,11 +110,13 @@ class Fleet:
     def _tell(self):
         members = self._members
         say(f"{time.strftime('%H:%M:%S')}\n{status.table(members.by_name)}\n")
-        if members.watch.problem:
-            say(f"note: {members.watch.problem}")
-        for problem in self._pool.problems:
-            say(f"note: {problem}")
-        self._summarize()
+        for problem in (members.watch.problem, *self._pool.problems):
+            if problem:
+                say(f"note: {problem}")
+        try:
+            self._summarize()
+        except OSError as error:  # such as a full disk: the streams go on
+            say(f"note: {self._summary_path} cannot be written ({error.strerror})")
 
     def _summarize(self):
         found = status.summary(self._members.by_name, self._pool.figures())

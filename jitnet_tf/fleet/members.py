@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.fleet.outcome import ENDED, FAILED, IN_USE, STOPPED, Outcome
+from jitnet_tf.fleet.outcome import AWAY, CRASHED, ENDED, FAILED, STOPPED, Outcome
 from jitnet_tf.fleet.streams import Stream
 
 STARTING, RUNNING, PAUSED, STOPPING = "starting", "running", "paused", "stopping"
@@ -67,7 +67,8 @@ class Member:
         self._process: Process | None = None
         self._next: Stream | None = None
         self._due = 0.0
-        self._deaths = self._most_frames = 0
+        self._tries = self._deaths = self._most_frames = 0
+        self._away_since: float | None = None
 
     @property
     def is_over(self) -> bool:
@@ -100,7 +101,9 @@ class Member:
 
     def _anew(self, stream):
         self.stream, self.state, self.reason = stream, STARTING, ""
-        self._deaths = self._most_frames = 0
+        self.figures = self.summary = None
+        self._tries = self._deaths = self._most_frames = 0
+        self._away_since = None
 
     def _begin(self):
         self.reason = ""
@@ -112,41 +115,56 @@ class Member:
             self.state = RUNNING
 
     def _look(self, now):
-        self.figures = self._process.figures() or self.figures
+        if figures := self._process.figures():
+            self.figures, self._away_since = figures, None
         try:
             outcome = self._process.poll()
         except DiedError as error:
-            self._died(str(error), now)
-            return
+            outcome = Outcome(CRASHED, reason=str(error))
         if outcome is None:
             if self.state == STOPPING and now >= self._due:
                 self._process.kill()
                 self._over(Outcome(STOPPED, reason=f"it did not end within {GRACE:.0f} s"))
-        elif outcome.state == IN_USE and self.state != STOPPING:
-            self._pause(outcome.reason, now)
-        else:
-            self._over(outcome)
-
-    def _died(self, reason, now):
-        if self.state == STOPPING:
-            self._over(Outcome(STOPPED, reason=reason))
             return
+        if self.state == STOPPING and outcome.state not in OVER:
+            outcome = dataclasses.replace(outcome, state=STOPPED)
+        if outcome.state in OVER:
+            self._over(outcome)
+        elif outcome.state == CRASHED:
+            self._crashed(outcome, now)
+        elif outcome.state == AWAY:
+            self._away(outcome, now)
+        else:
+            self._pause(outcome.reason, now)
+
+    def _crashed(self, outcome, now):
         frames = self.figures["frames"] if self.figures else 0
         if frames > self._most_frames:
-            self._most_frames, self._deaths = frames, 0
+            self._most_frames, self._tries, self._deaths = frames, 0, 0
+        self._deaths += 1
         self.restarts += 1
-        self._pause(reason, now)
+        if self._deaths < MOST_DEATHS:
+            self._pause(outcome.reason, now)
+            return
+        reason = f"{outcome.reason}; {MOST_DEATHS} times in a row without a new frame"
+        self._over(dataclasses.replace(outcome, state=FAILED, reason=reason))
+
+    def _away(self, outcome, now):
+        if self._away_since is None:
+            self._away_since, self._tries = now, 0
+        if now - self._away_since >= outcome.patience:
+            self._over(dataclasses.replace(outcome, state=FAILED))
+        else:
+            self._pause(outcome.reason, now)
 
     def _pause(self, reason, now):
-        self._deaths += 1
-        if self._deaths == MOST_DEATHS:
-            self.state = FAILED
-            self.reason = f"{reason}; {MOST_DEATHS} times in a row without a new frame"
-            return
+        self._process = None  # which frees what is reserved for it
         self.state, self.reason = PAUSED, reason
-        self._due = now + min(PAUSE * 2 ** (self._deaths - 1), LONGEST_PAUSE)
+        self._due = now + min(PAUSE * 2**self._tries, LONGEST_PAUSE)
+        self._tries = min(self._tries + 1, 10)
 
     def _over(self, outcome):
+        self._process = None
         self.state, self.reason = outcome.state, outcome.reason
         self.summary = outcome.summary or self.summary
         if self._next:
@@ -156,7 +174,7 @@ class Member:
 
 @dataclasses.dataclass
 class Members:
-    """All streams, by name; follows the list as it changes.
+    """All streams, by name; follows the list as it changes. What it removes is forgotten once over.
 
     Args:
       watch: a `streams.Watch`.
@@ -167,6 +185,7 @@ class Members:
     start: Callable[[Stream], Process]
     by_name: dict[str, Member] = dataclasses.field(default_factory=dict)
     _stopped: bool = False
+    _removed: set[str] = dataclasses.field(default_factory=set)
 
     def __post_init__(self):
         for name, stream in self.watch.streams.items():
@@ -183,6 +202,9 @@ class Members:
             self._follow(now)
         for member in self.by_name.values():
             member.step(now)
+        for name in [name for name in self._removed if self.by_name[name].is_over]:
+            self._removed.remove(name)
+            del self.by_name[name]
 
     def stop(self, now: float) -> None:
         """Asks all streams to end."""
@@ -194,9 +216,11 @@ class Members:
         added, removed = self.watch.changes()
         for name in removed:
             if name not in added:
+                self._removed.add(name)
                 self.by_name[name].stop(now)
         for name in added:
             stream = self.watch.streams[name]
+            self._removed.discard(name)
             if member := self.by_name.get(name):
                 member.replace(stream, now)
             else:

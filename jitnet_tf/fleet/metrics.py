@@ -24,8 +24,10 @@ class FleetMetrics(StreamMetrics):
         self._pool = pool
         self._states = {name: (m.state == RUNNING, m.restarts) for name, m in members.items()}
         for name, member in members.items():
-            if member.figures:
+            if member.figures and member.state == RUNNING:
                 self.show(name, member.figures)
+            else:  # their latest figures are no longer true
+                self.remove(name)
 
     def answer(self):
         """Returns content type and text of the page /metrics."""

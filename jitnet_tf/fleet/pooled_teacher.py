@@ -17,6 +17,7 @@ class PooledTeacher(Teacher):
       stream: the stream's name.
       spec: as for `open_teacher`, of this stream.
       dispatcher: handle of the Dispatcher.
+      stopping: a threading.Event, on which waiting for an answer ends.
 
     Attributes:
       local: the same teacher in this process if it is precomputed, such as a Recording, to check
@@ -28,15 +29,16 @@ class PooledTeacher(Teacher):
         teacher's errors.
     """
 
-    def __init__(self, stream, spec, dispatcher):
+    def __init__(self, stream, spec, dispatcher, stopping):
         self._stream = stream
         self._dispatcher = dispatcher
+        self._stopping = stopping
         self.local = open_teacher(spec) if spec.startswith(PRECOMPUTED) else None
         if self.local:
             self.precomputed, self.mean_seconds = True, self.local.mean_seconds
         try:
-            described = _value(ray.get(dispatcher.describe.remote(stream)))
-            self.names, self.problems, self.batches = described
+            described = _value(self._wait(dispatcher.describe.remote(stream).future()))
+            self.names, self.problems = described
         except BaseException:
             self.close()
             raise
@@ -45,11 +47,22 @@ class PooledTeacher(Teacher):
 
     def __call__(self, frame, index):
         """Returns the objects on a frame, uint8 RGB [H, W, 3]; waits for them."""
-        return self.ask(frame, index).result()[0]
+        return self._wait(self.ask(frame, index))[0]
+
+    def _wait(self, answer):
+        """Returns the result of a Future. UserError if the stream is to stop before."""
+        while not self._stopping.is_set():
+            try:
+                return answer.result(timeout=1)
+            except concurrent.futures.TimeoutError:
+                if answer.done():
+                    raise
+        raise UserError("stopped before a teacher has answered")
 
     def ask(self, frame, index):
         """Asks for the objects on a frame without waiting; see `ProcessTeacher`."""
-        self._asked = {index: time.monotonic()}  # one at a time
+        # The step that ends the training on one frame may ask for the next.
+        self._asked = {**dict(list(self._asked.items())[-1:]), index: time.monotonic()}
         # In a list the pool passes it on, and only the teacher that answers gets the pixels.
         kept = [ray.put(frame)]
         asked = self._dispatcher.ask.remote(self._stream, kept, index, self._decay.value)

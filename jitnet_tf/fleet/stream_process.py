@@ -1,18 +1,21 @@
 """A stream of a fleet: a Ray actor that advances the product's own Run."""
 
 import json
+import math
 import os
 import pathlib
 import socket
 import threading
 import traceback
 
-from jitnet_tf.base import command_line, locks
+from jitnet_tf import video
+from jitnet_tf.base import command_line, credentials, locks
 from jitnet_tf.base.errors import UserError, reason_of
-from jitnet_tf.fleet.outcome import ENDED, FAILED, IN_USE, STOPPED, Outcome
+from jitnet_tf.fleet.outcome import AWAY, CRASHED, ENDED, FAILED, IN_USE, STOPPED, Outcome
 from jitnet_tf.fleet.pooled_teacher import PooledTeacher
 from jitnet_tf.runs import directory
 from jitnet_tf.sinks.figures import Figures
+from teacher.base import TeacherError
 
 
 class StreamProcess:
@@ -25,12 +28,11 @@ class StreamProcess:
       dispatcher: handle of the Dispatcher.
       marker: a file of the fleet, which has to be there on this machine, too.
       threads: of TensorFlow.
+      on_gpu: whether it may use the GPUs that Ray shows it.
     """
 
-    def __init__(self, name, config, spec, dispatcher, marker, threads):
-        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-        for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-            os.environ[variable] = str(threads)
+    def __init__(self, name, config, spec, dispatcher, marker, threads, on_gpu):
+        set_up_tensorflow(on_gpu, threads)
         self._name = name
         self._config = config
         self._spec = spec
@@ -49,12 +51,22 @@ class StreamProcess:
         except directory.CompleteError:
             return Outcome(ENDED, _saved_summary(self._config.logdir))
         except locks.InUseError as error:
-            return Outcome(IN_USE, reason=str(error))
+            return self._outcome(IN_USE, str(error))
+        except video.UnavailableError as error:
+            patience = self._config.reconnect_for
+            return self._outcome(AWAY, str(error), math.inf if patience is None else patience)
         except UserError as error:
-            return Outcome(FAILED, _saved_summary(self._config.logdir), str(error))
+            is_teachers = isinstance(error, TeacherError) or isinstance(
+                error.__cause__, TeacherError
+            )
+            return self._outcome(CRASHED if is_teachers else FAILED, str(error))
         except Exception as error:  # not all of them can be sent
             traceback.print_exc()  # to Ray's log of this process
-            return Outcome(FAILED, _saved_summary(self._config.logdir), reason_of(error))
+            return self._outcome(CRASHED, reason_of(error))
+
+    def _outcome(self, state, reason, patience=math.inf):
+        reason = credentials.hidden(reason, [self._config.video])
+        return Outcome(state, _saved_summary(self._config.logdir), reason, patience)
 
     def _run(self, resume):
         if not pathlib.Path(self._marker).is_file():
@@ -65,7 +77,7 @@ class StreamProcess:
         command_line.import_tensorflow()
         from jitnet_tf.runs.run import Run
 
-        teacher = PooledTeacher(self._name, self._spec, self._dispatcher)
+        teacher = PooledTeacher(self._name, self._spec, self._dispatcher, self._stopping)
         try:
             with Run(self._config, teacher=teacher, resume=resume) as run:
                 self._source = run.source
@@ -79,7 +91,6 @@ class StreamProcess:
                 summary = run.finish(complete=run.source.live or not stopped)
         finally:
             teacher.close()
-            self._dispatcher.forget.remote(self._name)
         return Outcome(STOPPED if stopped else ENDED, summary)
 
     def figures(self):
@@ -99,3 +110,15 @@ def _saved_summary(logdir):
         return json.loads(text)
     except (OSError, ValueError):
         return None
+
+
+def set_up_tensorflow(on_gpu, threads=None):
+    """Sets TensorFlow's environment, before it is imported. threads: None for its own number.
+
+    Ray hides GPUs from an actor only if that has a part of one.
+    """
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    if not on_gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    for kind in ("INTRA", "INTER") if threads else ():
+        os.environ[f"TF_NUM_{kind}OP_THREADS"] = str(threads)

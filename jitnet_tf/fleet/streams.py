@@ -18,6 +18,7 @@ import re
 from absl import flags
 
 from jitnet_tf import flags as run_flags
+from jitnet_tf.base import credentials
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.config.names import ASYNC
@@ -31,6 +32,8 @@ OF_FLEET = (
     *("lookahead", "logdir", "output", "masks", "export_dir", "metrics_port"),
 )
 NAME = "{name}"  # stands for the stream's name in the teacher's spec
+# Teachers that have much to do, or are gone, must not hold up a camera.
+NO_WAITING = 10**9
 EXPORTS = "export"  # a stream's folder of exports, in its own
 
 
@@ -120,7 +123,8 @@ def _stream(columns, values, line, path):
     name = options.pop("name", "")
     # The name becomes a folder's.
     if not re.fullmatch(r"\w[\w .+-]*", name):
-        raise UserError(f"{where}: invalid name {name!r}: use letters, digits, - and _")
+        shown = credentials.without_credentials(name)
+        raise UserError(f"{where}: invalid name {shown!r}: use letters, digits, - and _")
     if "video" not in options:
         raise UserError(f"{where}: the video of {name!r} is missing")
     return Stream(name, options, line)
@@ -152,7 +156,8 @@ def config_of(stream, logdir, anew=False):
             return _resumed(folder, row)
         return _new(folder, row)
     except UserError as error:
-        raise UserError(f"stream {stream.name!r}, line {stream.line}: {error}") from None
+        reason = credentials.hidden(str(error), stream.options.values())
+        raise UserError(f"stream {stream.name!r}, line {stream.line}: {reason}") from None
 
 
 def _new(folder, row):
@@ -165,6 +170,8 @@ def _new(folder, row):
     defaults = {field.name: field.default for field in dataclasses.fields(RunConfig)}
     own = {name: defaults[name] for name in OF_FLEET if name != "output"}
     own.update(logdir=str(folder), teacher_mode=ASYNC)
+    if "max_staleness" not in row and not flags.FLAGS["max_staleness"].present:
+        own["max_staleness"] = NO_WAITING
     if given["export_every"]:
         own["export_dir"] = str(folder / EXPORTS)
     if given["preview_port"] is None:
@@ -173,12 +180,10 @@ def _new(folder, row):
 
 
 def _resumed(folder, row):
-    present = {
-        name: run_flags.value_of(RunConfig, name)
-        for name in run_flags.options_of(RunConfig)
-        if flags.FLAGS[name].present and name not in (*OF_FLEET, "bind")
-    }
-    return run_flags.resumed(directory.load_config(folder), {**present, **row})
+    wanted, known = _new(folder, row).flat(), directory.load_config(folder)
+    about = run_flags.options_of(RunConfig)
+    # An init that is given again is that of the run's beginning.
+    return run_flags.resumed(known, {name: wanted[name] for name in about if name != "logdir"})
 
 
 class Watch:
@@ -186,6 +191,7 @@ class Watch:
 
     Args:
       path: of the file.
+      check: raises UserError for a Stream whose options are wrong.
 
     Attributes:
       streams: by name, those of the latest valid list.
@@ -195,34 +201,39 @@ class Watch:
       UserError: as `read_list`.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, check=lambda stream: None):
         self._path = pathlib.Path(path)
-        self._digest = self._read_digest()
+        self._check = check
+        self._digest = self._seen = self._read_digest()
         self.streams = read_list(path)
         self.problem = None
 
     def changes(self):
         """Returns the names of streams that were added, and of those that were removed, since.
 
-        A stream whose row has changed is both.
+        A stream whose row has changed is both. A change counts at the second look that finds it:
+        at the first, the file may be half written.
         """
         digest = self._read_digest()
-        if digest == self._digest:
+        if digest == self._digest or digest != self._seen:
+            self._seen = digest
             return [], []
         self._digest = digest
-        try:
-            now = read_list(self._path)
-        except UserError as error:
-            self.problem = f"{error}; the streams stay as they are"
-            return [], []
-        before, self.streams, self.problem = self.streams, now, None
+        before = self.streams
 
         def differs(one, other, name):
             return name not in other or one[name].options != other[name].options
 
-        added = [name for name in now if differs(now, before, name)]
-        removed = [name for name in before if differs(before, now, name)]
-        return added, removed
+        try:
+            now = read_list(self._path)
+            added = [name for name in now if differs(now, before, name)]
+            for name in added:
+                self._check(now[name])
+        except UserError as error:
+            self.problem = f"{error}; the streams stay as they are"
+            return [], []
+        self.streams, self.problem = now, None
+        return added, [name for name in before if differs(before, now, name)]
 
     def _read_digest(self):
         try:

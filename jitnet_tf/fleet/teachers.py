@@ -1,23 +1,24 @@
 """The pool of teachers: a Ray actor each, and the dispatcher that all streams ask."""
 
 import asyncio
+import contextlib
 import os
 import time
 
 import ray
-from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayTaskError
+from ray.exceptions import ObjectLostError, RayError
 
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError, reason_of
-from jitnet_tf.fleet.cluster import Latest
-from jitnet_tf.fleet.dispatch import Dispatch, Question, TeacherGoneError
+from jitnet_tf.fleet.cluster import Latest, reason_of_ray
+from jitnet_tf.fleet.dispatch import Dispatch, GivenUpError, Question
 from jitnet_tf.fleet.scheduling import ByNeed
+from jitnet_tf.fleet.stream_process import set_up_tensorflow
 from jitnet_tf.fleet.streams import teacher_of
 from teacher import PRECOMPUTED, open_teacher
 from teacher.base import TeacherError
 
 MOST_REQUESTS = 100_000  # at a time
-FRAME_SECONDS = 30  # to fetch a frame from another machine
 
 
 class TeacherActor:
@@ -26,21 +27,22 @@ class TeacherActor:
     Args:
       spec: as for `open_teacher`; see `streams.teacher_of`.
       options: TeacherOptions.
+      on_gpu: whether it may use the GPUs that Ray shows it.
     """
 
-    def __init__(self, spec, options):
-        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    def __init__(self, spec, options, on_gpu):
+        set_up_tensorflow(on_gpu)
         self._spec = spec
         self._options = options
         self._opened = {}  # a spec → its teacher
 
     def describe(self, stream):
-        """Returns ((names by id, problems, whether it batches), None), or (None, UserError)."""
+        """Returns ((names of the classes by id, problems), None), or (None, UserError)."""
         try:
             teacher = self._teacher(stream)
         except UserError as error:
             return None, error
-        return (dict(teacher.names), list(teacher.problems), teacher.batches), None
+        return (dict(teacher.names), list(teacher.problems)), None
 
     def answer(self, questions):
         """Returns a pair for each Question: ((Detections, seconds), problems), or an error.
@@ -51,7 +53,7 @@ class TeacherActor:
         if len(questions) > 1 and (answers := self._together(questions, frames)):
             return answers
         return [
-            (None, UserError(f"frame {question.index} is lost: its stream has died"))
+            (None, TeacherError("the frame was lost on its way", question.index))
             if frame is None
             else self._answer(question, frame)
             for question, frame in zip(questions, frames, strict=True)
@@ -99,45 +101,47 @@ class TeacherActor:
                 raise UserError(f"the teacher cannot be opened: {reason_of(error)}") from None
         return self._opened[spec]
 
-    def ready(self):
-        """Returns once the teacher can be asked. UserError if it cannot be opened."""
-        if not self._spec.startswith(PRECOMPUTED):
-            self._teacher("")
+    def ready(self, most):
+        """Returns how many of `most` frames it takes at a time, once it can be asked.
+
+        UserError if it cannot be opened.
+        """
+        if self._spec.startswith(PRECOMPUTED):
+            return 1
+        return most if self._teacher("").batches else 1
 
 
 def _fetched(frame):
     """Returns a Question's frame, uint8 RGB [H, W, 3]; None if it is lost with its stream."""
     try:
-        return ray.get(frame[0], timeout=FRAME_SECONDS)
-    except (ObjectLostError, GetTimeoutError):
+        return ray.get(frame[0])
+    except ObjectLostError:
         return None
 
 
 class _Remote:
-    """A TeacherActor as an AsyncTeacher."""
+    """A TeacherActor as an AsyncTeacher. most: frames at a time, if its model takes several."""
 
-    def __init__(self, actor):
+    def __init__(self, actor, most):
         self._actor = actor
+        self._most = most
 
     async def answer(self, questions):
-        try:
-            return await self._actor.answer.remote(questions)
-        except (RayActorError, RayTaskError) as error:
-            raise TeacherGoneError(_told(error)) from None
+        return await _told(self._actor.answer.remote(questions))
 
     async def describe(self, stream):
         return await self._actor.describe.remote(stream)
 
-    async def returned(self):
-        try:
-            await self._actor.ready.remote()
-        except (RayActorError, RayTaskError) as error:
-            raise TeacherGoneError(_told(error)) from None
+    async def ready(self):
+        return await _told(self._actor.ready.remote(self._most))
 
 
-def _told(error):
-    """Returns the first line of an error of Ray, for people."""
-    return f"a teacher has died ({str(error).strip().splitlines()[0]})"
+async def _told(reference):
+    """Returns the value of an object; its errors have a line for people."""
+    try:
+        return await reference
+    except RayError as error:
+        raise RuntimeError(reason_of_ray(error)) from None
 
 
 class Dispatcher:
@@ -145,12 +149,11 @@ class Dispatcher:
 
     Args:
       teachers: names of the TeacherActors; handles would not outlive a restart.
-      batch: see `Dispatch`, for a model that takes several frames.
+      most: frames that a teacher is given at a time, if its model takes several.
     """
 
-    def __init__(self, teachers, batch):
-        self._teachers = [_Remote(ray.get_actor(name)) for name in teachers]
-        self._batch = batch
+    def __init__(self, teachers, most):
+        self._teachers = [_Remote(ray.get_actor(name), most) for name in teachers]
         self._dispatch = self._serving = None
 
     def _start(self):
@@ -158,27 +161,26 @@ class Dispatcher:
         if self._dispatch is None:
             self._dispatch = Dispatch(self._teachers, ByNeed())
             self._serving = asyncio.ensure_future(self._dispatch.serve())
+            # It never ends. Should it, a new process has all requests asked again.
+            self._serving.add_done_callback(lambda _: os._exit(1))
         return self._dispatch
 
     async def ask(self, stream, frame, index, decay):
         """Returns what a teacher answers; see `TeacherActor.answer`."""
         try:
             return await self._start().ask(Question(stream, frame, index, decay))
-        except TeacherGoneError as error:
+        except GivenUpError as error:
             return None, TeacherError(str(error), index)
 
     async def describe(self, stream):
         """Returns what a teacher says of itself; see `TeacherActor.describe`."""
+        dispatch = self._start()
         while True:
-            for teacher in self._teachers:
-                try:
-                    described, error = await teacher.describe(stream)
-                except RayActorError:
-                    continue
-                if described:
-                    self._start().batch = self._batch if described[2] else 1
-                return described, error
-            await asyncio.sleep(1)
+            for teacher, figures in zip(self._teachers, dispatch.figures, strict=True):
+                if figures.batch:  # others may never start
+                    with contextlib.suppress(RayError):
+                        return await teacher.describe(stream)
+            await asyncio.sleep(0.5)
 
     async def forget(self, stream):
         """Forgets a stream that has ended."""
@@ -197,7 +199,7 @@ class Pool:
       spec, options: see `TeacherActor`.
       number: of teachers.
       gpus: of each; may be a part of one.
-      batch: see `Dispatch`.
+      batch: see `Dispatcher`.
 
     Attributes:
       dispatcher: handle of the Dispatcher.
@@ -207,7 +209,8 @@ class Pool:
         actor = ray.remote(max_restarts=-1, num_cpus=0, num_gpus=gpus)(TeacherActor)
         spread = {"scheduling_strategy": "SPREAD"}
         names = [f"teacher {place}" for place in range(number)]
-        self._teachers = [actor.options(name=n, **spread).remote(spec, options) for n in names]
+        about = spec, options, gpus > 0
+        self._teachers = [actor.options(name=n, **spread).remote(*about) for n in names]
         dispatcher = ray.remote(
             max_restarts=-1, max_task_retries=-1, num_cpus=0, max_concurrency=MOST_REQUESTS
         )(Dispatcher)
@@ -219,7 +222,18 @@ class Pool:
         return self._latest.value()
 
     @property
+    def refusal(self):
+        """The reason why no teacher can be opened and none ever was; "" if there is none."""
+        teachers = (self.figures() or [[]])[0]
+        never = all(figures.problem and not figures.answered for figures in teachers)
+        return teachers[0].problem if teachers and never else ""
+
+    @property
     def problems(self):
         """A sentence for each teacher that cannot be asked now."""
-        found = self.figures()
-        return [figures.problem for figures in found[0] if figures.problem] if found else []
+        teachers = (self.figures() or [[]])[0]
+        return [
+            f"teacher {place} cannot be asked now ({figures.problem or 'it has not started yet'})"
+            for place, figures in enumerate(teachers)
+            if not figures.batch
+        ]

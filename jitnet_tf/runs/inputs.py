@@ -34,6 +34,7 @@ class Inputs:
       config: a RunConfig.
       teacher: the caller's own Teacher, which is not closed; None for the configuration's.
       stack: an ExitStack, which closes them.
+      played: frames that a resumed run has passed of a file in real time.
 
     Attributes:
       source: the FrameSource.
@@ -47,9 +48,9 @@ class Inputs:
       UserError: one cannot be opened, or does not fit.
     """
 
-    def __init__(self, config, teacher, stack):
+    def __init__(self, config, teacher, stack, played=0):
         opened = video.open_source(
-            config.video, config.frame_size, _patience(config), config.realtime
+            config.video, config.frame_size, _patience(config), config.realtime, played
         )
         self.source = stack.enter_context(opened)
         if config.lookahead and self.source.live:
@@ -110,9 +111,7 @@ class Inputs:
 
 
 def _patience(config):
-    """Returns the `video.Patience` with a live source; None if the run ends when it is gone."""
-    if config.reconnect_for == 0:
-        return None
+    """Returns the `video.Patience` with a live source."""
     longest = math.inf if config.reconnect_for is None else config.reconnect_for
     return video.Patience(longest, config.frozen_for)
 
@@ -199,10 +198,10 @@ def identities(config, teacher, reference):
 
 
 def _identity(config, teacher):
-    if not config.teacher:  # the caller's own, of which only the classes are known
-        return {"categories": list(teacher.names.values())}
     if isinstance(teacher, Recording):
         return teacher.identity()
+    if not config.teacher:  # the caller's own, of which only the classes are known
+        return {"categories": list(teacher.names.values())}
     if isinstance(teacher, Predictions):
         described = teacher.header
     else:

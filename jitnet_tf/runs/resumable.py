@@ -70,6 +70,7 @@ OF_A_RUN = {
     **OF_BOTH,
     "frames": (True, _is_count),
     "frame_size": (True, _is_size),
+    "played": (False, _is_count),
     "thumbnail": (False, _is_thumbnail),
     "inputs": (False, _are_dictionaries),
     "statistics": (True, _is_dictionary),

@@ -115,7 +115,8 @@ class Run:
             check_max_frames(config, progress)
             groups = class_groups(config.class_groups)
             check_classes(config, groups, progress)
-            self._inputs = Inputs(config, own_teacher(config, teacher), stack)
+            played = progress.get("played", 0)
+            self._inputs = Inputs(config, own_teacher(config, teacher), stack, played)
             self.source, teacher = self._inputs.source, self._inputs.teacher
             for note in [*groups.check(teacher.names), *self._inputs.problems]:
                 self.note(note)
@@ -172,6 +173,7 @@ class Run:
                 raise ValueError(f"frame {self.distiller.index} or {progress['frames']}")
         if self.source.live:  # the time between the runs is not counted
             self.source.start_at(self.statistics.video_seconds or 0.0)
+            self.distiller.after_gap()
 
     @contextlib.contextmanager
     def _misfits_as_user_errors(self):
@@ -340,7 +342,22 @@ class Run:
         self.save()
         for sink in self._sinks:
             sink.finish(complete)
-        self._exporter.finish(self.distiller)
+        summary = self._write_summary(complete)
+        exports = self._exporter.problems
+        self._exporter.finish(self.distiller)  # which takes time: the summary is there by then
+        if self._exporter.problems != exports:
+            summary = self._write_summary(complete)
+        if isinstance(self._failure, (video.BrokenOffError, TeacherError)):
+            raise UserError(
+                f"{self._failure}; the frames so far are kept; to continue after them give "
+                f"{directory.resume_flags(self.config)}"
+            ) from self._failure
+        if self._failure:
+            raise self._failure
+        return summary
+
+    def _write_summary(self, complete):
+        """Writes summary.json, and returns what is in it."""
         summary = {
             "complete": complete,
             **self.statistics.summary(),
@@ -351,13 +368,6 @@ class Run:
         if self._failure and not isinstance(self._failure, video.BrokenOffError):
             summary["problems"].append(str(self._failure))  # a source notes that it broke off
         self._segments.write(lambda: directory.write_summary(self.config.logdir, summary))
-        if isinstance(self._failure, (video.BrokenOffError, TeacherError)):
-            raise UserError(
-                f"{self._failure}; the frames so far are kept; to continue after them give "
-                f"{directory.resume_flags(self.config)}"
-            ) from self._failure
-        if self._failure:
-            raise self._failure
         return summary
 
     def save(self):
@@ -374,6 +384,7 @@ class Run:
             "frames": self.distiller.index,
             "frame_size": self.source.size,
             "live": self.source.live,
+            "played": self.source.number + 1,
             **self._shown,
             inputs.IDENTITIES: self._inputs.identities,
             **initial_weights.describe(self._label_maker.groups, self.config.student),

@@ -173,8 +173,12 @@ class Statistics:
 
     @property
     def source_fps(self):
-        """Frames a second of the stream in the mean, dropped ones included; None if unknown."""
-        return self.arrived / self.video_seconds if self.video_seconds else None
+        """Frames a second of the stream in the mean, dropped ones included; None if unknown.
+
+        The time for which it was gone does not count.
+        """
+        seconds = (self.video_seconds or 0.0) - self.gap_seconds
+        return self.arrived / seconds if seconds > 0 else None
 
     @property
     def teacher_fraction(self):

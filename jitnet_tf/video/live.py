@@ -52,7 +52,8 @@ class NewestFrame:
       in_bursts: frames come many at once; then they are played in the time of their time stamps.
       reopen: opens the source again once it is gone; returns its frames, and whether they come in
         bursts. None: it is not opened again.
-      patience: a Patience, for `reopen`.
+      patience: a Patience.
+      number: that of the first frame.
 
     Attributes:
       dropped: number of frames that were replaced by a newer one before the latest taken.
@@ -67,6 +68,7 @@ class NewestFrame:
         in_bursts: bool,
         reopen: Callable[[], tuple[Iterator[DecodedFrame], bool]] | None = None,
         patience: Patience | None = None,
+        number: int = 0,
     ):
         self.dropped = self.number = 0
         self._spec = spec
@@ -76,14 +78,14 @@ class NewestFrame:
         self._count, self._seconds, self._waited = 0, 0.0, 0.0
         self._pace = _Pace() if in_bursts else None
         self._wait_before, self._connected = _FIRST_WAIT, time.monotonic()
-        self._absences, self._absent, self._first_reason = 0, 0.0, ""
+        self._first_reason = ""  # of its absences
         self._picture = _Picture(self._patience.frozen_for)
         self._converting = threading.Lock()  # both threads convert, with one converter
         # All below is guarded by the condition.
         self._condition = threading.Condition()
         self._latest: DecodedFrame | None = None
         self._arrived = time.monotonic()
-        self._replaced, self._last = 0, -1
+        self._replaced, self._last = 0, number - 1
         self._is_current = in_bursts
         self._has_ended = self._is_closed = False
         self._error: BaseException | None = None
@@ -134,12 +136,9 @@ class NewestFrame:
     def problems(self) -> list[str]:
         """A sentence if the source was gone, and one if decoding cannot keep up."""
         found = []
-        if self._absences:
-            times = f"{self._absences} times" if self._absences > 1 else "once"
-            found.append(
-                f"{self._spec} was gone {times}, for {self._absent:.1f} s in all (the first time: "
-                f"{self._first_reason})"
-            )
+        if self._first_reason:
+            # How often and for how long is counted elsewhere, over resumed runs, too.
+            found.append(f"{self._spec} was gone (the first time: {self._first_reason})")
         if self._count >= _MANY and self._waited <= _IDLE * self._seconds:
             rate = self._count / self._seconds
             found.append(
@@ -194,7 +193,7 @@ class NewestFrame:
                 if waited > _WAITED or now - start > _DRAINING:
                     self._is_current = True
                 self._arrive(frame)
-            if self._reopen and self._picture.is_frozen(self._convert_of(frame), now):
+            if self._picture.is_frozen(self._convert_of(frame), now):
                 seconds = durations.show(self._patience.frozen_for)
                 raise BrokenOffError(f"the picture has been the same for {seconds}")
 
@@ -210,9 +209,7 @@ class NewestFrame:
         start = time.monotonic()
         if start - self._connected > _LASTING:
             self._wait_before = _FIRST_WAIT
-        self._absences += 1
         self._first_reason = self._first_reason or reason
-        absent_before = self._absent
         progress.say(f"{self._spec} is gone ({reason}): connecting again")
         while True:
             left = start + self._patience.reconnect_for - time.monotonic()
@@ -221,7 +218,6 @@ class NewestFrame:
                 raise BrokenOffError(f"gone for {seconds}; last: {reason}")
             self._sleep(min(self._wait_before, left))
             self._wait_before = min(2 * self._wait_before, _LONGEST_WAIT)
-            self._absent = absent_before + time.monotonic() - start
             with self._condition:
                 if self._is_closed:
                     return False

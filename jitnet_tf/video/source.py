@@ -48,6 +48,7 @@ def open_source(
     frame_size: Size | None = None,
     patience: Patience | None = None,
     realtime: bool = False,
+    played: int = 0,
 ) -> "FrameSource":
     """Opens a source of frames and decodes its first frame.
 
@@ -60,15 +61,26 @@ def open_source(
         Write ./7 or ./sample for a file of such a name.
       frame_size: (H, W) that every frame is resized to; None keeps the native size, and then a
         stream whose frame size changes raises UserError at that frame, unless it is live.
-      patience: opens a live source again when it is gone, within its bounds. None: it breaks off.
+      patience: opens a live source again when it is gone, within its bounds. None, or one that
+        reconnects for 0 seconds: it breaks off.
       realtime: play a file at its own rate, as a live source; one that is live already stays so.
+      played: frames of such a file to pass over, which a resumed run has played.
 
     Raises:
       UserError: the source is missing, unreadable or ambiguous (a folder of both images and
-        videos), or frame_size is out of bounds.
+        videos), or frame_size is out of bounds. UnavailableError: it is a camera or a URL.
     """
     if frame_size is not None:
         _checked(frame_size)
+    try:
+        return _open(spec, frame_size, patience, realtime, played)
+    except UserError as error:
+        if camera_index(spec) is None and not credentials.is_url(spec):
+            raise
+        raise UnavailableError(str(error)) from None
+
+
+def _open(spec, frame_size, patience, realtime, played):
     shown = spec
     if (index := camera_index(spec)) is not None:
         open_decoder = partial(open_camera, index, spec)
@@ -78,8 +90,10 @@ def open_source(
         open_decoder = partial(_open_path, spec)
     decoder = open_decoder()
     if realtime and not decoder.live:
-        return FrameSource(shown, replace(decoder, live=True, in_bursts=True), frame_size)
-    return FrameSource(shown, decoder, frame_size, open_decoder if patience else None, patience)
+        decoder = replace(decoder, live=True, in_bursts=True)
+        return FrameSource(shown, decoder, frame_size, played=played)
+    reconnects = patience and patience.reconnect_for > 0
+    return FrameSource(shown, decoder, frame_size, open_decoder if reconnects else None, patience)
 
 
 @dataclass(frozen=True)
@@ -101,6 +115,10 @@ class Frame:
     arrived: float | None = None
     dropped: int = 0
     gap: float | None = None
+
+
+class UnavailableError(UserError):
+    """A camera or a stream cannot be opened, now at least."""
 
 
 class FrameSource:
@@ -130,6 +148,7 @@ class FrameSource:
         frame_size: Size | None,
         reopen: Callable[[], Decoder] | None = None,
         patience: Patience | None = None,
+        played: int = 0,
     ):
         self.spec = spec
         self.announced_frames = decoder.announced_frames
@@ -150,6 +169,10 @@ class FrameSource:
         reason = ""
         try:
             self._first = next(self._frames, None)
+            for _ in range(played if self._first else 0):
+                self._first = next(self._frames, None)
+                if self._first is None:
+                    raise UserError(f"{spec} has no more frames: nothing to do")
         except BrokenOffError as error:
             reason = f" ({error})"
         if self._first is None:
@@ -169,6 +192,7 @@ class FrameSource:
                 decoder.in_bursts,
                 self._reopen if reopen else None,
                 patience,
+                played,
             )
             self._first = None
 
@@ -217,7 +241,12 @@ class FrameSource:
     def _reopen(self) -> tuple[Iterator[DecodedFrame], bool]:
         """Opens the live source again; returns its frames, and whether they come in bursts."""
         decoder = self._reopen_decoder()
-        return decoder.frames(self._note), decoder.in_bursts
+        frames = decoder.frames(self._note)
+        if not decoder.live:  # such as the picture that a camera sends while it starts
+            next(frames, None)  # closed before its start it would not release the source
+            frames.close()
+            raise BrokenOffError("a file came in place of a stream")
+        return frames, decoder.in_bursts
 
     @property
     def number(self) -> int:

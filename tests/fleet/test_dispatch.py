@@ -5,17 +5,17 @@ import asyncio
 import pytest
 
 from jitnet_tf.fleet import dispatch
-from jitnet_tf.fleet.dispatch import Dispatch, Question, TeacherGoneError
+from jitnet_tf.fleet.dispatch import Dispatch, GivenUpError, Question
 from jitnet_tf.fleet.scheduling import FirstCome
 
 
 class Teacher:
     """Answers "stream index" when it is told to, or dies."""
 
-    def __init__(self):
+    def __init__(self, batch):
         self.asked = []  # the streams of each call
-        self.returns = []  # what `returned` raises, one after the other
-        self._outcome = None
+        self.absences = []  # what `ready` raises, one after the other
+        self._batch, self._outcome = batch, None
 
     async def answer(self, questions):
         self.asked.append([question.stream for question in questions])
@@ -23,15 +23,16 @@ class Teacher:
         await self._outcome
         return [f"{question.stream} {question.index}" for question in questions]
 
-    async def returned(self):
-        if self.returns:
-            raise self.returns.pop(0)
+    async def ready(self):
+        if self.absences:
+            raise self.absences.pop(0)
+        return self._batch
 
     def finish(self):
         self._outcome.set_result(None)
 
     def die(self):
-        self._outcome.set_exception(TeacherGoneError("killed"))
+        self._outcome.set_exception(RuntimeError("killed"))
 
 
 class Clock:
@@ -50,9 +51,8 @@ def served(trace, teachers=1, batch=1):
     """Runs a coroutine function of (dispatch, teachers, clock) while the dispatch serves."""
 
     async def run():
-        pool, clock = [Teacher() for _ in range(teachers)], Clock()
+        pool, clock = [Teacher(batch) for _ in range(teachers)], Clock()
         served = Dispatch(pool, FirstCome(), clock)
-        served.batch = batch
         serving = asyncio.ensure_future(served.serve())
         try:
             await trace(served, pool, clock)
@@ -151,7 +151,7 @@ def test_a_frame_that_kills_its_teachers_is_given_up_and_asked_alone():
         while not deadly.done():
             pool[0].die() if "deadly" in pool[0].asked[-1] else pool[0].finish()
             await settle()
-        with pytest.raises(TeacherGoneError, match="killed"):
+        with pytest.raises(GivenUpError, match="killed"):
             await deadly
         if not other.done():
             pool[0].finish()
@@ -191,8 +191,7 @@ def test_a_question_of_a_dead_teacher_is_dropped_where_the_stream_has_asked_anew
         pool[0].finish()
         assert await new == "a 2"
         assert pool[0].asked == [["a"], ["a"]]
-        assert not old.done()
-        old.cancel()
+        assert old.cancelled()
 
     served(trace)
 
@@ -222,7 +221,7 @@ def test_a_teacher_that_does_not_come_back_is_tried_again_and_told(monkeypatch):
     async def trace(served, pool, clock):
         answer = ask(served, "a")
         await settle()
-        pool[0].returns = [TeacherGoneError(f"no model {i}") for i in range(8)]
+        pool[0].absences = [RuntimeError(f"no model {i}") for i in range(8)]
         pool[0].die()
         for _ in range(6):
             await sleep(0)
@@ -235,3 +234,77 @@ def test_a_teacher_that_does_not_come_back_is_tried_again_and_told(monkeypatch):
 
     monkeypatch.setattr(dispatch.asyncio, "sleep", paused)
     served(trace)
+
+
+def test_nothing_is_asked_of_a_teacher_before_it_is_ready():
+    async def trace(served, pool, clock):
+        pool[0].absences = [RuntimeError("no GPU")]
+        answers = [ask(served, name) for name in "ab"]
+        await settle()
+        assert pool[0].asked == []
+        assert (served.figures[0].batch, served.figures[0].problem) == (0, "no GPU")
+        assert pool[1].asked == [["a"]]
+        for _ in answers:
+            pool[1].finish()
+            await settle()
+        assert pool[1].asked == [["a"], ["b"]]
+        assert await asyncio.gather(*answers) == ["a 0", "b 0"]
+
+    served(trace, teachers=2)
+
+
+def test_a_teacher_that_was_dead_before_is_no_fault_of_the_frame():
+    """However often: only teachers that were there before they were asked count."""
+
+    async def trace(served, pool, clock):
+        answer = ask(served, "a")
+        await settle()
+        pool[0].die()
+        await settle()
+        for _ in range(2 * dispatch.MOST_TRIES):
+            # Asked again, it was there; it dies between this and the next time.
+            pool[0].absences = [RuntimeError("gone")] * 3
+            pool[0].die() if served.figures[0].deaths < 2 else pool[0].finish()
+            await settle()
+            if answer.done():
+                break
+        assert await answer == "a 0"
+
+    sleep = asyncio.sleep
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dispatch.asyncio, "sleep", lambda seconds: sleep(0))
+        served(trace)
+
+
+def test_an_answer_after_the_end_of_its_stream_is_no_label():
+    """A stream that comes again begins without labels, and so first."""
+
+    async def trace(served, pool, clock):
+        asked = ask(served, "a")
+        await settle()
+        asked.cancel()
+        served.forget("a")
+        pool[0].finish()
+        await settle()
+        assert served._labeled == {}
+
+    served(trace)
+
+
+def test_a_question_that_was_tried_is_not_put_behind_another_in_a_batch():
+    async def trace(served, pool, clock):
+        first = ask(served, "a")
+        await settle()
+        clock.now = 1.0
+        others = [ask(served, "b")]
+        await settle()
+        pool[0].die()
+        await settle()
+        # a is older and goes first, alone; then b.
+        assert pool[0].asked == [["a"], ["a"]]
+        pool[0].finish()
+        await settle()
+        pool[0].finish()
+        assert await asyncio.gather(first, *others) == ["a 0", "b 0"]
+
+    served(trace, batch=2)

@@ -1,6 +1,7 @@
 """The life of a fleet's streams, on hand-worked traces."""
 
 import itertools
+import weakref
 
 import pytest
 
@@ -17,7 +18,7 @@ from jitnet_tf.fleet.members import (
     Member,
     Members,
 )
-from jitnet_tf.fleet.outcome import ENDED, FAILED, IN_USE, STOPPED, Outcome
+from jitnet_tf.fleet.outcome import AWAY, CRASHED, ENDED, FAILED, IN_USE, STOPPED, Outcome
 from jitnet_tf.fleet.streams import Stream
 
 SUMMARY = {"complete": True, "frames": 9}
@@ -234,8 +235,8 @@ def test_streams_follow_the_list(start):
     members.step(2.0)
     members.step(3.0)
     assert members.by_name["b"].stream.options["width"] == ".5"
-    assert members.by_name["b"].state == RUNNING
-    assert members.by_name["c"].state == STOPPED
+    states = {name: member.state for name, member in members.by_name.items()}
+    assert states == {"a": RUNNING, "b": RUNNING, "d": RUNNING}
 
 
 def test_a_fleet_is_over_when_all_its_streams_are(start):
@@ -251,3 +252,76 @@ def test_a_fleet_is_over_when_all_its_streams_are(start):
     members.step(3.0)
     assert members.are_over
     assert list(members.by_name) == ["a", "b"]
+
+
+def test_a_removed_stream_is_forgotten_once_it_has_ended(start):
+    watch = Watch(row("a"), row("b"))
+    members = Members(watch, start)
+    members.step(0.0)
+    watch.removed = ["b"]
+    members.step(1.0)
+    assert list(members.by_name) == ["a", "b"]
+    start.processes[1].outcome = Outcome(STOPPED, {"complete": False})
+    members.step(2.0)
+    assert list(members.by_name) == ["a"]
+
+
+def test_a_stream_that_is_over_leaves_its_process(member, start):
+    """Its memory, cores and GPU are free only then."""
+    member.step(0.0)
+    process = weakref.ref(start.processes.pop())
+    process().outcome = Outcome(ENDED, SUMMARY)
+    member.step(1.0)
+    assert process() is None
+
+
+@pytest.mark.parametrize("state", [CRASHED, IN_USE, AWAY])
+def test_a_stream_that_was_asked_to_stop_is_over_however_it_ends(member, start, state):
+    member.step(0.0)
+    member.stop(1.0)
+    start.latest.outcome = Outcome(state, reason="why")
+    member.step(2.0)
+    assert (member.state, member.reason) == (STOPPED, "why")
+
+
+def test_an_error_of_ours_counts_as_a_death(member, start):
+    member.step(0.0)
+    start.latest.outcome = Outcome(CRASHED, reason="ValueError: x")
+    member.step(1.0)
+    assert (member.state, member.restarts, member.reason) == (PAUSED, 1, "ValueError: x")
+
+
+def test_a_camera_that_is_away_is_waited_for_within_its_patience(member, start):
+    now, starts = 0.0, []
+    while not member.is_over:
+        before = len(start.processes)
+        member.step(now)
+        if len(start.processes) > before:
+            starts.append(now)
+            start.latest.outcome = Outcome(AWAY, reason="no route", patience=300.0)
+        now += 1.0
+    assert (member.state, member.reason, member.restarts) == (FAILED, "no route", 0)
+    assert 300 <= now <= 300 + LONGEST_PAUSE + 2
+    assert max(later - earlier for earlier, later in itertools.pairwise(starts)) <= 61
+
+
+def test_a_camera_that_comes_back_is_waited_for_anew(member, start):
+    member.step(0.0)
+    start.latest.outcome = Outcome(AWAY, reason="no route", patience=10.0)
+    member.step(1.0)
+    member.step(3.0)
+    start.latest.known = {"frames": 3}
+    member.step(4.0)
+    start.latest.outcome = Outcome(AWAY, reason="no route", patience=10.0)
+    start.latest.known = None
+    member.step(50.0)
+    assert member.state == PAUSED
+
+
+def test_another_row_begins_without_the_figures_of_the_old_one(member, start):
+    member.step(0.0)
+    start.latest.known = {"frames": 3}
+    start.latest.outcome = Outcome(ENDED, SUMMARY)
+    member.step(1.0)
+    member.replace(row(width=".5"), 2.0)
+    assert (member.figures, member.summary) == (None, None)

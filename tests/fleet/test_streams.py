@@ -1,5 +1,7 @@
 """The list of streams: rows, mistakes by line, changes."""
 
+import pathlib
+
 import pytest
 from absl import flags
 
@@ -7,6 +9,7 @@ from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig
 from jitnet_tf.flags import define_flags
 from jitnet_tf.fleet import streams
+from jitnet_tf.runs import directory
 
 LIST = """\
 # cameras of the north side
@@ -108,28 +111,110 @@ def test_invalid_options_are_told_by_line(tmp_path, name, text, message):
         streams.config_of(row, tmp_path)
 
 
+SECRET = "rtsp://user:5ecret@gate.local/1"
+
+
+@pytest.mark.usefixtures("flags_of_runs")
+@pytest.mark.parametrize("options", [{"frame_size": SECRET}, {"teacher_budget": SECRET}])
+def test_a_cell_in_a_wrong_column_shows_no_password(tmp_path, options):
+    with pytest.raises(UserError, match="line 7") as refused:
+        streams.config_of(streams.Stream("gate", {"video": "0", **options}, 7), tmp_path)
+    assert "5ecret" not in str(refused.value)
+
+
+def test_a_name_that_is_a_url_shows_no_password(written):
+    with pytest.raises(UserError, match=r"line 2: invalid name 'rtsp://\*\*\*@") as refused:
+        streams.read_list(written(f"name,video\n{SECRET},gate\n"))
+    assert "5ecret" not in str(refused.value)
+
+
+@pytest.mark.usefixtures("flags_of_runs")
+class TestRunsThatAreThere:
+    def config(self, folder, **options):
+        return streams.config_of(streams.Stream("gate", {"video": "0", **options}, 2), folder)
+
+    def start(self, folder, **options):
+        config = self.config(folder, **options)
+        pathlib.Path(config.logdir).mkdir()
+        directory.write_config(config)
+        return config
+
+    def test_go_on_as_they_are(self, tmp_path):
+        config = self.start(tmp_path, width=".5", max_frames="9")
+        assert self.config(tmp_path, width=".5", max_frames="9") == config
+
+    def test_take_what_may_change(self, tmp_path):
+        """A cell that is emptied, too."""
+        self.start(tmp_path, max_frames="9")
+        assert self.config(tmp_path, max_frames="12").max_frames == 12
+        assert self.config(tmp_path).max_frames is None
+
+    def test_refuse_what_may_not(self, tmp_path):
+        self.start(tmp_path, width=".25")
+        for options in ({"width": "1"}, {}):
+            with pytest.raises(UserError, match=r"line 2: .*--width=0\.25"):
+                self.config(tmp_path, **options)
+        anew = streams.config_of(streams.Stream("gate", {"video": "0"}, 2), tmp_path, anew=True)
+        assert anew.student.width == 0.5  # the default
+
+
+@pytest.mark.usefixtures("flags_of_runs")
+def test_streams_do_not_wait_for_their_teachers_unless_told(tmp_path):
+    config = streams.config_of(streams.Stream("gate", {"video": "0"}, 2), tmp_path)
+    assert config.max_staleness == streams.NO_WAITING
+    row = streams.Stream("gate", {"video": "0", "max_staleness": "8"}, 2)
+    assert streams.config_of(row, tmp_path).max_staleness == 8
+
+
 # Changes
+
+
+def look_twice(watch):
+    """The changes, which count at the second look that finds them."""
+    assert watch.changes() == ([], [])
+    return watch.changes()
 
 
 def test_changes(written):
     path = written("name,video\na,1\nb,2\nc,3\n")
     watch = streams.Watch(path)
-    assert watch.changes() == ([], [])
+    assert look_twice(watch) == ([], [])
     written("name,video\n# a is gone, b another video, d new\nb,9\nc,3\nd,4\n")
-    assert watch.changes() == (["b", "d"], ["a", "b"])
-    assert watch.changes() == ([], [])
+    assert look_twice(watch) == (["b", "d"], ["a", "b"])
+    assert look_twice(watch) == ([], [])
     assert list(watch.streams) == ["b", "c", "d"]
+
+
+def test_a_file_that_is_being_written_changes_nothing(written):
+    watch = streams.Watch(written("name,video\na,1\nb,2\n"))
+    for half in ("name,video\na,", "name,video\na,1\n", "name,video\na,1\nb,2\nc"):
+        written(half)
+        assert watch.changes() == ([], [])
+    written("name,video\na,1\nb,2\nc,3\n")
+    assert look_twice(watch) == (["c"], [])
 
 
 def test_a_list_with_a_mistake_changes_nothing(written):
     watch = streams.Watch(written("name,video\na,1\n"))
     written("name,video\na,1\na,2\n")
-    assert watch.changes() == ([], [])
+    assert look_twice(watch) == ([], [])
     assert "line 3" in watch.problem
     assert list(watch.streams) == ["a"]
     written("name,video\na,1\nb,2\n").unlink()
-    assert watch.changes() == ([], [])
+    assert look_twice(watch) == ([], [])
     assert "cannot be read" in watch.problem
     written("name,video\na,1\nb,2\n")
-    assert watch.changes() == (["b"], [])
+    assert look_twice(watch) == (["b"], [])
     assert watch.problem is None
+
+
+def test_a_row_with_a_wrong_option_changes_nothing(written):
+    def check(stream):
+        if stream.options["video"] == "9":
+            raise UserError(f"line {stream.line}: no camera 9")
+
+    watch = streams.Watch(written("name,video\na,1\nb,2\n"), check)
+    written("name,video\na,9\nc,3\n")
+    assert look_twice(watch) == ([], [])
+    assert "line 2: no camera 9" in watch.problem
+    assert watch.streams["a"].options == {"video": "1"}

@@ -63,6 +63,13 @@ def rows_of(logdir):
         return 0
 
 
+def away_is_told(logdir):
+    """Whether the summary has the camera that cannot be reached, without its password."""
+    found = json.loads((logdir / SUMMARY).read_text())["streams"]["away"]
+    assert found["state"] != "failed"
+    return "rtsp://***@127.0.0.1:9/x" in found.get("reason", "")
+
+
 @pytest.fixture
 def meanwhile():
     """Runs a function in a thread; what it raises fails the test."""
@@ -93,9 +100,10 @@ def test_a_fleet_through_deaths_and_changes(material, tmp_path, capsys, meanwhil
     """A stream and the teacher are killed, one is added, one fails: the others do not notice."""
     rows = [
         *(f"killed,{material}/long.mp4,200", f"quiet,{material}/street.mp4,"),
-        f"wrong,rtsp://u:{SECRET}@127.0.0.1:9/x,",
+        f"wrong,{material}/none.mp4,",
     ]
-    write_list(tmp_path, *rows)
+    away = f"away,rtsp://u:{SECRET}@127.0.0.1:9/x,"
+    write_list(tmp_path, *rows, away)
     logdir = tmp_path / "fleet"
     over = threading.Event()
 
@@ -105,11 +113,13 @@ def test_a_fleet_through_deaths_and_changes(material, tmp_path, capsys, meanwhil
 
         until(lambda: rows_of(logdir / "killed") >= 30, alive)
         assert fleet_victims.kill(fleet_victims.of_stream(logdir / "killed"))
-        write_list(tmp_path, *rows, f"added,{material}/street.mp4,12")
+        write_list(tmp_path, *rows, f"added,{material}/street.mp4,12", away)
         until(lambda: rows_of(logdir / "added") == 12 or not alive(), alive)
         until(lambda: rows_of(logdir / "killed") >= 60, alive)
         [teacher] = fleet_victims.of_teachers(os.getpid())
         assert fleet_victims.kill(teacher)
+        until(lambda: away_is_told(logdir), alive)
+        write_list(tmp_path, *rows, f"added,{material}/street.mp4,12")
 
     meanwhile(disturb)
     status = run_command(fleet, *arguments(tmp_path, material))
@@ -123,7 +133,7 @@ def test_a_fleet_through_deaths_and_changes(material, tmp_path, capsys, meanwhil
         **dict.fromkeys(("killed", "quiet", "added"), "ended"),
         "wrong": "failed",
     }
-    assert "rtsp://***@127.0.0.1:9/x" in streams["wrong"]["reason"]
+    assert "none.mp4" in streams["wrong"]["reason"]
     assert streams["killed"]["restarts"] >= 1
     assert streams["quiet"]["restarts"] == streams["added"]["restarts"] == 0
     for name, count in (("killed", 200), ("quiet", 20), ("added", 12)):

@@ -82,7 +82,7 @@ class BudgetSchedule(Schedule):
             factor = math.sqrt(self._mean_error / error)
         factor = min(max(factor, 1 / WIDEST), WIDEST)
         # The first frame, and one on the dot of its stride, have a credit of about -1.
-        credit = max(self._credit(self.last) + 1, 0.0)
+        credit = max(self._credit(self._asked[-1]) + 1, 0.0)
         self.stride = self._bounded(factor / (1 + CREDIT_WEIGHT * credit) / self.budget)
 
     def _bounded(self, stride):

@@ -24,7 +24,14 @@ def test_plan():
         "per_teacher_cores": pytest.approx(32),
         "per_teacher_gpu": pytest.approx(50),  # 1 / (25 × .04 × 20 ms)
         "per_student_gpu": pytest.approx(1 / (25 * 0.0036)),
+        "cluster": pytest.approx(16 / 0.95),
     }
+
+
+def test_a_cluster_carries_what_students_and_teachers_do():
+    gpu = Gpu(teacher=0.020)
+    rows = [plan(PARTS, gpu, [0.04], 25, 16, machines=3, gpus=n)[0]["cluster"] for n in (0, 1, 4)]
+    assert rows == pytest.approx([3 * 16 / 0.95, 50, 3 * 16 / 0.45])
 
 
 def test_a_plan_without_gpus_has_no_column_of_them():
