@@ -1,6 +1,8 @@
 """A process beside this one: its priority, its end."""
 
 import os
+import threading
+import time
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
@@ -25,3 +27,24 @@ def test_a_call_fails_if_the_process_dies():
     with pytest.raises(BrokenProcessPool):
         process.submit(os._exit, 3).result()
     process.close()
+
+
+def test_its_end_may_come_from_two_threads_at_once():
+    """The connection is closed once: its number may be another's by then."""
+    process = BackgroundProcess()
+    closed = []
+
+    class Lifeline:
+        def close(self):
+            closed.append(threading.current_thread())
+            time.sleep(0.05)
+
+    process._lifeline.close()
+    process._lifeline = Lifeline()
+    threads = [threading.Thread(target=process.end) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    process.close()
+    assert len(closed) == 1

@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import itertools
 import re
 import threading
 import time
@@ -13,7 +14,8 @@ import pytest
 
 from jitnet_tf import video
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.video import live, urls
+from jitnet_tf.video import cameras, live, paths, urls
+from jitnet_tf.video import source as source_module
 from jitnet_tf.video.decoders import BrokenOffError
 from tests import misbehaving_server, rtsp_camera
 from tests.video.clips import encoded, index_of, mjpeg, numbered_frame, read_all
@@ -302,3 +304,42 @@ def test_a_file_in_real_time_is_played_by_its_time_stamps(clip):
     assert source.dropped >= 4
     assert arrived[-1] - arrived[0] > 0.9 * (numbers[-1] - numbers[0]) / 30
     assert not [problem for problem in source.problems if "gone" in problem]
+
+
+def test_a_file_in_real_time_goes_on_where_it_was(clip):
+    with video.open_source(str(clip), realtime=True, played=15) as source:
+        numbers = [source.number for frame in source.frames() if index_of(frame.pixels) >= 0]
+        assert numbers[0] >= 15
+        assert numbers[-1] == 19
+    with pytest.raises(UserError, match="no more frames"):
+        video.open_source(str(clip), realtime=True, played=20)
+
+
+def test_a_file_in_place_of_a_stream_is_no_end(monkeypatch, clip):
+    """Such as the picture that a camera sends while it starts: the stream is waited for."""
+    pictures = [np.full((64, 96, 3), 7, np.uint8)] * 2
+    monkeypatch.setattr(cv2, "VideoCapture", lambda index: FakeCamera(pictures, 30.0))
+    opened = []
+
+    def open_camera(index, spec):
+        opened.append(index)
+        if len(opened) == 2:
+            return paths.open_path(clip, str(clip))
+        return cameras.open_camera(index, spec)
+
+    monkeypatch.setattr(source_module, "open_camera", open_camera)
+    monkeypatch.setattr(live, "_FIRST_WAIT", 0.1)
+    monkeypatch.setattr(live, "_LONGEST_WAIT", 0.1)
+    with video.open_source("0", patience=video.Patience(0.5)) as source:
+        taken = itertools.islice(source.frames(), 4)
+        gaps = [frame.gap is not None for frame in taken]
+    assert len(opened) >= 3
+    assert any(gaps)
+
+
+def test_what_cannot_be_opened_now_is_told_from_what_is_wrong(tmp_path):
+    with pytest.raises(video.UnavailableError):
+        video.open_source("rtsp://127.0.0.1:9/x")
+    with pytest.raises(UserError) as refused:
+        video.open_source(str(tmp_path / "none.mp4"))
+    assert not isinstance(refused.value, video.UnavailableError)

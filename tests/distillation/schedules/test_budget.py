@@ -195,3 +195,15 @@ def test_an_asynchronous_teachers_requests_are_within_the_budget(delay):
     asked = list(student.requests)
     assert_within_budget(asked, 250, 0.1, schedule.window)
     assert len(asked) >= 250 / max(delay, 25)
+
+
+def test_a_gap_while_the_student_trains_on_a_frame():
+    """An asynchronous run notes the gap, and adapts to the frame from before it."""
+    whole, gone = (BudgetSchedule(min_stride=2, budget=0.1) for _ in range(2))
+    for schedule in (whole, gone):
+        schedule.ask(0)
+    gone.last = None  # as `Distiller.after_gap` does
+    for schedule in (whole, gone):
+        schedule.adapt(shown(0.5))
+    assert gone.stride == whole.stride
+    assert gone.teacher_due(12)
