@@ -113,10 +113,10 @@ def resumed_config(kind):
     return resumed(config, {name: value_of(kind, name) for name in present})
 
 
-def resumed(config, given):
+def resumed(config, given, advice="leave the flag out, or start another run"):
     """Returns the configuration of a run or pretraining as options have it go on.
 
-    config: as the run has it. given: name → value.
+    config: as the run has it. given: name → value. advice: for the message.
 
     Raises:
       UserError: an option contradicts it.
@@ -129,7 +129,7 @@ def resumed(config, given):
         elif not _is_same(about[name], value, known[name]):
             raise UserError(
                 f"--resume: the run in {config.logdir!r} has --{name}={known[name]}, not {value}: "
-                "leave the flag out, or start another run"
+                f"{advice}"
             )
     return dataclasses.replace(config, **changes)
 

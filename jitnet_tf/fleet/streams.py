@@ -182,8 +182,8 @@ def _new(folder, row):
 def _resumed(folder, row):
     wanted, known = _new(folder, row).flat(), directory.load_config(folder)
     about = run_flags.options_of(RunConfig)
-    # An init that is given again is that of the run's beginning.
-    return run_flags.resumed(known, {name: wanted[name] for name in about if name != "logdir"})
+    given = {name: wanted[name] for name in about if name != "logdir"}
+    return run_flags.resumed(known, given, "give that again, or the stream another name")
 
 
 class Watch:
