@@ -60,10 +60,12 @@ class Runner:
 
     Args:
       listed: its Streams.
+      total: frames of all streams; None: unknown, until the fleet has run undisturbed.
     """
 
-    def __init__(self, listed):
+    def __init__(self, listed, total=None):
         self._listed = listed
+        self._total = total
 
     def run(self, victim, logdir):
         """Runs the fleet to its end, with kills of a victim; returns a trial as JSON values."""
@@ -72,17 +74,17 @@ class Runner:
         process = self._start(logdir)
         while (code := process.poll()) is None:
             time.sleep(POLL_SECONDS)
-            share = self._share(logdir)
-            if victim not in (UNDISTURBED, AGAIN) and kills < FLAGS.kills:
-                if share < (kills + 1) / (FLAGS.kills + 1):
-                    continue
-                if victim == DRIVER:
-                    process.kill()
-                    process.wait()
-                    process = self._start(logdir, "--resume")
-                    kills, resumes = kills + 1, resumes + 1
-                else:
-                    kills += self._kill(victim, process, logdir)
+            if victim in (UNDISTURBED, AGAIN) or kills == FLAGS.kills:
+                continue
+            if self._share(logdir) < (kills + 1) / (FLAGS.kills + 1):
+                continue
+            if victim == DRIVER:
+                process.kill()
+                process.wait()
+                process = self._start(logdir, "--resume")
+                kills, resumes = kills + 1, resumes + 1
+            else:
+                kills += self._kill(victim, process, logdir)
         summary = _read(logdir / status.SUMMARY)
         return {
             "kills": kills,
@@ -114,7 +116,7 @@ class Runner:
     def _share(self, logdir):
         """Returns the share of all frames that the streams have put out so far, 0…1."""
         done = sum(len(_indices(streams.folder_of(s, logdir))) for s in self._listed)
-        return done / (FLAGS.frames * len(self._listed))
+        return done / self._total
 
     def _kill(self, victim, process, logdir):
         if victim == STREAM:
@@ -129,7 +131,8 @@ class Runner:
         return {
             "restarts": about.get("restarts", 0),
             "state": about.get("state", "unknown"),
-            "each_frame_once": indices == list(range(FLAGS.frames)),
+            "logged": len(indices),
+            "each_frame_once": indices == list(range(len(indices))),
             **{name: about.get(name) for name in FIGURES},
         }
 
@@ -174,10 +177,13 @@ def measure():
     values.update(machine=provenance.describe(), versions=versions())
     work = pathlib.Path(FLAGS.work).absolute()
     work.mkdir(parents=True, exist_ok=True)
-    runner = Runner(listed)
     missing = [name for name in FLEETS if name not in values["fleets"]]
-    for place, name in enumerate(progress_bar(missing, unit="fleet")):
-        values["fleets"][name] = runner.run(name, work / f"fleet-{place}")
+    for name in progress_bar(missing, unit="fleet"):
+        total = None
+        if done := values["fleets"].get(UNDISTURBED):
+            total = sum(stream["logged"] for stream in done["streams"].values())
+        runner = Runner(listed, total)
+        values["fleets"][name] = runner.run(name, work / f"fleet-{FLEETS.index(name)}")
         measurement.write(FLAGS.output, values)
     return values
 
@@ -188,7 +194,7 @@ def render(values):
     rows = [
         [
             *(name, str(fleet["kills"]), _yes(fleet["complete"] and fleet["status"] == 0)),
-            _yes(all(s["each_frame_once"] for s in fleet["streams"].values())),
+            _yes(all(is_whole(n, s, fleets) for n, s in fleet["streams"].items())),
             str(sum(s["restarts"] for s in fleet["streams"].values())),
             *(str(fleet["deaths"]), str(fleet["resumes"]), f"{fleet['seconds']:.0f}"),
         ]
@@ -202,6 +208,12 @@ def render(values):
     ]
     scores = markdown.table(["mean IoU / teacher frames, %", *fleets], figures)
     return "\n\n".join([provenance.setting_in_words(values), table, scores])
+
+
+def is_whole(name, stream, fleets):
+    """Returns whether a stream has each frame once, as many as in the undisturbed fleet."""
+    count = fleets[UNDISTURBED]["streams"][name]["logged"]
+    return stream["each_frame_once"] and stream["logged"] == count > 0
 
 
 def _figures(stream):

@@ -13,6 +13,9 @@ import pytest
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install .[fleet]")
 
+import ray
+from ray.cluster_utils import Cluster
+
 from experiments.robustness import fleet_victims
 from jitnet_tf.fleet import __main__ as fleet
 from jitnet_tf.fleet.status import SUMMARY
@@ -171,6 +174,38 @@ def test_a_stopped_fleet_goes_on(material, tmp_path, capsys, meanwhile):
     assert summary["complete"]
     assert [stream["frames"] for stream in summary["streams"].values()] == [300, 20]
     assert [row["frame"] for row in read_frames(logdir / "one")] == list(range(300))
+
+
+@pytest.fixture
+def cluster():
+    """A Ray cluster of two machines on this one."""
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_gone(material, tmp_path, capsys, meanwhile, cluster):
+    """Whatever ran on it, streams, teacher or dispatcher, goes on elsewhere."""
+    names = ["one", "two", "three"]
+    write_list(tmp_path, *(f"{name},{material}/long.mp4,120" for name in names))
+    logdir = tmp_path / "fleet"
+    machine = cluster.add_node(num_cpus=2)
+
+    def take_away():
+        until(lambda: min(rows_of(logdir / name) for name in names) >= 25)
+        cluster.remove_node(machine, allow_graceful=False)
+
+    meanwhile(take_away)
+    options = (f"--address={cluster.address}", "--teachers=2")
+    assert run_command(fleet, *arguments(tmp_path, material, *options)) == 0
+    summary = json.loads((logdir / SUMMARY).read_text())
+    assert summary["complete"]
+    for name in names:
+        assert [row["frame"] for row in read_frames(logdir / name)] == list(range(120))
+    assert sum(stream["restarts"] for stream in summary["streams"].values()) >= 1
+    assert "Traceback" not in capsys.readouterr().err
 
 
 @pytest.fixture
