@@ -60,12 +60,12 @@ class Runner:
 
     Args:
       listed: its Streams.
-      total: frames of all streams; None: unknown, until the fleet has run undisturbed.
+      counts: the frames of each, by name, as the undisturbed fleet had them.
     """
 
-    def __init__(self, listed, total=None):
+    def __init__(self, listed, counts):
         self._listed = listed
-        self._total = total
+        self._counts = counts
 
     def run(self, victim, logdir):
         """Runs the fleet to its end, with kills of a victim; returns a trial as JSON values."""
@@ -76,7 +76,7 @@ class Runner:
             time.sleep(POLL_SECONDS)
             if victim in (UNDISTURBED, AGAIN) or kills == FLAGS.kills:
                 continue
-            if self._share(logdir) < (kills + 1) / (FLAGS.kills + 1):
+            if self._share(victim, logdir) < (kills + 1) / (FLAGS.kills + 1):
                 continue
             if victim == DRIVER:
                 process.kill()
@@ -113,10 +113,11 @@ class Runner:
                 start_new_session=True,
             )
 
-    def _share(self, logdir):
-        """Returns the share of all frames that the streams have put out so far, 0…1."""
-        done = sum(len(_indices(streams.folder_of(s, logdir))) for s in self._listed)
-        return done / self._total
+    def _share(self, victim, logdir):
+        """Returns the share of its frames, or those of all streams, that are put out, 0…1."""
+        counted = self._listed[:1] if victim == STREAM else self._listed
+        done = sum(len(_indices(streams.folder_of(s, logdir))) for s in counted)
+        return done / sum(self._counts[stream.name] for stream in counted)
 
     def _kill(self, victim, process, logdir):
         if victim == STREAM:
@@ -179,10 +180,8 @@ def measure():
     work.mkdir(parents=True, exist_ok=True)
     missing = [name for name in FLEETS if name not in values["fleets"]]
     for name in progress_bar(missing, unit="fleet"):
-        total = None
-        if done := values["fleets"].get(UNDISTURBED):
-            total = sum(stream["logged"] for stream in done["streams"].values())
-        runner = Runner(listed, total)
+        done = values["fleets"].get(UNDISTURBED, {"streams": {}})["streams"]
+        runner = Runner(listed, {name: about["logged"] for name, about in done.items()})
         values["fleets"][name] = runner.run(name, work / f"fleet-{FLEETS.index(name)}")
         measurement.write(FLAGS.output, values)
     return values
