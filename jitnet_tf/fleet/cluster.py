@@ -1,12 +1,12 @@
 """Ray as the fleet uses it: starting or joining a cluster, and the processes of streams there."""
 
-import contextlib
 import os
 import socket
 import uuid
 
 from jitnet_tf.base.errors import UserError, reason_of
 from jitnet_tf.fleet.members import DiedError
+from jitnet_tf.fleet.remote import Latest, is_ready, reason_of_ray
 from jitnet_tf.fleet.streams import teacher_of
 
 AUTO = "auto"
@@ -93,30 +93,6 @@ def start_stream(config, stream, of_run, spec, pool, marker, resume):
     return RemoteStream(arguments, resume, config.stream_cpus, config.stream_gpus)
 
 
-class Latest:
-    """The latest answer of an actor that is asked again and again, without waiting for it.
-
-    Args:
-      method: of the actor's handle.
-    """
-
-    def __init__(self, method):
-        self._method = method
-        self._asked = self._value = None
-
-    def value(self):
-        """Returns the latest answer but None; None before the first."""
-        import ray
-
-        if self._asked and _is_ready(self._asked):
-            asked, self._asked = self._asked, None
-            with contextlib.suppress(ray.exceptions.RayError):  # it has died
-                self._value = ray.get(asked) or self._value
-        if not self._asked:
-            self._asked = self._method.remote()
-        return self._value
-
-
 class RemoteStream:
     """A StreamProcess as a `members.Process`.
 
@@ -141,7 +117,7 @@ class RemoteStream:
         """Returns the Outcome once there is one."""
         import ray
 
-        if not _is_ready(self._outcome):
+        if not is_ready(self._outcome):
             return None
         self._dispatcher.forget.remote(self._name)
         try:
@@ -162,21 +138,6 @@ class RemoteStream:
         import ray
 
         ray.kill(self._actor)
-
-
-def _is_ready(reference):
-    import ray
-
-    return bool(ray.wait([reference], timeout=0, fetch_local=False)[0])
-
-
-def reason_of_ray(error):
-    """Returns why an actor has died or failed, from an error of Ray's, in a line for people."""
-    if isinstance(cause := getattr(error, "cause", None), UserError):
-        return str(cause)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reasons = [line for line in lines if "death" in line.lower() or "exit" in line.lower()]
-    return (reasons or lines or [type(error).__name__])[0]
 
 
 def check_resources(config):

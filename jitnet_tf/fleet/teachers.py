@@ -10,8 +10,8 @@ from ray.exceptions import ObjectLostError, RayError
 
 from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError, reason_of
-from jitnet_tf.fleet.cluster import Latest, reason_of_ray
 from jitnet_tf.fleet.dispatch import Dispatch, GivenUpError, Question
+from jitnet_tf.fleet.remote import Latest, reason_of_ray
 from jitnet_tf.fleet.scheduling import ByNeed
 from jitnet_tf.fleet.stream_process import set_up_tensorflow
 from jitnet_tf.fleet.streams import teacher_of

@@ -1,0 +1,45 @@
+"""Answers and errors of Ray's actors, without waiting and for people."""
+
+import contextlib
+
+from jitnet_tf.base.errors import UserError
+
+
+class Latest:
+    """The latest answer of an actor that is asked again and again, without waiting for it.
+
+    Args:
+      method: of the actor's handle.
+    """
+
+    def __init__(self, method):
+        self._method = method
+        self._asked = self._value = None
+
+    def value(self):
+        """Returns the latest answer but None; None before the first."""
+        import ray
+
+        if self._asked and is_ready(self._asked):
+            asked, self._asked = self._asked, None
+            with contextlib.suppress(ray.exceptions.RayError):  # it has died
+                self._value = ray.get(asked) or self._value
+        if not self._asked:
+            self._asked = self._method.remote()
+        return self._value
+
+
+def is_ready(reference):
+    """Returns whether an object, or an error in its place, is there."""
+    import ray
+
+    return bool(ray.wait([reference], timeout=0, fetch_local=False)[0])
+
+
+def reason_of_ray(error):
+    """Returns why an actor has died or failed, from an error of Ray's, in a line for people."""
+    if isinstance(cause := getattr(error, "cause", None), UserError):
+        return str(cause)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reasons = [line for line in lines if "death" in line.lower() or "exit" in line.lower()]
+    return (reasons or lines or [type(error).__name__])[0]
