@@ -246,6 +246,10 @@ class TestOutputs:
         (folder / "holiday.mp4").touch()
         with pytest.raises(UserError, match=rf"{where} holds segments of another run.*--overwrite"):
             check_sinks(config, resumed=False, overwrite=False)
+        if where == "masks":  # also by a run without segments
+            plain = dataclasses.replace(config, segment=None, output="none")
+            with pytest.raises(UserError, match="masks holds segments of another run"):
+                check_sinks(plain, resumed=False, overwrite=False)
         check_sinks(config, resumed=False, overwrite=True)
         assert old.exists()
         stream = StreamInfo(("background",), SIZE, 25.0, Statistics(), overwrite=True)
