@@ -25,7 +25,7 @@ class Model:
       config: the RunConfig.
       groups: the ClassGroups.
       frame_size: (H, W) in pixels.
-      ignored: the region to ignore, bool [H, W], whose class ids are background; None for none.
+      ignored: the region to ignore, bool [H, W], which is background; None for none.
     """
 
     config: Any

@@ -190,7 +190,11 @@ def load(folder, number):
 
     def segment(frame):
         assert loaded is not None  # keeps its variables
-        return signature(frame=tf.constant(frame[None]))["classes"].numpy()[0]
+        outputs = signature(frame=tf.constant(frame[None]))
+        np.testing.assert_array_equal(
+            np.argmax(outputs["probabilities"], -1), outputs["classes"].numpy()
+        )
+        return outputs["classes"].numpy()[0]
 
     return segment, json.loads((folder / str(number) / EXTRA / DESCRIPTION).read_bytes())
 
@@ -227,7 +231,10 @@ def test_a_version_computes_what_the_student_does(tmp_path, monkeypatch):
     assert described["frame_size"] == list(SIZE)
     content = (tmp_path / "1" / EXTRA / TFLITE).read_bytes()
     runner = compat.tflite_interpreter(content).get_signature_runner()
-    assert np.mean(runner(frame=frame[None])["classes"][0] == expected) > 0.999
+    outputs = runner(frame=frame[None])
+    assert np.mean(outputs["classes"][0] == expected) > 0.999
+    assert (outputs["probabilities"][0, :10, :, 0] == 1).all()
+    assert (outputs["probabilities"][0, 10:, :, 0] < 1).any()
 
 
 @pytest.mark.slow
