@@ -39,6 +39,7 @@ def define_flags():
     )
     flags.DEFINE_bool("probabilities", True, "Give class probabilities besides class ids.")
     define_path("video", None, "Frames to calibrate and compare on. Default: the run's.")
+    define_path("ignore_mask", None, "Where the run's ignore mask is now. Default: where it was.")
     flags.DEFINE_integer(
         "frames", 16, "How many of them, spread evenly.", lower_bound=1, upper_bound=256
     )
@@ -92,7 +93,7 @@ def _export(output):
 
     from jitnet_tf.runs import serving
 
-    student, progress = serving.load_student(FLAGS.run)
+    student, progress = serving.load_student(FLAGS.run, FLAGS.ignore_mask)
     with video.open_source(FLAGS.video or config.video, student.frame_size) as source:
         total = source.announced_frames if FLAGS.video else progress["frames"]
         frames = spread_frames(source, FLAGS.frames, None if source.live else total)

@@ -4,7 +4,7 @@ import dataclasses
 
 from jitnet_tf.base.durations import show
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.base.options import option
+from jitnet_tf.base.options import FREE, option
 from jitnet_tf.config.names import LIVE
 
 
@@ -27,6 +27,7 @@ class OutputOptions:
         LIVE,
         at_least=1,
         is_duration=True,
+        resume=FREE,
     )
 
     def check_outputs(self):

@@ -291,7 +291,8 @@ class Distiller(Segmenter):
         return state
 
     def _restore_triggers(self, state):
-        self._hurried = bool(state["hurried"])
+        # Older versions have "triggers/fired", and nothing without triggers.
+        self._hurried = bool(state.get("hurried", state.get("triggers/fired", False)))
         for i, trigger in enumerate(self.triggers):
             trigger.set_state(with_prefix(f"triggers/{i}/", state))
 

@@ -106,7 +106,18 @@ def _masks(config):
         )
     if not os.path.isdir(config.masks):
         raise UserError(f"--run={FLAGS.run}: its masks are no longer in {config.masks!r}")
-    found = masks.mask_files(config.masks)[:: FLAGS.every]
+    if config.realtime and FLAGS.images:
+        raise UserError(
+            f"--run={FLAGS.run} was played with --realtime, so that its masks have other numbers "
+            "than the frames of its video: give --noimages"
+        )
+    try:
+        found = masks.mask_files(config.masks)[:: FLAGS.every]
+    except OSError as error:
+        raise UserError(
+            f"--run={FLAGS.run}: its masks in {config.masks!r} cannot be read "
+            f"({reason_of(error)}); if the run goes on and deletes old ones, try again"
+        ) from None
     if not found:
         raise UserError(f"--run={FLAGS.run}: its folder {config.masks!r} holds no masks")
     return found, masks.class_names(config.masks)

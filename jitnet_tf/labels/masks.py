@@ -6,18 +6,21 @@ import re
 import cv2
 import numpy as np
 
-from jitnet_tf.base import files, pictures
+from jitnet_tf.base import files, pictures, segment_names
 from jitnet_tf.base.errors import UserError
 
 CLASSES = "classes.json"
 
 
 def mask_files(folder):
-    """Returns (frame index, path) of the masks of a run, in the order of the frames."""
-    found = (
-        (re.fullmatch(r"([0-9]{6,})\.png", path.name), path)
-        for path in pathlib.Path(folder).iterdir()
-    )
+    """Returns (frame index, path) of the masks of a run, in the order of the frames.
+
+    Those of a run with segments are in folders by their names. OSError if one goes meanwhile.
+    """
+    inside = list(pathlib.Path(folder).iterdir())
+    for path in [path for path in inside if segment_names.first_of(path.name) is not None]:
+        inside.extend(path.iterdir())
+    found = ((re.fullmatch(r"([0-9]{6,})\.png", path.name), path) for path in inside)
     return sorted((int(name[1]), path) for name, path in found if name)
 
 

@@ -169,7 +169,8 @@ def restart(config, progress):
       UserError: the logs are shorter than at the checkpoint.
     """
     sizes = progress["file_sizes"]
-    dated = of_ended_segments(sizes) if getattr(config, "keep", None) else ()
+    # Deleted by the run or by hand; those of the latest have to be there.
+    dated = of_ended_segments(sizes) if getattr(config, "segment", None) else ()
     checkpoint.cut_back(config.logdir, sizes, dated)
     (pathlib.Path(config.logdir) / SUMMARY).unlink(missing_ok=True)  # the run is not at its end
     write_config(config)

@@ -25,7 +25,7 @@ class Model:
       config: the RunConfig.
       groups: the ClassGroups.
       frame_size: (H, W) in pixels.
-      ignored: the region to ignore, bool [H, W], whose class ids are background; None for none.
+      ignored: the region to ignore, bool [H, W], which is background; None for none.
     """
 
     config: Any
@@ -69,16 +69,18 @@ def write_version(model, frame, arrays):
         files.write_text(extra / DESCRIPTION, json.dumps(description, indent=2) + "\n")
         return model_versions.commit(config.export_dir, config.export_keep)
     except Exception as error:  # not all of them can be pickled
+        model_versions.clean(config.export_dir)
         raise UserError(reason_of(error)) from None
 
 
 def _check_own_folder(config):
     """Raises UserError if the folder of the exports also takes other outputs."""
-    for name in ("logdir", "masks"):
-        other = getattr(config, name)
+    others = {"logdir": config.logdir, "masks": config.masks, "output": config.overlay_path}
+    for name, other in others.items():
         if other and os.path.realpath(other) == os.path.realpath(config.export_dir):
             raise UserError(
-                f"--export_dir={config.export_dir} is also --{name}: give a folder of its own"
+                f"--export_dir={config.export_dir} is also --{name}={other}: give a folder of its "
+                "own"
             )
 
 
@@ -174,6 +176,7 @@ class Exporter:
             self._pending.result()
             self._exported = self._frame
         except BrokenProcessPool:
+            model_versions.clean(self._model.config.export_dir)
             self._fail("the end of their process")
         except UserError as error:
             self._fail(str(error))

@@ -7,20 +7,37 @@ import numpy as np
 import tensorflow as tf
 
 from jitnet_tf.base import checkpoint, compat
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.distillation import metrics
-from jitnet_tf.labels import ClassGroups
-from jitnet_tf.runs import directory
+from jitnet_tf.labels import ClassGroups, region
+from jitnet_tf.runs import directory, inputs
 from jitnet_tf.student.build import build_student
 from jitnet_tf.student.devices import use_xla
 
 
-def load_student(logdir):
-    """Returns the student in the checkpoint of a run directory, and the checkpoint's progress."""
+def load_student(logdir, ignore_mask=None):
+    """Returns the student in the checkpoint of a run directory, and the checkpoint's progress.
+
+    ignore_mask: path of the run's mask; None for where it was. UserError if it is another.
+    """
     config = directory.load_config(logdir)
     _, progress = checkpoint.load(logdir)
     groups = ClassGroups({name: tuple(members) for name, members in progress["groups"].items()})
     size = tuple(progress["frame_size"])
-    return build_exported(config, groups, size, init=str(logdir)), progress
+    path = ignore_mask or config.ignore_mask
+    ignored = _same_region(path, size, progress) if path else None
+    return build_exported(config, groups, size, init=str(logdir), ignored=ignored), progress
+
+
+def _same_region(path, frame_size, progress):
+    """Returns the region to ignore, None if it is empty. UserError if it is not the run's."""
+    found = region.read_region(path, frame_size)
+    if {"digest": region.digest(found)} != progress.get(inputs.IDENTITIES, {}).get(inputs.IGNORED):
+        raise UserError(
+            f"--ignore_mask={path} does not ignore the pixels that the run has ignored: give its "
+            "mask"
+        )
+    return found if found.any() else None
 
 
 def build_exported(config, groups, frame_size, init, ignored=None):
@@ -42,10 +59,11 @@ def serving_function(student, probabilities):
     @tf.function(input_signature=[spec])
     def segment(frame):
         logits = student.model(frame, training=False)
-        classes = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
-        outputs = {"classes": student.without_ignored(classes)}
+        # As int32: TFLite does not multiply uint8.
+        classes = student.without_ignored(tf.argmax(logits, axis=-1, output_type=tf.int32))
+        outputs = {"classes": tf.cast(classes, tf.uint8)}
         if probabilities:
-            outputs["probabilities"] = tf.nn.softmax(logits)
+            outputs["probabilities"] = student.probabilities(logits)
         return outputs
 
     return segment

@@ -326,6 +326,7 @@ class Statistics:
 
     def set_state(self, state):
         """Restores `get_state`'s counts. KeyError, ValueError or TypeError where it is damaged."""
+        state = {"gaps": 0, "gap_seconds": 0.0, **state}  # older versions know none
         seconds = dict(state["seconds"])
         categories = collections.Counter(state["categories"])
         stage_frames = collections.Counter(state["stage_frames"])

@@ -2,7 +2,7 @@
 
 from jitnet_tf.sinks.base import Sink
 from jitnet_tf.sinks.mask_writer import MaskWriter
-from jitnet_tf.sinks.segmented import SegmentedMasks
+from jitnet_tf.sinks.segmented import SegmentedMasks, check_no_segments
 
 
 class ClassMasks(Sink):
@@ -28,8 +28,8 @@ class ClassMasks(Sink):
     def check(config, *, resumed, overwrite):
         """Raises UserError if the folder cannot be written, or holds other files."""
         if config.masks:
-            writer = SegmentedMasks if config.segment else MaskWriter
-            writer.check(config.masks, resumed=resumed, overwrite=overwrite)
+            check_no_segments(config.masks, resumed=resumed, overwrite=overwrite)
+            MaskWriter.check(config.masks, resumed=resumed, overwrite=overwrite)
 
     def add(self, result):
         """Writes one prediction."""

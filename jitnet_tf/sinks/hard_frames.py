@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from jitnet_tf.base import files, pictures
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.distillation import metrics
 from jitnet_tf.labels import coco
 from jitnet_tf.sinks.base import Sink
@@ -55,19 +56,30 @@ class HardFrames(Sink):
     def open(cls, config, stream):
         """Opens LOGDIR/hard; None without --keep_hard."""
         folder = pathlib.Path(config.logdir) / FOLDER
-        if not stream.resume_at:
+        if not stream.resume_at and (stream.overwrite or _is_of_a_run(folder)):
             _clear(folder)
         if not config.keep_hard:
             return None
         of = stream.class_names, stream.ignored, stream.segments
-        return cls(folder, config.keep_hard, *of)
+        sink = cls(folder, config.keep_hard, *of)
+        if not stream.resume_at:  # so that the folder is known to be a run's from the start
+            stream.segments.write(sink._write_annotations)
+        return sink
 
     @staticmethod
     def check(config, *, resumed, overwrite):
-        """Raises UserError if the folder cannot be written."""
+        """Raises UserError if the folder cannot be written, or holds other files."""
         folder = pathlib.Path(config.logdir) / FOLDER
-        if config.keep_hard and folder.exists():  # else it is as writable as the run directory
-            make_writable(folder)
+        if not (config.keep_hard and folder.exists()):  # it is as writable as the run directory
+            return
+        make_writable(folder)
+        if resumed or overwrite or _is_of_a_run(folder):
+            return
+        if (folder / ANNOTATIONS).exists() or any(_written(folder)):
+            raise UserError(
+                f"the folder {folder} holds other files named like hard frames: give --overwrite "
+                "or another --logdir"
+            )
 
     def add(self, result):
         """Keeps the teacher frame of a result, if it is among the hardest so far."""
@@ -207,11 +219,19 @@ def _written(folder):
                 yield path, int(found[1])
 
 
+def _is_of_a_run(folder):
+    """Returns whether the annotations in a folder are as `HardFrames` writes them."""
+    try:
+        return coco.CLASSES in files.parse_json((folder / ANNOTATIONS).read_bytes())["info"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _clear(folder):
     """Deletes an earlier run's hard frames, and folders that are then empty."""
-    (folder / ANNOTATIONS).unlink(missing_ok=True)
     for path, _ in _written(folder):
         path.unlink()
+    (folder / ANNOTATIONS).unlink(missing_ok=True)  # last, which says that it is a run's
     for part in (*PARTS, "."):
         place = folder / part
         if place.is_dir() and not any(place.iterdir()):

@@ -1,18 +1,16 @@
 """The files of segments, by their names."""
 
+import math
+import os
 import re
 import shutil
 from pathlib import Path
 
+from jitnet_tf.base import files, segment_names
 from jitnet_tf.sinks.disk import disk_errors_as_user_errors
 
 PARTS = "video_parts"  # in the run directory: a folder for each segment that is not complete
-_NAME = r"[0-9]{8}T[0-9]{6}Z-([0-9]{9,})"
-
-
-def name_of(start, first):
-    """Returns a segment's name. start: a datetime in UTC; first: index of its first frame."""
-    return f"{start:%Y%m%dT%H%M%SZ}-{first:09d}"
+_LONGEST_ROW = 2**16  # bytes of a frame log
 
 
 def log_of(name):
@@ -28,7 +26,7 @@ def events_suffix(name):
 def of_ended_segments(names):
     """Returns those of the names of logs and event files that are of all segments but the last."""
     found = {name: _segment_in(name) for name in names}
-    firsts = {name: _first(segment) for name, segment in found.items() if segment}
+    firsts = {n: segment_names.first_of(segment) for n, segment in found.items() if segment}
     return {name for name, first in firsts.items() if first < max(firsts.values())}
 
 
@@ -54,6 +52,35 @@ class SegmentFiles:
         """Returns whether a segment is still there."""
         return (self._logdir / log_of(name)).exists()
 
+    def earlier(self, first):
+        """Returns the names of the segments with a log before frame `first`, in their order."""
+        firsts = {
+            segment_names.first_of(segment): segment
+            for _, segment in self._in(self._logdir, r"\.jsonl")
+            if self.has_log(segment)
+        }
+        return [name for start, name in sorted(firsts.items()) if start < first]
+
+    def times(self, name, period):
+        """Returns the times of a segment's first and last frame, seconds, from its frame log.
+
+        period: seconds a frame, for frames without a time. ValueError for a damaged log.
+        """
+        try:
+            with open(self._logdir / log_of(name), "rb") as log:
+                rows = [log.readline()]
+                log.seek(max(log.seek(0, os.SEEK_END) - _LONGEST_ROW, 0))
+                rows.append(log.read().splitlines()[-1])
+            rows = [files.parse_json(row) for row in rows]
+            start, last = (
+                row["frame"] * period if row["time"] is None else row["time"] for row in rows
+            )
+            if 0 <= start <= last < math.inf:
+                return start, last
+        except (OSError, ValueError, LookupError, TypeError):
+            pass
+        raise ValueError(f"{log_of(name)} is damaged")
+
     def delete(self, name):
         """Deletes a segment, or what is left of it. UserError if the system refuses."""
         paths = [path for path, segment in self._remains() if segment == name]
@@ -67,10 +94,14 @@ class SegmentFiles:
             with disk_errors_as_user_errors(path):
                 _delete(path)
 
-    def delete_without_log(self):
-        """Deletes what is left of segments that have no frame log, and unfinished files."""
+    def delete_without_log(self, after=-1):
+        """Deletes what is left of segments that have no frame log, and unfinished files.
+
+        after: leave segments whose first frame is not later than this one.
+        """
         for path, segment in self._remains():
-            if path.suffix == ".tmp" or not self.has_log(segment):
+            is_later = segment_names.first_of(segment) > after
+            if path.suffix == ".tmp" or (is_later and not self.has_log(segment)):
                 with disk_errors_as_user_errors(path):
                     _delete(path)
 
@@ -107,12 +138,8 @@ def segments_in(folder):
 
 def _segment_in(name, suffix=r"\.(jsonl|v2)"):
     prefix = r"(frames-|events\.out\.tfevents\..*\.|\.|)"
-    found = re.fullmatch(rf"{prefix}(?P<segment>{_NAME}){suffix}", name)
+    found = re.fullmatch(rf"{prefix}(?P<segment>{segment_names.PATTERN}){suffix}", name)
     return found and found["segment"]
-
-
-def _first(segment):
-    return int(segment.rpartition("-")[2])
 
 
 def _delete(path):

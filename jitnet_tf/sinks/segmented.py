@@ -117,12 +117,6 @@ class SegmentedMasks:
         if segments.current:
             self._begin(resume_at)
 
-    @staticmethod
-    def check(directory, *, resumed, overwrite):
-        """Raises UserError if the folder cannot be written, or holds what may not be replaced."""
-        check_no_segments(directory, resumed=resumed, overwrite=overwrite)
-        MaskWriter.check(directory, resumed=resumed, overwrite=overwrite)
-
     def write(self, index, class_map):
         """Writes the mask of a frame of the current segment."""
         if self._segment is not self._segments.current:

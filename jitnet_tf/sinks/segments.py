@@ -2,15 +2,15 @@
 
 import collections
 import dataclasses
-import datetime
 import time
 
 import numpy as np
 
+from jitnet_tf.base import segment_names
 from jitnet_tf.base.durations import show
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.sinks.disk import is_full
-from jitnet_tf.sinks.segment_files import SegmentFiles, name_of
+from jitnet_tf.sinks.segment_files import SegmentFiles
 
 _TOLERANCE = 1e-6  # seconds; times are sums of floats
 
@@ -34,7 +34,7 @@ class Segment:
     @property
     def name(self):
         """The stem of its files, such as 20261129T051148Z-000000123."""
-        return name_of(datetime.datetime.fromtimestamp(self.utc, datetime.timezone.utc), self.first)
+        return segment_names.name_of(self.utc, self.first)
 
 
 class Segments:
@@ -63,6 +63,7 @@ class Segments:
         self._needed = 0  # first frame of the segment that the last checkpoint is of
         self._origin = None  # the time of day of the stream's time 0
         self._written = self._expired = self._dropped = 0
+        self._unknown = 0  # those of a damaged log
 
     @classmethod
     def open(cls, config, stream, state):
@@ -163,13 +164,20 @@ class Segments:
 
     @property
     def problems(self):
-        """A sentence if the disk was full."""
-        if not self._dropped:
-            return []
-        return [
-            f"the disk was full: {self._dropped} segments were deleted before --keep="
-            f"{show(self._keep)}, the oldest first; give a shorter one, or a larger disk"
-        ]
+        """A sentence each if the disk was full, and if there are segments that stay."""
+        found = []
+        if self._dropped and self._keep is not None:
+            found.append(
+                f"{self._dropped} segments were deleted before --keep={show(self._keep)}, the "
+                "oldest first, because the disk was full, or by hand before --resume; give a "
+                "shorter one, or a larger disk"
+            )
+        if self._unknown:
+            found.append(
+                f"segments of an unknown age, because their logs are damaged: {self._unknown}; "
+                "they are not deleted"
+            )
+        return found
 
     def summary(self):
         """Returns its figures for summary.json; nothing without segments."""
@@ -216,9 +224,24 @@ class Segments:
         self._kept = collections.deque(Segment(*row) for row in rows)
         self._written, self._expired, self._dropped = counts.tolist()
         self._origin = float(origin[0]) if origin.size else None
-        self._files.delete_without_log()
+        if self._keep is None:  # then no earlier one is the rest of a deletion
+            self._files.delete_without_log(after=self.current.first)
+        else:
+            self._files.delete_without_log()
+            self._add_earlier()
         self.saved()
         # All others that are gone made room after the checkpoint.
         there = [segment for segment in self._kept if self._files.has_log(segment.name)]
         self._dropped += len(self._kept) - len(there)
         self._kept = collections.deque(there)
+
+    def _add_earlier(self):
+        """Adds the segments that a run without `keep` had left, as their logs tell."""
+        for name in reversed(self._files.earlier(self._kept[0].first)):
+            try:
+                start, last = self._files.times(name, self._period)
+                utc = segment_names.utc_of(name)
+            except ValueError:
+                self._unknown += 1
+            else:
+                self._kept.appendleft(Segment(segment_names.first_of(name), start, utc, last))

@@ -201,8 +201,17 @@ class Student(StudentProtocol):
         return self.without_ignored(fused_head.class_ids(logits, self.frame_size))
 
     def without_ignored(self, class_ids):
-        """Returns class ids, uint8 […, H, W], with background in the ignored region."""
-        return class_ids if self._counted is None else class_ids * self._counted
+        """Returns class ids, integers […, H, W], with background in the ignored region."""
+        if self._counted is None:
+            return class_ids
+        return class_ids * tf.cast(self._counted, class_ids.dtype)
+
+    def probabilities(self, logits):
+        """Returns those of logits, float32 [N, H, W, C]; in the ignored region background has 1."""
+        found = tf.nn.softmax(logits)
+        if self._counted is None:
+            return found
+        return tf.where(self._counted[..., None] > 0, found, tf.one_hot(0, logits.shape[-1]))
 
     def _apply_gradients(self, gradients):
         self.optimizer.apply_gradients(zip(gradients, self._updated, strict=True))

@@ -170,6 +170,13 @@ def test_output_that_cannot_be_written(trained_run, tmp_path, capsys):
     assert "cannot be written" in capsys.readouterr().err
 
 
+def test_a_mask_that_the_run_did_not_have_is_refused(trained_run, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "mask.png"), np.eye(*SIZE))
+    arguments = (f"--run={trained_run}", f"--output={tmp_path / 'student'}", "--frames=1")
+    assert run_command(export, *arguments, f"--ignore_mask={tmp_path}/mask.png") == 2
+    assert "mask.png does not ignore the pixels" in capsys.readouterr().err
+
+
 def test_frames_are_spread_over_the_frames_of_the_run(tmp_path):
     for i in range(20):
         cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((32, 32, 3), i, np.uint8))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import cv2
 import numpy as np
@@ -11,12 +12,17 @@ from pycocotools.coco import COCO
 from jitnet_tf import video
 from jitnet_tf.base import checkpoint
 from jitnet_tf.config import RunConfig
-from jitnet_tf.labels import LabelMaker, class_groups
+from jitnet_tf.distillation.result import FrameResult
+from jitnet_tf.labels import LabelMaker, class_groups, masks
 from jitnet_tf.labels import __main__ as labels_command
 from jitnet_tf.pretraining.datasets.coco import CocoDataset
 from jitnet_tf.pretraining.datasets.label_folder import LabelFolder
 from jitnet_tf.runs import directory, inputs
+from jitnet_tf.sinks.base import StreamInfo
+from jitnet_tf.sinks.class_masks import ClassMasks
 from jitnet_tf.sinks.mask_writer import MaskWriter
+from jitnet_tf.sinks.segment_files import SegmentFiles
+from jitnet_tf.sinks.segments import Segments
 from tests.commands import refusal, run_command
 from tests.labels.test_yolo import painted
 from tests.materials import square_scene, write_video
@@ -138,6 +144,43 @@ def test_the_ignored_region_is_of_no_class(folder, kind):
     assert (weights[~IGNORED] > 0).all()
 
 
+def test_masks_in_segments_are_taken_in_the_order_of_the_frames(folder):
+    """Of a run whose first segment is deleted."""
+    shutil.rmtree("run/masks")
+    write_run(0, segment=2.0, keep=3.0)
+    config = directory.load_config("run")
+    segments = Segments(2.0, 3.0, SegmentFiles("run", masks=config.masks))
+    stream = StreamInfo(NAMES, SIZE, 25.0, None, segments=segments)
+    sink = ClassMasks.open(config, stream)
+    for index in range(COUNT):
+        result = FrameResult(index, FRAMES[index], class_map(index))
+        result.time = float(index)
+        segments.add(result)
+        sink.add(result)
+    segments.saved()
+    assert len([path for path in (folder / "run/masks").iterdir() if path.is_dir()]) == 2
+    assert export("--format=png") == 0
+    check_images(folder, range(2, COUNT))
+    trained = LabelFolder("set/labels", "set/images", MAKER)
+    for number in range(COUNT - 2):
+        np.testing.assert_array_equal(trained.read(number)[1], class_map(number + 2))
+
+
+def test_masks_that_go_meanwhile_are_an_error_of_one_line(folder, capsys, monkeypatch):
+    def gone(path):
+        raise FileNotFoundError(2, "No such file")
+
+    monkeypatch.setattr(masks, "mask_files", gone)
+    message = refusal(labels_command, folder, capsys, "--run=run", "--output=set")
+    assert "try again" in message
+
+
+def test_masks_of_a_video_played_in_real_time_have_no_images(folder):
+    write_run(realtime=True)
+    assert export() == 2
+    assert export("--noimages") == 0
+
+
 def test_labels_alone_need_no_video(folder):
     os.remove("street.mp4")
     assert export("--noimages") == 0
@@ -208,6 +251,7 @@ def make_file(folder):
         (smaller_mask, ("--video=street.mp4",), "(32, 48)"),
         (lambda folder: (folder / "street.mp4").unlink(), (), "street.mp4"),
         (lambda _: write_run(video="rtsp://me:***@camera/1"), (), "give --video"),
+        (lambda _: write_run(realtime=True), ("--video=street.mp4",), "--noimages"),
         (lambda _: write_run(ignore_mask="mask.png"), (), "--ignore_mask=mask.png"),
         (make_file, ("--overwrite",), "--output=set"),
         (lambda _: None, ("--format=voc",), "voc"),

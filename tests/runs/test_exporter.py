@@ -17,7 +17,7 @@ from jitnet_tf.base import compat
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.labels import class_groups
-from jitnet_tf.runs import exporter, model_versions
+from jitnet_tf.runs import exporter, model_versions, serving
 from jitnet_tf.runs.exporter import Exporter, Model
 from jitnet_tf.runs.model_versions import DESCRIPTION, EXTRA, TFLITE
 from jitnet_tf.runs.run import Run
@@ -152,12 +152,45 @@ def test_a_run_of_no_frames_exports_nothing(opened):
     assert frames() == []
 
 
-@pytest.mark.parametrize("name", ["logdir", "masks"])
+@pytest.mark.parametrize("name", ["logdir", "masks", "output"])
 def test_a_folder_of_other_outputs_is_refused(tmp_path, name):
     folders = {"logdir": "l", name: str(tmp_path), "export_dir": f"{tmp_path}/."}
-    config = RunConfig(export_every=EVERY, **folders)
-    with pytest.raises(UserError, match=f"--export_dir=.* is also --{name}"):
+    config = RunConfig(export_every=EVERY, segment=60.0, **folders)
+    with pytest.raises(UserError, match=f"--export_dir=.* is also --{name}={tmp_path}"):
         Exporter(Model(config, class_groups("lvs"), SIZE))
+
+
+def test_so_is_the_default_folder_of_an_overlay_in_segments(tmp_path):
+    folders = {"logdir": str(tmp_path), "export_dir": str(tmp_path / "overlay")}
+    config = RunConfig(export_every=EVERY, segment=60.0, **folders)
+    with pytest.raises(UserError, match=r"--export_dir=.* is also --output=.*overlay"):
+        Exporter(Model(config, class_groups("lvs"), SIZE))
+
+
+def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # which is changed
+
+    def fail(student, function, path):
+        path.mkdir()
+        (path / "saved_model.pb").write_text("half")
+        raise OSError("no space")
+
+    monkeypatch.setattr(serving, "build_exported", lambda *_: distiller(0).student)
+    monkeypatch.setattr(serving, "serving_function", lambda *_, **__: None)
+    monkeypatch.setattr(serving, "write_saved_model", fail)
+    config = RunConfig(logdir="l", export_every=1.0, export_dir=str(tmp_path))
+    with pytest.raises(UserError, match="no space"):
+        exporter.write_version(Model(config, class_groups("lvs"), SIZE), 3, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_has_died_leaves_nothing(opened, clock, tmp_path):
+    clock.now = EVERY
+    opened.offer(distiller(1))
+    model_versions.begin(tmp_path / "models").mkdir()
+    Process.made[0].answer.set_exception(BrokenProcessPool())
+    opened.finish(distiller(0))
+    assert list((tmp_path / "models").iterdir()) == []
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +223,11 @@ def load(folder, number):
 
     def segment(frame):
         assert loaded is not None  # keeps its variables
-        return signature(frame=tf.constant(frame[None]))["classes"].numpy()[0]
+        outputs = signature(frame=tf.constant(frame[None]))
+        np.testing.assert_array_equal(
+            np.argmax(outputs["probabilities"], -1), outputs["classes"].numpy()
+        )
+        return outputs["classes"].numpy()[0]
 
     return segment, json.loads((folder / str(number) / EXTRA / DESCRIPTION).read_bytes())
 
@@ -227,7 +264,10 @@ def test_a_version_computes_what_the_student_does(tmp_path, monkeypatch):
     assert described["frame_size"] == list(SIZE)
     content = (tmp_path / "1" / EXTRA / TFLITE).read_bytes()
     runner = compat.tflite_interpreter(content).get_signature_runner()
-    assert np.mean(runner(frame=frame[None])["classes"][0] == expected) > 0.999
+    outputs = runner(frame=frame[None])
+    assert np.mean(outputs["classes"][0] == expected) > 0.999
+    assert (outputs["probabilities"][0, :10, :, 0] == 1).all()
+    assert (outputs["probabilities"][0, 10:, :, 0] < 1).any()
 
 
 @pytest.mark.slow

@@ -247,6 +247,15 @@ def test_drops_and_lag_of_a_live_stream_go_on_from_their_state():
     assert found["lag"] == "1.00 s in the mean, at most 1.50 s"
 
 
+def test_a_state_of_a_version_without_gaps_is_restored():
+    before = Statistics()
+    before.add(timed(0.0, dropped=100, lag=1.5))
+    state = before.get_state()
+    statistics = Statistics()
+    statistics.set_state({n: v for n, v in state.items() if n not in ("gaps", "gap_seconds")})
+    assert statistics.get_state() == state
+
+
 def test_nothing_yet():
     summary = Statistics(StreamScore(NAMES)).summary()
     assert (summary["frames"], summary["processing_fps"], summary["speedup"]) == (0, 0, None)

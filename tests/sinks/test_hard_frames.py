@@ -1,5 +1,6 @@
 """Hard frames: which are kept, also over kills; the files are a data set that others read."""
 
+import dataclasses
 import json
 
 import cv2
@@ -177,6 +178,28 @@ def test_a_new_run_deletes_what_an_earlier_one_has_kept(tmp_path):
     (hard / "images" / "mine.jpg").touch()
     assert HardFrames.open(config_of(tmp_path, 0), info()) is None
     assert [path.name for path in hard.rglob("*") if path.is_file()] == ["mine.jpg"]
+
+
+@pytest.mark.parametrize("name", ["images/frame_000001.jpg", "annotations.json"])
+def test_files_of_others_stay(tmp_path, name):
+    mine = tmp_path / "hard" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text('{"info": {"year": 2026}}')
+    HardFrames.check(config_of(tmp_path, 0), resumed=False, overwrite=False)
+    assert HardFrames.open(config_of(tmp_path, 0), info()) is None
+    with pytest.raises(UserError, match=r"hard holds other files .*--overwrite"):
+        HardFrames.check(config_of(tmp_path), resumed=False, overwrite=False)
+    assert mine.exists()
+    HardFrames.check(config_of(tmp_path), resumed=False, overwrite=True)
+    HardFrames.open(config_of(tmp_path), dataclasses.replace(info(), overwrite=True))
+    assert (on_disk(tmp_path), annotated(tmp_path)) == (set(), [])
+
+
+def test_those_of_a_run_without_a_checkpoint_are_known(tmp_path):
+    HardFrames.open(config_of(tmp_path), info()).add(result(0, 4))
+    HardFrames.check(config_of(tmp_path), resumed=False, overwrite=False)
+    HardFrames.open(config_of(tmp_path), info())
+    assert on_disk(tmp_path) == set()
 
 
 def test_frames_that_were_taken_away_are_a_problem(tmp_path):

@@ -246,6 +246,10 @@ class TestOutputs:
         (folder / "holiday.mp4").touch()
         with pytest.raises(UserError, match=rf"{where} holds segments of another run.*--overwrite"):
             check_sinks(config, resumed=False, overwrite=False)
+        if where == "masks":  # also by a run without segments
+            plain = dataclasses.replace(config, segment=None, output="none")
+            with pytest.raises(UserError, match="masks holds segments of another run"):
+                check_sinks(plain, resumed=False, overwrite=False)
         check_sinks(config, resumed=False, overwrite=True)
         assert old.exists()
         stream = StreamInfo(("background",), SIZE, 25.0, Statistics(), overwrite=True)
@@ -430,6 +434,71 @@ def test_a_run_leaves_whole_segments(tmp_path):
         name(12, 18): [18, 19, 20, 21],
         name(14, 22): [22, 23],
     }
+
+
+@pytest.mark.parametrize("keep", [None, 8.5, 1000.0])
+def test_another_keep_holds_for_the_segments_before_it(tmp_path, keep):
+    """Of frames 0…13, to 6.5 s, none is old enough for the first one."""
+    Output(tmp_path, TIMES[:14], {"segment": 2.0, "keep": keep}, every=3).run()
+    output = Output(tmp_path, TIMES, OPTIONS, every=3)
+    assert output.run(resume=True) == {
+        **{"written": 7, "kept": 4, "expired": 3, "deleted_on_full_disk": 0}
+    }
+    assert sorted(output.read()) == [name(6, 12), name(10, 14), name(12, 18), name(14, 22)]
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(None, 7), (2.0, 2)])
+def test_a_longer_and_a_shorter_keep_hold_from_then_on(tmp_path, keep, kept):
+    Output(tmp_path, TIMES[:14], OPTIONS, every=3).run()
+    output = Output(tmp_path, TIMES, {"segment": 2.0, "keep": keep}, every=3)
+    counts = output.run(resume=True)
+    assert (counts["kept"], counts["expired"]) == (kept, 7 - kept)
+    assert len(output.read()) == kept
+
+
+def test_a_segment_of_unknown_age_stays_and_is_told(tmp_path):
+    first = Output(tmp_path, TIMES[:14], {"segment": 2.0}, every=3)
+    first.run()
+    log = Path(first.config.logdir, f"frames-{name(2, 4)}.jsonl")
+    log.write_bytes(log.read_bytes().replace(b"}", b""))
+    files = SegmentFiles(first.config.logdir, masks=first.config.masks)
+    segments = Segments(2.0, 4.0, files)
+    segments.set_state(with_prefix("segments/", checkpoint.load(first.config.logdir)[0]))
+    assert segments.get_state()["first"].tolist() == [8, 12]  # 0 is too old
+    assert log.exists()
+    assert "damaged: 1; they are not deleted" in segments.problems[0]
+
+
+class TestDeletedByHand:
+    def test_without_keep_the_run_goes_on(self, tmp_path):
+        """A log alone, too: its video and masks stay."""
+        first = Output(tmp_path, TIMES[:14], {"segment": 2.0}, every=3)
+        first.run()
+        logdir, overlay = Path(first.config.logdir), Path(first.config.overlay_path)
+        SegmentFiles(logdir, masks=first.config.masks).delete(name(0, 0))
+        (logdir / f"frames-{name(2, 4)}.jsonl").unlink()
+        output = Output(tmp_path, TIMES, {"segment": 2.0}, every=3)
+        output.run(resume=True)
+        assert decoded(overlay / f"{name(2, 4)}.mp4") == [4, 5, 6, 7]
+        assert Path(first.config.masks, name(2, 4), "000004.png").exists()
+        names = sorted(path.stem for path in overlay.iterdir())
+        assert names[:2] == [name(2, 4), name(4, 8)]
+        assert len(names) == 6
+
+    def test_with_keep_they_are_told(self, tmp_path):
+        first = Output(tmp_path, TIMES[:14], {"segment": 2.0, "keep": 1000.0}, every=3)
+        first.run()
+        SegmentFiles(first.config.logdir, masks=first.config.masks).delete(name(2, 4))
+        output = Output(tmp_path, TIMES, {"segment": 2.0, "keep": 1000.0}, every=3)
+        counts = output.run(resume=True)
+        assert counts["kept"] == len(output.read()) == 6
+
+    def test_the_latest_has_to_be_there(self, tmp_path):
+        first = Output(tmp_path, TIMES[:14], {"segment": 2.0}, every=3)
+        first.run()
+        Path(first.config.logdir, f"frames-{name(6, 12)}.jsonl").unlink()
+        with pytest.raises(UserError, match=r"frames-.*000000012\.jsonl.* is missing or shorter"):
+            first.run(resume=True)
 
 
 def kill_at(monkeypatch, number):

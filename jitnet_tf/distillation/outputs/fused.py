@@ -279,7 +279,7 @@ class FusedOutput(Output):
         self.disagreement = None if share is None else float(share)
         if share is not None and not 0 <= self.disagreement <= 1:  # NaN, too
             raise ValueError(f"a disagreement of {self.disagreement}")
-        self._start = int(state["start"])
+        self._start = int(state.get("start", 0))  # older versions know no gaps
         if self._key and self._key.index < self._start:
             raise ValueError("the key frame lies before a gap")
         seen, key, last = int(state["seen"]), self._key, self._last

@@ -199,6 +199,16 @@ def test_nothing_is_carried_across_a_gap(infer_every):
     assert not output.segment(FRAMES[3], 3, Stopwatch()).any()
 
 
+def test_a_state_of_a_version_without_gaps_is_restored():
+    output, _ = output_of()
+    drive(output, {0}, count=3)
+    state = output.get_state()
+    older = {name: array for name, array in state.items() if name != "start"}
+    again, _ = output_of()
+    again.set_state(older)
+    assert_same_state(again.get_state(), state)
+
+
 def test_stages():
     output, _ = output_of(infer_every=2)
     expected = {0: {"infer", "flow", "fuse"}, 1: {"flow"}, 2: {"infer", "flow", "fuse"}}

@@ -185,6 +185,25 @@ def test_a_gap_waits_in_a_checkpoint():
     assert asked(student) == [10]
 
 
+@pytest.mark.parametrize(
+    ("triggers", "older", "expected"),
+    [((), {}, []), ((At(99),), {"triggers/fired": np.array(True)}, [10])],
+)
+def test_checkpoints_of_versions_without_gaps_are_resumed(triggers, older, expected):
+    first = distiller_of(ScriptedStudent([9] * 9), *triggers)
+    for t in range(5):
+        first.step(frame(t))
+    state = {**first.get_state(), **older}
+    del state["hurried"]
+    student = ScriptedStudent([9] * 9)
+    resumed = distiller_of(student, *triggers)
+    resumed.set_state(state)
+    resumed.schedule.stride = 50
+    for t in range(5, 13):
+        resumed.step(frame(t))
+    assert asked(student) == expected
+
+
 def test_cuts_in_the_ignored_region_are_none():
     """And the others are as visible as without a region."""
     ignored = np.zeros(SCENES[0].shape[:2], bool)
