@@ -48,7 +48,7 @@ def define_flags():
     """Defines the flags of the kills."""
     measurement.define_flags()
     define_path("streams", None, "The fleet's list, see jitnet_tf.fleet, with references.")
-    flags.DEFINE_string("teacher", None, "The fleet's teacher.")
+    define_path("teacher", None, "The fleet's teacher.")
     flags.DEFINE_string("options", "", "Further options of the fleet, as for a shell.")
     flags.DEFINE_integer("frames", 300, "Frames of each stream.", lower_bound=1)
     flags.DEFINE_integer("kills", 10, "Number of kills in each disturbed fleet.", lower_bound=1)

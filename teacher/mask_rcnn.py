@@ -39,11 +39,11 @@ class MaskRcnn(Teacher):
                 f"--teacher_input={options.input}: a Mask R-CNN takes uint8 images; leave it out"
             )
         self._signature = signature
-        self.batches = signature.batches
         listed = class_names.read(options.classes)
         self.names = class_names.by_id(listed)
         self._ids = self.names if listed is None else range(len(listed))
         self._fixed_size = self._check()
+        self.batches = signature.batches
 
     @staticmethod
     def fits(signature):

@@ -101,10 +101,10 @@ class Student(StudentProtocol):
         """
         class_ids, counts, wanted, loss = self._attempt(frame, labels, weights, threshold)
         loss = float(loss) if wanted else None
-        counts = counts.numpy().astype(np.int64)
+        prediction, confusion = class_ids.numpy(), counts.numpy().astype(np.int64)
         # Background in both maps, which no accuracy depends on.
-        counts[0, 0] -= self._ignored_pixels
-        return Trial(class_ids.numpy(), counts, loss)
+        confusion[0, 0] -= self._ignored_pixels
+        return Trial(prediction, confusion, loss)
 
     def update(self, frame, labels, weights):
         """Takes one step of gradient descent on a frame.

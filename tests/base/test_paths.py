@@ -12,7 +12,10 @@ from tests.commands import run_command
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Flags of text that is no path.
-TEXTS = {"frame_size", "method", "student", "fetch", "teacher_signature"}
+TEXTS = {
+    *("frame_size", "method", "student", "fetch", "teacher_signature", "bind", "address"),
+    "options",  # of another command
+}
 
 
 def is_command(path):
@@ -23,7 +26,8 @@ def is_command(path):
 COMMANDS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for folder in ("jitnet_tf", "teacher", "experiments")
-    for path in (ROOT / folder).glob("*.py")
+    for pattern in ("*.py", "*/__main__.py")
+    for path in (ROOT / folder).glob(pattern)
     if is_command(path)
 )
 
