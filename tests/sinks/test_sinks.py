@@ -40,7 +40,7 @@ def class_map(class_id):
 
 def result(index, teacher_index=None, staleness=0, reference=False, **seconds):
     """A result with training on a teacher frame and a score against a reference."""
-    frame = np.full((*SIZE, 3), 5 * index, np.uint8)
+    frame = np.full((*SIZE, 3), 5 * index % 256, np.uint8)
     made = FrameResult(index, frame, class_map(1), 8, {"infer": 0.01, **seconds})
     made.time = index / 3
     if teacher_index is not None:
