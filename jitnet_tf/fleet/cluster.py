@@ -1,6 +1,7 @@
 """Ray as the fleet uses it: starting or joining a cluster, and the processes of streams there."""
 
 import os
+import pathlib
 import socket
 import uuid
 
@@ -10,6 +11,7 @@ from jitnet_tf.fleet.remote import Latest, is_ready, reason_of_ray
 from jitnet_tf.fleet.streams import teacher_of
 
 AUTO = "auto"
+ROOT = pathlib.Path(__file__).parents[2]
 SECONDS = 5  # for an address to answer
 
 
@@ -25,6 +27,9 @@ def connect(address):
     if address is None:
         # Binds to 127.0.0.1, as Ray does by itself where it knows no clusters.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        # Its processes find this package from any folder, also if it is not installed.
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     try:
         import ray
     except ImportError:

@@ -1,6 +1,7 @@
 """Answers and errors of Ray's actors, without waiting and for people."""
 
 import contextlib
+import re
 
 from jitnet_tf.base.errors import UserError
 
@@ -41,5 +42,7 @@ def reason_of_ray(error):
     if isinstance(cause := getattr(error, "cause", None), UserError):
         return str(cause)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reasons = [line for line in lines if "death" in line.lower() or "exit" in line.lower()]
-    return (reasons or lines or [type(error).__name__])[0]
+    # The last line of a traceback; or else, of a process that was killed, how it ended.
+    raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
+    ended = [line for line in lines if "death" in line.lower() or "exit" in line.lower()]
+    return (raised[-1:] or ended or lines or [type(error).__name__])[0]

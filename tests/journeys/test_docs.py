@@ -42,6 +42,8 @@ NEEDS = {
     "experiments.table1 --output": "minutes; tests/experiments/test_table1.py runs it",
     "experiments.gpu_benchmark --export": "minutes; test_gpu_benchmark.py runs it",
     "experiments.asynchronous --streams": "minutes; tests/experiments/test_asynchronous.py runs it",
+    "experiments.capacity": "minutes on an idle machine",
+    "experiments.fleet_kills": "an hour",
     "--mask_rcnn=": "the SavedModel that experiments.mask_rcnn makes",
     "archive/street": "a run that was moved; tests/journeys/test_moved.py resumes one",
     "path/to/yolo11n-seg": "an export; tests/teacher/test_yolo.py makes one",
@@ -53,6 +55,7 @@ OUTPUTS = ("output", "logdir", "results", "json", "export", "masks")
 # Start of a command → flags that make it small: a pretraining takes hours, a comparison minutes.
 SMALL = {
     "jitnet_tf.pretrain": ["--steps=2", "--crop=32", "--batch_size=2", "--width=.25"],
+    "jitnet_tf.fleet": ["--max_frames=8", "--width=.25", "--init=random", "--output=none"],
     "experiments.benchmark": [
         "--frame_size=64x96",
         "--width=.25",
@@ -196,6 +199,7 @@ def material(tmp_path_factory):
         label.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(label.with_suffix(".png")), np.eye(*size, dtype=np.uint8))
     write_images(folder / "unlabeled", 20)[1].rename(folder / "photos")
+    (folder / "cameras.csv").write_text("name,video\none,street.mp4\ntwo,clips/street.mp4\n")
     (folder / "traffic.txt").write_text(class_groups_example())
     shutil.copytree(ROOT / "flags", folder / "flags")
     return folder
@@ -231,6 +235,8 @@ def run(command, done):
         ]
     if "--init=runs/coco" in arguments and command.module == "jitnet_tf.distill":
         arguments.append("--width=.25")  # as SMALL has it
+    if "--init=pretrained" in arguments:
+        arguments.append("--width=.5")
     assert run_command(module_of(command), *arguments) == 0, command.text
     done.add(command)
     assert [
