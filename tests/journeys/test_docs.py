@@ -1,7 +1,7 @@
 """The documents: commands parse and run, links and images exist."""
 
 import dataclasses
-import importlib
+import importlib.util
 import pathlib
 import re
 import shlex
@@ -141,8 +141,16 @@ def is_slow(command):
     return command.module not in FAST or any(map(is_slow, prerequisites(command)))
 
 
+def marks(command):
+    found = [pytest.mark.slow] if is_slow(command) else []
+    if command.module == "jitnet_tf.fleet":
+        without = importlib.util.find_spec("ray") is None
+        found.append(pytest.mark.skipif(without, reason="Ray is not installed: .[fleet]"))
+    return found
+
+
 RUNNABLE = [
-    pytest.param(command, marks=[pytest.mark.slow] if is_slow(command) else [], id=str(command))
+    pytest.param(command, marks=marks(command), id=str(command))
     for page in COMMANDS.values()
     for command in page
     if not command.missing
