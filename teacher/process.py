@@ -22,28 +22,48 @@ def share_gpus():
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
-def _open(spec, options):
+def open_to_serve(spec, options):
+    """Opens a teacher for other processes, to which not all errors can be sent.
+
+    Imports TensorFlow, quietly, if the teacher needs it. Arguments as for `open_teacher`.
+
+    Raises:
+      UserError: whatever went wrong.
+    """
     if not spec.startswith(PRECOMPUTED):
         command_line.import_tensorflow()
     try:
-        _child["teacher"] = open_teacher(spec, options)
+        return open_teacher(spec, options)
     except UserError:
         raise
-    except Exception as error:  # not all of them can be pickled
+    except Exception as error:
         raise UserError(f"the teacher cannot be opened: {reason_of(error)}") from None
-    return dict(_child["teacher"].names), list(_child["teacher"].problems)
 
 
-def _answer(frame, index):
+def timed_answer(teacher, frame, index):
+    """Returns (Detections, seconds that they took), for other processes; see `open_to_serve`.
+
+    Raises:
+      UserError: the teacher's, or a TeacherError for any other error.
+    """
     start = time.perf_counter()
     try:
-        detections = _child["teacher"](frame, index)
+        detections = teacher(frame, index)
     except UserError:
         raise
     except Exception as error:
         raise TeacherError(reason_of(error), index) from None
-    seconds = time.perf_counter() - start
-    return (detections, seconds), list(_child["teacher"].problems)
+    return detections, time.perf_counter() - start
+
+
+def _open(spec, options):
+    _child["teacher"] = open_to_serve(spec, options)
+    return dict(_child["teacher"].names), list(_child["teacher"].problems)
+
+
+def _answer(frame, index):
+    answer = timed_answer(_child["teacher"], frame, index)
+    return answer, list(_child["teacher"].problems)
 
 
 def _died():

@@ -1,6 +1,5 @@
 """A stream of a fleet: a Ray actor that advances the product's own Run."""
 
-import json
 import math
 import os
 import pathlib
@@ -49,7 +48,7 @@ class StreamProcess:
         try:
             return self._run(resume)
         except directory.CompleteError:
-            return Outcome(ENDED, _saved_summary(self._config.logdir))
+            return Outcome(ENDED, directory.read_summary(self._config.logdir))
         except locks.InUseError as error:
             return self._outcome(IN_USE, str(error))
         except video.UnavailableError as error:
@@ -66,7 +65,7 @@ class StreamProcess:
 
     def _outcome(self, state, reason, patience=math.inf):
         reason = credentials.hidden(reason, [self._config.video])
-        return Outcome(state, _saved_summary(self._config.logdir), reason, patience)
+        return Outcome(state, directory.read_summary(self._config.logdir), reason, patience)
 
     def _run(self, resume):
         if not pathlib.Path(self._marker).is_file():
@@ -102,14 +101,6 @@ class StreamProcess:
         self._stopping.set()
         if self._source:
             self._source.interrupt()
-
-
-def _saved_summary(logdir):
-    try:
-        text = (pathlib.Path(logdir) / directory.SUMMARY).read_text(encoding="utf-8")
-        return json.loads(text)
-    except (OSError, ValueError):
-        return None
 
 
 def set_up_tensorflow(on_gpu, threads=None):

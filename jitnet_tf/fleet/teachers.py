@@ -8,15 +8,15 @@ import time
 import ray
 from ray.exceptions import ObjectLostError, RayError
 
-from jitnet_tf.base import command_line
-from jitnet_tf.base.errors import UserError, reason_of
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.fleet.dispatch import Dispatch, GivenUpError, Question
 from jitnet_tf.fleet.remote import Latest, reason_of_ray
 from jitnet_tf.fleet.scheduling import ByNeed
 from jitnet_tf.fleet.stream_process import set_up_tensorflow
 from jitnet_tf.fleet.streams import teacher_of
-from teacher import PRECOMPUTED, open_teacher
+from teacher import PRECOMPUTED
 from teacher.base import TeacherError
+from teacher.process import open_to_serve, timed_answer
 
 MOST_REQUESTS = 100_000  # at a time
 
@@ -79,26 +79,15 @@ class TeacherActor:
             self._teacher(question.stream)  # what it raises is no fault of the frame
         try:
             teacher = self._teacher(question.stream)
-            start = time.perf_counter()
-            detections = teacher(frame, question.index)
-            seconds = time.perf_counter() - start
+            answer = timed_answer(teacher, frame, question.index)
         except UserError as error:
             return None, error
-        except Exception as error:  # not all of them can be sent
-            return None, TeacherError(reason_of(error), question.index)
-        return ((detections, seconds), list(teacher.problems)), None
+        return (answer, list(teacher.problems)), None
 
     def _teacher(self, stream):
         spec = teacher_of(self._spec, stream)
         if spec not in self._opened:
-            if not spec.startswith(PRECOMPUTED):
-                command_line.import_tensorflow()
-            try:
-                self._opened[spec] = open_teacher(spec, self._options)
-            except UserError:
-                raise
-            except Exception as error:
-                raise UserError(f"the teacher cannot be opened: {reason_of(error)}") from None
+            self._opened[spec] = open_to_serve(spec, self._options)
         return self._opened[spec]
 
     def ready(self, most):

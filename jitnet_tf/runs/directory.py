@@ -137,11 +137,16 @@ def resume_flags(config):
 
 def is_complete(logdir):
     """Returns whether the run in `logdir` came to its end."""
+    return (read_summary(logdir) or {}).get("complete") is True
+
+
+def read_summary(logdir):
+    """Returns the summary.json of the run in `logdir`; None if there is none, or a damaged one."""
     try:
-        path = pathlib.Path(logdir) / SUMMARY
-        return files.parse_json(path.read_bytes())["complete"] is True
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
-        return False
+        found = files.parse_json((pathlib.Path(logdir) / SUMMARY).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def start(config, versions):
