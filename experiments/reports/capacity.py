@@ -1,4 +1,4 @@
-"""How many streams a machine carries: the model, and its table."""
+"""The capacity of machines and GPUs in streams: the model, and its table."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from experiments.reports import markdown
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """What a stream costs, in seconds of one core or of one GPU.
+    """Costs of a stream, in seconds of one core.
 
     Attributes:
       frame: of each frame: all parts but updates and the teacher's.
@@ -30,7 +30,7 @@ class Parts:
 
 @dataclasses.dataclass(frozen=True)
 class Gpu:
-    """What the parts take on a GPU, in seconds, given by the user; None: not given."""
+    """Costs of the parts on a GPU, in seconds, given by the user; None: not given."""
 
     frame: float | None = None
     labels: float | None = None

@@ -72,7 +72,7 @@ class Member:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will come."""
+        """True if nothing more will come."""
         return self.state in OVER
 
     def step(self, now: float) -> None:
@@ -193,7 +193,7 @@ class Members:
 
     @property
     def are_over(self) -> bool:
-        """Whether all streams are over."""
+        """True if all streams are over."""
         return all(member.is_over for member in self.by_name.values())
 
     def step(self, now: float) -> None:
