@@ -49,7 +49,7 @@ def table(summary):
             gone = f"{summary['reconnects']} times, {summary['seconds_gone']:.1f} s in all"
             rows.append(("gone and back", gone))
     if segments := summary.get("segments"):
-        deleted = f"{segments['expired']} of their age"
+        deleted = f"{segments['expired']} by --keep"
         if early := segments["deleted_on_full_disk"]:
             deleted += f", {early} earlier, as the disk was full"
         shown = f"{segments['kept']} of {segments['written']} kept; deleted: {deleted}"

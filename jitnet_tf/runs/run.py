@@ -3,21 +3,17 @@
 import contextlib
 import dataclasses
 import itertools
-import pathlib
 import time
 
-import tensorflow as tf
-
 from jitnet_tf import video
-from jitnet_tf.base import checkpoint, memory, shell, threads
-from jitnet_tf.base.errors import UserError, reason_of
+from jitnet_tf.base import memory, threads
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.interrupt import StopRequest
-from jitnet_tf.base.progress import progress_bar
+from jitnet_tf.base.progress import progress_bar, say
 from jitnet_tf.base.state import prefixed, with_prefix
 from jitnet_tf.config.names import RANDOM
 from jitnet_tf.distillation import metrics
 from jitnet_tf.distillation.build import make_distiller
-from jitnet_tf.distillation.stopwatch import Stopwatch
 from jitnet_tf.distillation.stream import ScoredStream, warm_up
 from jitnet_tf.distillation.training import DivergedError
 from jitnet_tf.labels import LabelMaker, class_groups
@@ -30,37 +26,19 @@ from jitnet_tf.runs.checks import (
     own_teacher,
 )
 from jitnet_tf.runs.claims import claim
+from jitnet_tf.runs.errors import misfits_as_user_errors, stops_as_user_errors
 from jitnet_tf.runs.exporter import Exporter, Model
 from jitnet_tf.runs.inputs import Inputs
+from jitnet_tf.runs.outputs import Outputs
 from jitnet_tf.runs.progress import bar_options, step
 from jitnet_tf.runs.summary import Statistics
 from jitnet_tf.runs.versions import versions
 from jitnet_tf.sinks.base import StreamInfo
-from jitnet_tf.sinks.registry import check_sinks, open_sinks
-from jitnet_tf.sinks.segments import Segments
+from jitnet_tf.sinks.registry import check_sinks
 from jitnet_tf.student import initial_weights
 from teacher.base import TeacherError
 
-DISTILLER = "distiller/"  # prefixes of arrays in a checkpoint
-SEGMENTS = "segments/"
-SINKS = "sinks/"
-
-
-@contextlib.contextmanager
-def _disk_errors_as_user_errors(logdir):
-    """Turns what a full disk raises, or TensorFlow that cannot write, into a UserError.
-
-    logdir: of the run that can be resumed if it has a checkpoint; "" if none can.
-    """
-    try:
-        yield
-    except (OSError, tf.errors.OpError) as error:
-        then = ""
-        if logdir and (pathlib.Path(logdir) / checkpoint.NAME).is_file():
-            then = (
-                f"; then --resume {shell.flag('logdir', logdir)} continues from the last checkpoint"
-            )
-        raise UserError(f"the run stopped ({reason_of(error)}): correct that{then}") from error
+DISTILLER = "distiller/"  # prefix of arrays in a checkpoint
 
 
 class Run:
@@ -102,7 +80,7 @@ class Run:
         check_sink_names(sinks)
         check_paths_distinct(config)
         resumed = config.logdir if resume else ""
-        with _disk_errors_as_user_errors(resumed), contextlib.ExitStack() as stack:
+        with stops_as_user_errors(resumed), contextlib.ExitStack() as stack:
             config, notes = claim(config, stack, overwrite)
             check_paths_distinct(config)  # with a logdir that was only chosen now
             # Never write credentials to disk.
@@ -144,7 +122,7 @@ class Run:
             # From here on files are written.
             self._claim_directory(progress if saved else None)
             resume_at = progress["frames"] if resume else None
-            self._open_sinks(sinks, arrays, resume_at, overwrite, stack)
+            self._open_outputs(sinks, arrays, resume_at, overwrite, stack)
             self._shown = {name: progress.get(name) for name in inputs.FRAME}
             self._latest = self._failure = None
             self._ended = False
@@ -166,7 +144,7 @@ class Run:
 
     def _restore(self, arrays, progress):
         """Restores distiller and statistics from a checkpoint."""
-        with self._misfits_as_user_errors():
+        with misfits_as_user_errors(self.config.logdir):
             self.distiller.set_state(with_prefix(DISTILLER, arrays))
             self.statistics.set_state(progress["statistics"])
             if self.distiller.index != progress["frames"]:
@@ -174,18 +152,6 @@ class Run:
         if self.source.live:  # the time between the runs is not counted
             self.source.start_at(self.statistics.video_seconds or 0.0)
             self.distiller.after_gap()
-
-    @contextlib.contextmanager
-    def _misfits_as_user_errors(self):
-        """Turns the errors of a state that does not fit into a UserError."""
-        try:
-            yield
-        except (KeyError, ValueError, TypeError, OverflowError) as error:
-            raise UserError(
-                f"--resume: the checkpoint in {self.config.logdir!r} does not fit ({error}), it is "
-                "damaged, or another version of jitnet_tf or other sinks wrote it: start the run "
-                "again with --overwrite"
-            ) from None
 
     def _warm_up(self, teacher):
         """Returns the frames, once the first has been tried on all that it will go through."""
@@ -207,7 +173,7 @@ class Run:
         else:
             directory.start(self.config, versions())
 
-    def _open_sinks(self, further, arrays, resume_at, overwrite, stack):
+    def _open_outputs(self, further, arrays, resume_at, overwrite, stack):
         """Opens the configuration's sinks, adds further ones, and restores all."""
         stream = StreamInfo(
             self._label_maker.groups.names,
@@ -218,26 +184,14 @@ class Run:
             overwrite,
             self._label_maker.ignored,
         )
-        with self._misfits_as_user_errors():
-            state = with_prefix(SEGMENTS, arrays)
-            self._segments = Segments.open(self.config, stream, state)
-        stream = dataclasses.replace(stream, segments=self._segments)
-        self._sinks = [*open_sinks(self.config, stream), *further]
-        for sink in self._sinks:
-            stack.callback(sink.close)
-        with self._misfits_as_user_errors():
-            for sink in self._sinks:
-                if state := with_prefix(f"{SINKS}{sink.name}/", arrays):
-                    sink.set_state(state)
+        self._outputs = Outputs(self.config, stream, further, arrays, stack)
 
     def _start_threads(self, frames, stack):
-        """Starts the decoding and output threads."""
+        """Starts the decoding thread; the outputs have their own."""
         if self.config.lookahead and self.config.max_frames:  # which ends the stream in sight, too
             frames = itertools.islice(frames, self.config.max_frames - self.distiller.index)
         if not self.source.live:  # of which only the newest frame is of use
             frames = stack.enter_context(contextlib.closing(threads.prefetch(frames)))
-        self._outputs = threads.Worker(self._put_out)
-        stack.callback(self._outputs.close)
         self._stream = ScoredStream(
             frames, self.distiller, self._label_maker, self._inputs.reference
         )
@@ -251,7 +205,8 @@ class Run:
     @property
     def remarks(self):
         """Lines for the user at the start, of source and sinks, such as addresses."""
-        return [part.remark for part in (self.source, *self._sinks) if part.remark]
+        of_source = [self.source.remark] if self.source.remark else []
+        return [*of_source, *self._outputs.remarks]
 
     @property
     def problems(self):
@@ -261,7 +216,9 @@ class Run:
         told.
         """
         known = *self.source.problems, *self._problems_to_save()
-        return list(dict.fromkeys([*known, *self._segments.problems, *self.statistics.problems]))
+        return list(
+            dict.fromkeys([*known, *self._outputs.segment_problems, *self.statistics.problems])
+        )
 
     def note(self, problem):
         """Adds a sentence to `problems`, which a resumed run keeps."""
@@ -269,7 +226,7 @@ class Run:
 
     def _problems_to_save(self):
         """Returns the problems that are not found again when a resumed run reads its video."""
-        parts = [self._inputs.teacher, self._inputs.reference, self._exporter, *self._sinks]
+        parts = [self._inputs.teacher, self._inputs.reference, self._exporter, self._outputs]
         found = [problem for part in parts if part for problem in part.problems]
         if self.source.live:
             found = [*self.source.problems, *found]
@@ -279,11 +236,13 @@ class Run:
         """Processes the frames to the end or Ctrl-C, showing progress; returns the summary."""
         of_bar = self.source, self.config.max_frames
         progress = progress_bar(**bar_options(*of_bar, self.statistics))
-        disk_errors = _disk_errors_as_user_errors(self.config.logdir)
+        disk_errors = stops_as_user_errors(self.config.logdir)
         with StopRequest(self.source.interrupt) as stop, progress, disk_errors:
             while not stop.made and (result := self.advance()) is not None:
                 progress.set_postfix_str(self.statistics.progress(), refresh=False)
                 progress.update(step(progress, *of_bar, result))
+            if self.config.export_every:
+                say("writing the last export, which may take a minute")
             # A live stream has no end but the user's.
             return self.finish(complete=self.source.live or not stop.made)
 
@@ -314,10 +273,8 @@ class Run:
                 raise
             return None
         self._latest = result.frame
-        # At a segment's end, too: only then can the oldest be deleted.
-        ends_segment = self._segments.begins(result)
-        self._outputs(result)
-        if ends_segment or self.distiller.index % self.config.checkpoint_every == 0:
+        begins_segment = self._outputs(result)
+        if begins_segment or self.distiller.index % self.config.checkpoint_every == 0:
             self.save()
         self._exporter.offer(self.distiller)
         self._wall_seconds += time.perf_counter() - start
@@ -340,8 +297,7 @@ class Run:
             raise self._failure
         complete = (self._ended if complete is None else complete) and not self._failure
         self.save()
-        for sink in self._sinks:
-            sink.finish(complete)
+        self._outputs.finish(complete)
         summary = self._write_summary(complete)
         exports = self._exporter.problems
         self._exporter.finish(self.distiller)  # which takes time: the summary is there by then
@@ -361,23 +317,18 @@ class Run:
         summary = {
             "complete": complete,
             **self.statistics.summary(),
-            **self._segments.summary(),
-            **{name: value for sink in self._sinks for name, value in sink.summary().items()},
+            **self._outputs.summary(),
             "problems": self.problems,
         }
         if self._failure and not isinstance(self._failure, video.BrokenOffError):
             summary["problems"].append(str(self._failure))  # a source notes that it broke off
-        self._segments.write(lambda: directory.write_summary(self.config.logdir, summary))
+        self._outputs.write_summary(summary)
         return summary
 
     def save(self):
         """Writes a checkpoint, once the outputs have taken all frames so far."""
         self._outputs.wait()
         self.statistics.wall_seconds = self._wall_seconds
-        arrays = prefixed(DISTILLER, self.distiller.get_state())
-        for sink in self._sinks:
-            sink.flush()
-            arrays.update(prefixed(f"{SINKS}{sink.name}/", sink.get_state()))
         if self._latest is not None:
             self._shown = inputs.describe_frame(self._latest)
         progress = {
@@ -391,22 +342,5 @@ class Run:
             "statistics": self.statistics.get_state(),
             "problems": self._problems_to_save(),
         }
-        self._segments.write(lambda: self._write_checkpoint(arrays, progress))
-        self._segments.saved()
+        self._outputs.save(prefixed(DISTILLER, self.distiller.get_state()), progress)
         memory.give_back()
-
-    def _write_checkpoint(self, arrays, progress):
-        """Writes a checkpoint of these, and of the segments that there still are."""
-        segments = prefixed(SEGMENTS, self._segments.get_state())
-        progress = {**progress, "file_sizes": checkpoint.growing_files(self.config.logdir)}
-        checkpoint.save(self.config.logdir, {**arrays, **segments}, progress)
-
-    def _put_out(self, result):
-        """Hands a result to the sinks, in the output thread."""
-        self.statistics.add(result)
-        self._segments.add(result)
-        watch = Stopwatch()
-        with watch("output"):
-            for sink in self._sinks:
-                sink.add(result)
-        self.statistics.seconds["output"] += watch.seconds["output"]
