@@ -5,6 +5,7 @@ import os
 from jitnet_tf.base.errors import UserError
 from teacher.base import Teacher
 from teacher.detections import MIN_SCORE, Detections
+from teacher.folders import graph_folder
 from teacher.options import TeacherOptions
 
 __all__ = [
@@ -66,7 +67,7 @@ def saved_model_folder(spec):
     """Returns the SavedModel's folder for 'zoo:NAME', which is fetched if needed, or for a path.
 
     Raises:
-      UserError: unknown or unavailable model, or no such folder.
+      UserError: unknown or unavailable model, no such folder, or no SavedModel in it.
     """
     kind, _, rest = spec.partition(":")
     if kind == "zoo":
@@ -78,4 +79,5 @@ def saved_model_folder(spec):
             f"teacher {str(spec)!r} is not a folder; give a SavedModel's folder, recorded:FILE, "
             "lvs:FOLDER or zoo:NAME"
         )
+    graph_folder(spec)
     return spec

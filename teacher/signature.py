@@ -1,10 +1,9 @@
 """The signature of a loaded SavedModel: what it takes and returns."""
 
-import pathlib
-
 import tensorflow as tf
 
 from jitnet_tf.base.errors import UserError
+from teacher.folders import graph_folder
 
 SERVING = "serving_default"
 
@@ -87,14 +86,7 @@ def _shape(spec):
 
 def _load(directory):
     """Returns what `tf.saved_model.load` does; raises UserError if there is no SavedModel."""
-    path = pathlib.Path(directory)
-    if (path / "saved_model").is_dir():
-        path = path / "saved_model"
-    if not any((path / f"saved_model.{kind}").is_file() for kind in ("pb", "pbtxt")):
-        raise UserError(
-            f"teacher {str(directory)!r} is not a SavedModel: it holds no saved_model.pb; "
-            "give the folder that does"
-        )
+    path = graph_folder(directory)
     try:
         return tf.saved_model.load(str(path))
     except Exception as error:  # TensorFlow raises many kinds, for one mistake of the user
