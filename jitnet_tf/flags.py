@@ -127,9 +127,10 @@ def resumed(config, given, advice="leave the flag out, or start another run"):
         if about[name].resume == FREE or (about[name].resume == MOVED and known[name] is not None):
             changes[name] = value
         elif not _is_same(about[name], value, known[name]):
+            has = f"no --{name}" if known[name] is None else f"--{name}={known[name]}"
+            wanted = "none" if value is None else value
             raise UserError(
-                f"--resume: the run in {config.logdir!r} has --{name}={known[name]}, not {value}: "
-                f"{advice}"
+                f"--resume: the run in {config.logdir!r} has {has}, not {wanted}: {advice}"
             )
     return dataclasses.replace(config, **changes)
 

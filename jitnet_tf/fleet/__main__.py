@@ -11,6 +11,7 @@ editing the list. Interrupted, the same command with --resume continues.
 """
 
 import dataclasses
+import pathlib
 import sys
 
 from absl import flags
@@ -27,6 +28,12 @@ from teacher import TeacherOptions
 FLAGS = flags.FLAGS
 LOGDIR = "runs/fleet"
 RESUME = "--resume"
+NOT_FOR_FLEETS = {
+    "teacher_mode": "its teacher is always asynchronous",
+    "lookahead": "it needs a teacher that frames wait for",
+    "export_dir": "each stream exports to LOGDIR/NAME/export",
+    "preview_port": "TensorBoard, metrics and fleet_summary.json show all streams",
+}
 
 
 def define_flags():
@@ -38,6 +45,8 @@ def define_flags():
 
 def fleet_config():
     """Returns the FleetConfig that the flags describe. UserError where they make no sense."""
+    given = {field.name: FLAGS[field.name].value for field, _ in options.options(FleetConfig)}
+    config = FleetConfig(**{name: value for name, value in given.items() if value is not None})
     if not FLAGS.teacher:
         raise UserError(
             "--teacher is missing: give a SavedModel folder, zoo:NAME, or recordings as in "
@@ -52,12 +61,15 @@ def fleet_config():
             f"--output={FLAGS.output}: each stream writes its overlay to its own folder; give "
             "--output=none for none"
         )
-    fixed = ("masks", "teacher_mode", "lookahead", "export_dir", "preview_port")
-    for name in fixed:
+    if FLAGS.masks and (FLAGS.masks == ".." or pathlib.Path(FLAGS.masks).name != FLAGS.masks):
+        raise UserError(
+            f"--masks={FLAGS.masks}: each stream writes masks to a folder in its own: give a name "
+            "alone, such as masks"
+        )
+    for name, advice in NOT_FOR_FLEETS.items():
         if FLAGS[name].present:
-            raise UserError(f"--{name}={FLAGS[name].value} is not for a fleet: leave it out")
-    given = {field.name: FLAGS[field.name].value for field, _ in options.options(FleetConfig)}
-    return FleetConfig(**given)
+            raise UserError(f"--{name}={FLAGS[name].value} is not for a fleet: {advice}")
+    return config
 
 
 def main():

@@ -47,7 +47,8 @@ def connect(address):
             ray.init(address=address, **options)
     except Exception as error:  # Ray raises many kinds
         where = "on this machine" if address is None else f"at --address={address}"
-        raise UserError(f"Ray cannot be used {where} ({reason_of(error)})") from None
+        then = ": start it with ray start" if address == AUTO else ""
+        raise UserError(f"Ray cannot be used {where} ({reason_of(error)}){then}") from None
 
 
 def _check_answers(address):

@@ -58,6 +58,12 @@ def mark(logdir, spec, options, *, resume):
     return marker
 
 
+def unmark(logdir):
+    """Makes a folder free again that `mark` has marked, before any stream has begun."""
+    for name in (MARKER, SUMMARY):
+        pathlib.Path(logdir, name).unlink(missing_ok=True)
+
+
 def _runs(logdir, listed):
     """Returns the folders of Streams that hold a run."""
     folders = [streams.folder_of(stream, logdir) for stream in listed]

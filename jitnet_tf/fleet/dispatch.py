@@ -24,13 +24,14 @@ class Question:
       stream: its name.
       frame: as the teachers take it.
       index: the frame's number in the stream, from 0.
-      decay: see `Request`.
+      decay, budget: see `Request`.
     """
 
     stream: str
     frame: Any
     index: int
-    decay: float | None = None
+    decay: float | None
+    budget: float
 
 
 class GivenUpError(Exception):
@@ -134,7 +135,9 @@ class Dispatch:
         self._withdraw(question.stream)
         self._waiting[question.stream] = waiting
         labeled = self._labeled.get(question.stream)
-        self._scheduler.add(Request(question.stream, waiting.made, labeled, question.decay))
+        self._scheduler.add(
+            Request(question.stream, waiting.made, labeled, question.decay, question.budget)
+        )
         async with self._news:
             self._news.notify()
 

@@ -40,6 +40,7 @@ class Fleet:
 
     def __init__(self, config, spec, options, logdir, *, resume=False, overwrite=False):
         self._config = config
+        self._resumes = resume
         self._logdir = pathlib.Path(logdir).absolute()
         self._summary_path = self._logdir / status.SUMMARY
         self.remarks = []
@@ -47,6 +48,8 @@ class Fleet:
             stack.enter_context(locks.Lock(self._logdir, "logdir", is_folder=True))
             watch = streams.Watch(config.streams, lambda s: streams.config_of(s, self._logdir))
             listed = watch.streams.values()
+            if not listed:
+                raise UserError(f"--streams={config.streams} has no streams: add a row for each")
             self._spec = _checked(spec, options, listed)
             about = self._logdir, self._spec, options, listed
             directory.check(*about, resume=resume, overwrite=overwrite)
@@ -82,10 +85,14 @@ class Fleet:
                 now = time.monotonic()
                 if stop.made and not stopped:
                     stopped = True
-                    say("stopping all streams after their frames")
+                    say("stopping all streams after their current frames; Ctrl-C stops at once")
                     self._members.stop(now)
                 self._members.step(now)
+                for line in self._members.news():
+                    say(line)
                 if (refusal := self._pool.refusal) and not self._have_started():
+                    if not self._resumes:  # the corrected command finds the folder free
+                        directory.unmark(self._logdir)
                     raise UserError(refusal)
                 self._metrics.show_fleet(self._members.by_name, self._pool.figures())
                 if now >= due:

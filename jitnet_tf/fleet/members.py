@@ -184,6 +184,8 @@ class Members:
     watch: Any
     start: Callable[[Stream], Process]
     by_name: dict[str, Member] = dataclasses.field(default_factory=dict)
+    _news: list[str] = dataclasses.field(default_factory=list)
+    _told: dict[str, str] = dataclasses.field(default_factory=dict)  # name → latest reason
     _stopped: bool = False
     _removed: set[str] = dataclasses.field(default_factory=set)
 
@@ -200,11 +202,20 @@ class Members:
         """Takes changes of the list in, and does what is due. now: seconds."""
         if not self._stopped:
             self._follow(now)
-        for member in self.by_name.values():
+        for name, member in self.by_name.items():
             member.step(now)
+            if member.reason and member.reason != self._told.get(name):
+                self._told[name] = member.reason
+                self._news.append(f"{name}: {member.state}: {' '.join(member.reason.split())}")
         for name in [name for name in self._removed if self.by_name[name].is_over]:
             self._removed.remove(name)
+            self._told.pop(name, None)
             del self.by_name[name]
+
+    def news(self) -> list[str]:
+        """Returns lines on what has happened since they were last asked for."""
+        news, self._news = self._news, []
+        return news
 
     def stop(self, now: float) -> None:
         """Asks all streams to end."""
@@ -214,6 +225,14 @@ class Members:
 
     def _follow(self, now):
         added, removed = self.watch.changes()
+        changed = set(added) & set(removed)
+        for what, names in (
+            ("added", [name for name in added if name not in changed]),
+            ("removed", [name for name in removed if name not in changed]),
+            ("changed", [name for name in added if name in changed]),
+        ):
+            if names:
+                self._news.append(f"{what} in the list: {', '.join(names)}")
         for name in removed:
             if name not in added:
                 self._removed.add(name)

@@ -58,7 +58,7 @@ def _of_pool(teachers, waiting, waited, _):
     for name, text, figure in (
         ("jitnet_teacher_answers", "Frames that a teacher has answered.", "answered"),
         ("jitnet_teacher_busy_seconds", "Time that a teacher has spent on frames.", "busy"),
-        ("jitnet_teacher_deaths", "Times that a teacher has died.", "deaths"),
+        ("jitnet_teacher_deaths", "Times that a teacher has died while it was asked.", "deaths"),
     ):
         family = CounterMetricFamily(name, text, labels=["teacher"])
         for place, figures in enumerate(teachers):

@@ -6,6 +6,7 @@ import time
 import ray
 
 from jitnet_tf.base.errors import UserError
+from jitnet_tf.fleet.dispatch import Question
 from jitnet_tf.fleet.scheduling import Decay
 from teacher import PRECOMPUTED, Teacher, open_teacher
 
@@ -18,6 +19,7 @@ class PooledTeacher(Teacher):
       spec: as for `open_teacher`, of this stream.
       dispatcher: handle of the Dispatcher.
       stopping: a threading.Event, on which waiting for an answer ends.
+      budget: greatest share of the stream's frames that may be teacher frames, 0…1.
 
     Attributes:
       local: the same teacher in this process if it is precomputed, such as a Recording, to check
@@ -29,8 +31,9 @@ class PooledTeacher(Teacher):
         teacher's errors.
     """
 
-    def __init__(self, stream, spec, dispatcher, stopping):
+    def __init__(self, stream, spec, dispatcher, stopping, budget):
         self._stream = stream
+        self._budget = budget
         self._dispatcher = dispatcher
         self._stopping = stopping
         self.local = open_teacher(spec) if spec.startswith(PRECOMPUTED) else None
@@ -65,7 +68,8 @@ class PooledTeacher(Teacher):
         self._asked = {**dict(list(self._asked.items())[-1:]), index: time.monotonic()}
         # In a list the pool passes it on, and only the teacher that answers gets the pixels.
         kept = [ray.put(frame)]
-        asked = self._dispatcher.ask.remote(self._stream, kept, index, self._decay.value)
+        question = Question(self._stream, kept, index, self._decay.value, self._budget)
+        asked = self._dispatcher.ask.remote(question)
         answer = concurrent.futures.Future()
 
         def pass_on(done):

@@ -19,12 +19,14 @@ class Request:
       labeled: the time of the frame with the stream's latest labels; None: it has none yet.
       decay: accuracy that the stream lost a second between its latest two labels: of what was shown
         right after the one and right before the other; None: unknown.
+      budget: greatest share of the stream's frames that may be teacher frames, 0…1.
     """
 
     stream: str
     made: float
     labeled: float | None = None
     decay: float | None = None
+    budget: float = 1.0
 
 
 class Scheduler(Protocol):
@@ -106,7 +108,8 @@ class ByNeed(FirstCome):
     split of the teachers' capacity with the least mean loss (the index policy for the age of
     information with linear costs: Kadota et al., "Scheduling policies for minimizing age of
     information in broadcast wireless networks", 2018). A stream on which labels do not help loses
-    nothing between them, and is asked for rarely, whatever its accuracy.
+    nothing between them, and is asked for rarely, whatever its accuracy. With budgets b the
+    greatest r·(b·τ)² is next: streams that lose the same get labels in proportion to their budgets.
 
     Streams without labels come first. A request that has waited for `longest_wait` comes before
     all others, the oldest first: with N streams and teachers that answer every s seconds none waits
@@ -132,7 +135,7 @@ class ByNeed(FirstCome):
         if request.labeled is None:
             return math.inf
         decay = max(request.decay or 0.0, self._least_decay)
-        return decay * (now - request.labeled) ** 2
+        return decay * (request.budget * (now - request.labeled)) ** 2
 
 
 class Decay:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 from jitnet_tf.base import files
-from jitnet_tf.fleet.members import Member
+from jitnet_tf.fleet.members import RUNNING, STARTING, Member
 from jitnet_tf.fleet.outcome import FAILED
 from jitnet_tf.runs.summary import percent
 
@@ -46,7 +46,7 @@ def _row(name, member):
             str(member.restarts),
         )
     if not now:
-        return name, member.state, "0", "–", "–", "–", "–", str(member.restarts)
+        return name, _state(member), "–", "–", "–", "–", "–", str(member.restarts)
     counted = now["accuracy_count"]
     return (
         name,
@@ -58,6 +58,11 @@ def _row(name, member):
         percent(now["teacher_share"]),
         str(member.restarts),
     )
+
+
+def _state(member):
+    """Returns a stream's state; a process without a frame yet is starting, too."""
+    return STARTING if member.state == RUNNING and not member.figures else member.state
 
 
 def _short(reason):
@@ -76,7 +81,7 @@ def summary(members: dict[str, Member], pool: tuple | None) -> dict:
         known = {key: of_run[key] for key in REPEATED if key in of_run}
         if not of_run and member.figures:
             known = {"frames": member.figures["frames"]}
-        about = {"state": member.state, "restarts": member.restarts}
+        about = {"state": _state(member), "restarts": member.restarts}
         streams[name] = {**about, **({"reason": member.reason} if member.reason else {}), **known}
     runs = [member.summary for member in members.values()]
     return {
@@ -110,7 +115,7 @@ def report(found: dict) -> str:
         shown = (
             "–"
             if wait is None
-            else f"{wait:.2f} s in the mean, {requests['longest_wait']:.2f} s at most"
+            else f"{wait:.2f} s on average, {requests['longest_wait']:.2f} s at most"
         )
         deaths = sum(teacher["deaths"] for teacher in found["teachers"])
         lines.append(f"teacher answers  {requests['answered']}, waited {shown}")

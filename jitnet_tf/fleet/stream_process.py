@@ -12,6 +12,7 @@ from jitnet_tf.base import command_line, credentials, locks
 from jitnet_tf.base.errors import UserError, reason_of
 from jitnet_tf.fleet.outcome import AWAY, CRASHED, ENDED, FAILED, IN_USE, STOPPED, Outcome
 from jitnet_tf.fleet.pooled_teacher import PooledTeacher
+from jitnet_tf.fleet.streams import budget_of
 from jitnet_tf.runs import directory
 from jitnet_tf.sinks.figures import Figures
 from teacher.base import TeacherError
@@ -76,7 +77,8 @@ class StreamProcess:
         command_line.import_tensorflow()
         from jitnet_tf.runs.run import Run
 
-        teacher = PooledTeacher(self._name, self._spec, self._dispatcher, self._stopping)
+        budget = budget_of(self._config)
+        teacher = PooledTeacher(self._name, self._spec, self._dispatcher, self._stopping, budget)
         try:
             with Run(self._config, teacher=teacher, resume=resume) as run:
                 self._source = run.source

@@ -105,7 +105,7 @@ def _check_columns(columns, path):
             continue
         if name in OF_FLEET:
             raise UserError(
-                f"--streams={path}: the column {name!r} is the fleet's to choose: leave it out"
+                f"--streams={path}: {name!r} cannot differ between streams: leave the column out"
             )
         like = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {like[0]!r}?" if like else ", see docs/options.md"
@@ -135,6 +135,11 @@ def teacher_of(spec, name):
     return spec.replace(NAME, name) if spec.startswith(PRECOMPUTED) else spec
 
 
+def budget_of(config):
+    """Returns the greatest share of a RunConfig's frames that may be teacher frames, 0…1."""
+    return min(config.teacher_budget or 1.0, 1 / config.min_stride)
+
+
 def folder_of(stream, logdir):
     """Returns the run directory of a Stream of the fleet in logdir."""
     return pathlib.Path(logdir, stream.name)
@@ -150,18 +155,19 @@ def config_of(stream, logdir, anew=False):
       UserError: a value is invalid or contradicts the run, which names the line.
     """
     folder = folder_of(stream, logdir)
+    common = run_flags.values(RunConfig)  # a mistake on the command line is none of the list's
     try:
         row = {n: run_flags.parsed(RunConfig, n, text) for n, text in stream.options.items()}
         if not anew and (folder / directory.CONFIG).is_file():
-            return _resumed(folder, row)
-        return _new(folder, row)
+            return _resumed(folder, common, row)
+        return _new(folder, common, row)
     except UserError as error:
         reason = credentials.hidden(str(error), stream.options.values())
         raise UserError(f"stream {stream.name!r}, line {stream.line}: {reason}") from None
 
 
-def _new(folder, row):
-    given = run_flags.values(RunConfig)
+def _new(folder, common, row):
+    given = dict(common)
     student = {field.name for field in dataclasses.fields(StudentConfig)}
     network = dataclasses.replace(
         given.pop("student"), **{name: row[name] for name in student & row.keys()}
@@ -174,13 +180,15 @@ def _new(folder, row):
         own["max_staleness"] = NO_WAITING
     if given["export_every"]:
         own["export_dir"] = str(folder / EXPORTS)
+    if given["masks"]:
+        own["masks"] = str(folder / given["masks"])
     if given["preview_port"] is None:
         own["bind"] = defaults["bind"]  # the fleet's, of its metrics
     return RunConfig(**{**given, **own, "student": network})
 
 
-def _resumed(folder, row):
-    wanted, known = _new(folder, row).flat(), directory.load_config(folder)
+def _resumed(folder, common, row):
+    wanted, known = _new(folder, common, row).flat(), directory.load_config(folder)
     about = run_flags.options_of(RunConfig)
     given = {name: wanted[name] for name in about if name != "logdir"}
     return run_flags.resumed(known, given, "give that again, or the stream another name")

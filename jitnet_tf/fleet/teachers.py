@@ -9,7 +9,7 @@ import ray
 from ray.exceptions import ObjectLostError, RayError
 
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.fleet.dispatch import Dispatch, GivenUpError, Question
+from jitnet_tf.fleet.dispatch import Dispatch, GivenUpError
 from jitnet_tf.fleet.remote import Latest, reason_of_ray
 from jitnet_tf.fleet.scheduling import ByNeed
 from jitnet_tf.fleet.stream_process import set_up_tensorflow
@@ -154,12 +154,12 @@ class Dispatcher:
             self._serving.add_done_callback(lambda _: os._exit(1))
         return self._dispatch
 
-    async def ask(self, stream, frame, index, decay):
-        """Returns what a teacher answers; see `TeacherActor.answer`."""
+    async def ask(self, question):
+        """Returns what a teacher answers to a Question; see `TeacherActor.answer`."""
         try:
-            return await self._start().ask(Question(stream, frame, index, decay))
+            return await self._start().ask(question)
         except GivenUpError as error:
-            return None, TeacherError(str(error), index)
+            return None, TeacherError(str(error), question.index)
 
     async def describe(self, stream):
         """Returns what a teacher says of itself; see `TeacherActor.describe`."""
@@ -219,10 +219,10 @@ class Pool:
 
     @property
     def problems(self):
-        """A sentence for each teacher that cannot be asked now."""
+        """A sentence for each teacher that cannot be asked now; one that starts is no problem."""
         teachers = (self.figures() or [[]])[0]
         return [
-            f"teacher {place} cannot be asked now ({figures.problem or 'it has not started yet'})"
+            f"teacher {place} cannot be asked now ({figures.problem})"
             for place, figures in enumerate(teachers)
-            if not figures.batch
+            if not figures.batch and figures.problem
         ]

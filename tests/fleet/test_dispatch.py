@@ -63,7 +63,7 @@ def served(trace, teachers=1, batch=1):
 
 
 def ask(served, stream, index=0):
-    return asyncio.ensure_future(served.ask(Question(stream, None, index)))
+    return asyncio.ensure_future(served.ask(Question(stream, None, index, None, 1.0)))
 
 
 def test_requests_wait_for_a_teacher_and_are_counted():

@@ -237,6 +237,22 @@ def test_streams_follow_the_list(start):
     assert members.by_name["b"].stream.options["width"] == ".5"
     states = {name: member.state for name, member in members.by_name.items()}
     assert states == {"a": RUNNING, "b": RUNNING, "d": RUNNING}
+    news = ["added in the list: d", "removed in the list: c", "changed in the list: b"]
+    assert members.news() == news
+    assert members.news() == []
+
+
+def test_a_reason_is_told_once(start):
+    members = Members(Watch(row("a"), row("b")), start)
+    for now in (0.0, 100.0, 200.0):
+        members.step(now)
+        start.processes[-1].outcome = Outcome(AWAY, reason="no\nroute")
+        members.step(now + 50)
+    assert members.news() == ["b: paused: no route"]
+    start.processes[-1].outcome = Outcome(FAILED, reason="no")
+    start.error = UserError("wrong")
+    members.step(400.0)
+    assert members.news() == ["b: failed: wrong"]
 
 
 def test_a_fleet_is_over_when_all_its_streams_are(start):

@@ -10,6 +10,7 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install .[fleet]")
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.fleet import pooled_teacher
+from jitnet_tf.fleet.dispatch import Question
 from jitnet_tf.fleet.pooled_teacher import PooledTeacher
 from teacher.base import TeacherError
 
@@ -47,7 +48,7 @@ def opened(pool, stopping=None):
     answer = concurrent.futures.Future()
     answer.set_result((({1: "person"}, ["a note"]), None))
     pool.describe.future = lambda: answer
-    return PooledTeacher("gate", "model", pool, stopping or threading.Event())
+    return PooledTeacher("gate", "model", pool, stopping or threading.Event(), budget=0.04)
 
 
 def test_names_and_problems_are_the_pools(pool):
@@ -60,7 +61,7 @@ def test_names_and_problems_are_the_pools(pool):
 def test_answers_come_with_the_teachers_time(pool):
     teacher = opened(pool)
     answer = teacher.ask(FRAME, 7)
-    assert pool.ask.calls == [("gate", ["kept"], 7, None)]
+    assert pool.ask.calls == [(Question("gate", ["kept"], 7, None, 0.04),)]
     assert not answer.done()
     pool.ask.futures[0].set_result(((("detections", 0.25), ["another"]), None))
     assert answer.result() == ("detections", 0.25)
@@ -91,7 +92,8 @@ def test_the_loss_of_accuracy_goes_with_the_next_question(pool, monkeypatch):
     teacher.learned(0, None, 0.9)
     teacher.learned(9, 0.5, 0.9)  # .4 in 10 seconds
     teacher.ask(FRAME, 18)
-    assert [call[-1] for call in pool.ask.calls] == [None, None, pytest.approx(0.04)]
+    decays = [question.decay for (question,) in pool.ask.calls]
+    assert decays == [None, None, pytest.approx(0.04)]
     teacher.learned(18, 0.5, 0.9)
     teacher.learned(0, 0.1, 0.9)  # long forgotten
 
@@ -103,5 +105,5 @@ def test_waiting_ends_when_the_stream_is_to_stop(pool, opening):
     timer = threading.Timer(0.1, stopping.set)
     timer.start()
     with pytest.raises(UserError, match="stopped"):
-        PooledTeacher("gate", "model", pool, stopping) if opening else teacher(FRAME, 0)
+        PooledTeacher("gate", "model", pool, stopping, 1.0) if opening else teacher(FRAME, 0)
     timer.join()

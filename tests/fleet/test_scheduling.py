@@ -1,5 +1,6 @@
 """Schedulers of requests, by hand and by properties."""
 
+import collections
 import math
 
 import pytest
@@ -76,6 +77,21 @@ def test_a_stream_that_loses_nothing_still_gets_its_turn():
     scheduler.add(Request("busy", 0.0, labeled=99.0, decay=0.5))
     scheduler.add(Request("unknown", 0.0, labeled=70.0))
     assert order(scheduler, 100.0) == ["unknown", "busy"]
+
+
+def test_streams_that_lose_the_same_get_labels_in_proportion_to_their_budgets():
+    """All ask again at once; one is answered a second."""
+    scheduler, answers = ByNeed(longest_wait=math.inf), collections.Counter()
+    budgets = {str(place): 0.04 if place < 4 else 0.02 for place in range(12)}
+    for name, budget in budgets.items():
+        scheduler.add(Request(name, 0.0, 0.0, 0.1, budget))
+    for now in range(1, 1601):
+        name = scheduler.next(float(now)).stream
+        answers[name] += 1
+        scheduler.add(Request(name, float(now), float(now), 0.1, budgets[name]))
+    assert {name: answers[name] for name in budgets} == pytest.approx(
+        {name: 1600 * budget / 0.32 for name, budget in budgets.items()}, rel=0.05
+    )
 
 
 def test_who_has_waited_too_long_comes_first():

@@ -49,7 +49,7 @@ def test_rows(written):
         ("video\na\n", "'name'"),
         ("name,video,name\n", "'name'"),
         ("name,video,teacher_buget\n", "'teacher_buget'.*'teacher_budget'"),
-        ("name,video,logdir\n", "'logdir'.*leave it out"),
+        ("name,video,logdir\n", "'logdir'.*leave the column out"),
         ("name,video\na,1.mp4\nb\n", "line 3: 1 values for 2"),
         ("name,video\n\na,1.mp4,2\n", "line 3: 3 values for 2"),
         ("name,video\na,\n", "line 2: the video of 'a'"),
@@ -166,6 +166,20 @@ def test_streams_do_not_wait_for_their_teachers_unless_told(tmp_path):
     assert streams.config_of(row, tmp_path).max_staleness == 8
 
 
+@pytest.mark.usefixtures("flags_of_runs")
+def test_masks_are_in_the_streams_own_folder(tmp_path):
+    flags.FLAGS.masks = "masks"
+    config = streams.config_of(streams.Stream("gate", {"video": "0"}, 2), tmp_path)
+    assert config.masks == str(tmp_path / "gate" / "masks")
+
+
+@pytest.mark.usefixtures("flags_of_runs")
+def test_a_mistake_of_the_command_is_none_of_the_list(tmp_path):
+    flags.FLAGS.frame_size = "small"
+    with pytest.raises(UserError, match=r"^invalid frame size 'small'"):
+        streams.config_of(streams.Stream("gate", {"video": "0"}, 2), tmp_path)
+
+
 # Changes
 
 
@@ -218,3 +232,16 @@ def test_a_row_with_a_wrong_option_changes_nothing(written):
     assert look_twice(watch) == ([], [])
     assert "line 2: no camera 9" in watch.problem
     assert watch.streams["a"].options == {"video": "1"}
+
+
+@pytest.mark.parametrize(
+    ("given", "share"),
+    [
+        ({}, 0.125),  # of the least stride, 8
+        ({"teacher_budget": 0.04}, 0.04),
+        ({"teacher_budget": 0.5}, 0.125),
+        ({"teacher_budget": 0.5, "min_stride": 1}, 0.5),
+    ],
+)
+def test_the_budget_is_what_the_options_allow(given, share):
+    assert streams.budget_of(RunConfig(video="a.mp4", **given)) == share

@@ -149,10 +149,17 @@ def marks(command):
     return found
 
 
+def first_of_each(commands):
+    """The commands without those that an earlier page has, too."""
+    found = {}
+    for command in commands:
+        found.setdefault(command.text, command)
+    return found.values()
+
+
 RUNNABLE = [
     pytest.param(command, marks=marks(command), id=str(command))
-    for page in COMMANDS.values()
-    for command in page
+    for command in first_of_each(c for page in COMMANDS.values() for c in page)
     if not command.missing
 ]
 
