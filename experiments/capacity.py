@@ -5,13 +5,16 @@
         --work=runs/capacity --output=capacity.json
     python -m experiments.capacity --print=capacity.json --fps=25 --cores=16 --gpu_teacher_ms=30
 
-First each part is measured alone, on one thread: each stream of the list with its recording, then
-the teacher, by the time of its process. Then the fleet itself runs on this machine, streams and
-live teacher together, as fast as they can, and its frames a second are compared with the model:
+First each part is measured: each stream of the list with its recording, on one thread; as many
+begin at the same time as there are cores, since busy cores slow each other down; then the teacher,
+by the time of its process. Then the fleet itself runs on this machine, streams and live teacher
+together, as fast as they can, and its frames a second are compared with the model:
 cores ÷ (a frame's time + share of teacher frames × (updates on it + teacher)). The machine has to
 be idle. Costs of a GPU are given, not measured.
 """
 
+import concurrent.futures
+import itertools
 import json
 import os
 import pathlib
@@ -31,7 +34,7 @@ from jitnet_tf.base.paths import define_path
 from jitnet_tf.fleet import status, streams
 
 FLAGS = flags.FLAGS
-FORMAT = "experiments.capacity, 1"
+FORMAT = "experiments.capacity, 2"
 SETTINGS = ("streams", "teacher", "options", "frames")
 NEW = {"parts": {}, "fleet": None}
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
@@ -66,17 +69,14 @@ def define_flags():
 
 def shares_of_flag():
     """Returns --shares, 0…1. UserError if they make no sense."""
-    try:
-        found = [float(share) / 100 for share in FLAGS.shares]
-    except ValueError:
-        found = []
-    if not found or not all(0 < share <= 1 for share in found):
-        raise UserError(f"--shares={','.join(FLAGS.shares)} is invalid: give numbers up to 100")
-    return found
+    found = measurement.numbers_of(
+        "shares", float, lambda percent: 0 < percent / 100 <= 1, "give numbers up to 100"
+    )
+    return [percent / 100 for percent in found]
 
 
 def measure():
-    """Measures what is missing in the file, which it writes after each part; returns it."""
+    """Measures what is missing in the file, which it writes after each round; returns it."""
     for name in ("streams", "teacher", "recordings", "work"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing")
@@ -88,10 +88,10 @@ def measure():
     from jitnet_tf.runs.versions import versions
 
     values.update(machine=provenance.describe(), versions=versions())
-    for stream in listed:
-        if stream.name not in values["parts"]:
-            values["parts"][stream.name] = _run_alone(stream, work / f"alone-{stream.name}")
-            measurement.write(FLAGS.output, values)
+    while missing := [stream for stream in listed if stream.name not in values["parts"]]:
+        for name, costs in _run_side_by_side(missing, listed, work):
+            values["parts"].setdefault(name, costs)
+        measurement.write(FLAGS.output, values)
     if "teacher_cpu_seconds" not in values:
         size = values["parts"][listed[0].name]["frame_size"]
         values["teacher_cpu_seconds"] = _teacher_cpu_seconds(listed[0], tuple(size))
@@ -102,15 +102,28 @@ def measure():
     return values
 
 
-def _run_alone(stream, logdir):
-    """Runs a stream with its recording on one thread; returns the costs of its parts."""
+def _run_side_by_side(missing, listed, work):
+    """Runs a stream on each core, at the same time; returns pairs of a name and costs of parts.
+
+    Streams of the list, again, fill up the cores if fewer are missing.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    taken = list(itertools.islice(itertools.chain(missing, itertools.cycle(listed)), len(cores)))
+    folders = [work / f"core-{core}" for core in cores]
+    with concurrent.futures.ThreadPoolExecutor(len(cores)) as pool:
+        costs = list(pool.map(_run_stream, taken, folders, cores))
+    return list(zip([stream.name for stream in taken], costs, strict=True))
+
+
+def _run_stream(stream, logdir, core):
+    """Runs a stream with its recording on one core; returns the costs of its parts."""
     row = [f"--{name}={text}" for name, text in stream.options.items()]
     command = [
         *(sys.executable, "-m", "jitnet_tf.distill", *shlex.split(FLAGS.options), *row),
         f"--teacher=recorded:{FLAGS.recordings}/{stream.name}.recording",
         *(f"--logdir={logdir}", "--overwrite", "--output=none", f"--max_frames={FLAGS.frames}"),
     ]
-    _call(command, f"{logdir}.txt")
+    _call(command, f"{logdir}.txt", core)
     summary = json.loads((logdir / "summary.json").read_text("utf-8"))
     seconds = sum(summary["seconds"].get(stage, 0.0) for stage in OF_TEACHER_FRAMES)
     # On one core the time of the run is that of all its threads.
@@ -124,20 +137,16 @@ def _run_alone(stream, logdir):
     }
 
 
-def _call(command, output):
-    """Runs a command on one core."""
-    core = min(os.sched_getaffinity(0))
+def _call(command, output, core):
+    """Runs a command on one core, to which it binds the calling thread, too."""
+    os.sched_setaffinity(0, {core})
     with open(output, "wb") as file:
-        status = subprocess.run(
-            command,
-            stdout=file,
-            stderr=file,
-            env={**os.environ, **ONE_THREAD},
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        code = subprocess.run(
+            command, stdout=file, stderr=file, env={**os.environ, **ONE_THREAD}
         ).returncode
-    if status:
+    if code:
         lines = pathlib.Path(output).read_text("utf-8", "replace").splitlines()
-        raise UserError(f"{shlex.join(command)} failed: {lines[-1] if lines else status}")
+        raise UserError(f"{shlex.join(command)} failed: {lines[-1] if lines else code}")
 
 
 def _teacher_cpu_seconds(stream, size):

@@ -33,7 +33,7 @@ from jitnet_tf.fleet import status, streams
 
 FLAGS = flags.FLAGS
 FORMAT = "experiments.fleet_kills, 1"
-SETTINGS = ("teacher", "options", "frames", "kills")
+SETTINGS = ("streams", "teacher", "options", "frames", "kills")
 NEW = {"fleets": {}}
 UNDISTURBED, AGAIN, STREAM, TEACHER, DRIVER = FLEETS = (
     *("undisturbed", "undisturbed, again"),
@@ -72,19 +72,24 @@ class Runner:
         shutil.rmtree(logdir, ignore_errors=True)
         kills, resumes, start = 0, 0, time.perf_counter()
         process = self._start(logdir)
-        while (code := process.poll()) is None:
-            time.sleep(POLL_SECONDS)
-            if victim in (UNDISTURBED, AGAIN) or kills == FLAGS.kills:
-                continue
-            if self._share(victim, logdir) < (kills + 1) / (FLAGS.kills + 1):
-                continue
-            if victim == DRIVER:
-                process.kill()
+        try:
+            while (code := process.poll()) is None:
+                time.sleep(POLL_SECONDS)
+                if victim in (UNDISTURBED, AGAIN) or kills == FLAGS.kills:
+                    continue
+                if self._share(victim, logdir) < (kills + 1) / (FLAGS.kills + 1):
+                    continue
+                if victim == DRIVER:
+                    process.kill()
+                    process.wait()
+                    process = self._start(logdir, "--resume")
+                    kills, resumes = kills + 1, resumes + 1
+                else:
+                    kills += self._kill(victim, process, logdir)
+        finally:
+            if process.poll() is None:  # interrupted
+                process.terminate()
                 process.wait()
-                process = self._start(logdir, "--resume")
-                kills, resumes = kills + 1, resumes + 1
-            else:
-                kills += self._kill(victim, process, logdir)
         summary = _read(logdir / status.SUMMARY)
         return {
             "kills": kills,

@@ -109,7 +109,7 @@ def side_by_side(y_label, *x_labels):
     from matplotlib.figure import Figure
 
     figure = Figure((10, 4.6), layout="constrained")
-    axes = figure.subplots(1, len(x_labels), sharey=True)
+    axes = figure.subplots(1, len(x_labels), sharey=True, squeeze=False)[0]
     for axis, x_label in zip(axes, x_labels, strict=True):
         axis.set(xlabel=x_label)
         axis.margins(x=0.1)  # room for names of points

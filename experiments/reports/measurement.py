@@ -49,6 +49,28 @@ def measure_or_print(measure, render, file_format, command, flag="output"):
     return values
 
 
+def numbers_of(name, kind, is_valid, advice):
+    """Returns the numbers of a list flag.
+
+    Args:
+      name: of the flag.
+      kind: int or float.
+      is_valid: number → whether it makes sense.
+      advice: for the message.
+
+    Raises:
+      UserError: there is none, or an invalid one.
+    """
+    texts = FLAGS[name].value
+    try:
+        found = [kind(text) for text in texts]
+    except ValueError:
+        found = []
+    if not found or not all(map(is_valid, found)):
+        raise UserError(f"--{name}={','.join(texts)} is invalid: {advice}")
+    return found
+
+
 def check_output(output, flag="output"):
     """Raises UserError if a file exists or cannot be written: before anything is measured.
 

@@ -45,14 +45,19 @@ def _name(process):
     return content.partition(b"\0")[0].decode(errors="replace")
 
 
+def parent_of(process):
+    """Returns the process that has started a process; None if that has ended."""
+    try:
+        # "pid (name) state parent …"; the name may hold anything.
+        stat = pathlib.Path(f"/proc/{process}/stat").read_text()
+        return int(stat.rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def _descendants(process):
-    parents = {}
-    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # "pid (name) state parent …"; the name may hold anything.
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError, IndexError):
-            continue  # it has just ended
+    numbers = [int(path.name) for path in pathlib.Path("/proc").glob("[0-9]*")]
+    parents = {number: parent_of(number) for number in numbers}
     found, level = [], [process]
     while level:
         level = [child for child, parent in parents.items() if parent in level]
