@@ -28,13 +28,13 @@ from absl import flags
 
 from experiments.protocol import provenance
 from experiments.reports import capacity, measurement
-from jitnet_tf.base import checkpoint, command_line
+from jitnet_tf.base import checkpoint, command_line, credentials
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
 from jitnet_tf.fleet import status, streams
 
 FLAGS = flags.FLAGS
-FORMAT = "experiments.capacity, 2"
+FORMAT = "experiments.capacity, 3"
 SETTINGS = ("streams", "teacher", "options", "frames")
 NEW = {"parts": {}, "fleet": None}
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
@@ -97,7 +97,8 @@ def measure():
         values["teacher_cpu_seconds"] = _teacher_cpu_seconds(listed[0], tuple(size))
         measurement.write(FLAGS.output, values)
     if values["fleet"] is None:
-        values["fleet"] = _run_fleet(listed, work / "fleet")
+        lengths = [values["parts"][stream.name]["frames"] for stream in listed]
+        values["fleet"] = _run_fleet(listed, lengths, work / "fleet")
         measurement.write(FLAGS.output, values)
     return values
 
@@ -107,7 +108,7 @@ def _run_side_by_side(missing, listed, work):
 
     Streams of the list, again, fill up the cores if fewer are missing.
     """
-    cores = sorted(os.sched_getaffinity(0))
+    cores = provenance.usable_cores()
     taken = list(itertools.islice(itertools.chain(missing, itertools.cycle(listed)), len(cores)))
     folders = [work / f"core-{core}" for core in cores]
     with concurrent.futures.ThreadPoolExecutor(len(cores)) as pool:
@@ -123,7 +124,10 @@ def _run_stream(stream, logdir, core):
         f"--teacher=recorded:{FLAGS.recordings}/{stream.name}.recording",
         *(f"--logdir={logdir}", "--overwrite", "--output=none", f"--max_frames={FLAGS.frames}"),
     ]
-    _call(command, f"{logdir}.txt", core)
+    try:
+        _call(command, f"{logdir}.txt", core)
+    except UserError as error:
+        raise UserError(credentials.hidden(str(error), stream.options.values())) from None
     summary = json.loads((logdir / "summary.json").read_text("utf-8"))
     seconds = sum(summary["seconds"].get(stage, 0.0) for stage in OF_TEACHER_FRAMES)
     # On one core the time of the run is that of all its threads.
@@ -131,6 +135,7 @@ def _run_stream(stream, logdir, core):
     others = whole - seconds - summary["seconds"].get("teacher", 0.0)
     return {
         "frame_size": checkpoint.load(logdir)[1]["frame_size"],
+        "frames": summary["frames"],
         "frame": others / summary["frames"],
         "labels": seconds / max(summary["teacher_frames"], 1),
         "share": summary["teacher_fraction"],
@@ -164,37 +169,55 @@ def _teacher_cpu_seconds(stream, size):
     return (time.process_time() - start) / len(frames)
 
 
-def _run_fleet(listed, logdir):
-    """Runs the fleet; returns its frames a second and teacher share while all streams ran."""
+def _run_fleet(listed, lengths, logdir):
+    """Runs the fleet; returns its frames a second and teacher share while all streams ran.
+
+    lengths: frames of each stream.
+    """
     command = [
         *(sys.executable, "-m", "jitnet_tf.fleet", f"--streams={FLAGS.streams}"),
         *(f"--teacher={FLAGS.teacher}", f"--logdir={logdir}", "--overwrite", "--output=none"),
         *(f"--max_frames={FLAGS.frames}", *shlex.split(FLAGS.options)),
     ]
     logs = [streams.folder_of(stream, logdir) / "frames.jsonl" for stream in listed]
-    first = last = None
+    looks = []
     with open(f"{logdir}.txt", "wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
-        while process.poll() is None:
-            time.sleep(POLL_SECONDS)
-            counts = [_counts(path) for path in logs]
-            frames = [count for count, _ in counts]
-            now = time.perf_counter(), sum(frames), sum(teacher for _, teacher in counts)
-            if first is None and min(frames) >= SETTLED:
-                first = now
-            if first and max(frames) < FLAGS.frames:
-                last = now
-    if process.returncode or not last or last[1] == first[1]:
+        try:
+            while process.poll() is None:
+                time.sleep(POLL_SECONDS)
+                looks.append((time.perf_counter(), [_counts(path) for path in logs]))
+        finally:
+            if process.poll() is None:  # interrupted
+                process.terminate()
+                process.wait()
+    found = while_all_run(looks, lengths)
+    if process.returncode or not found:
         raise UserError(f"the fleet could not be measured: see {logdir}.txt; give more --frames")
     summary = json.loads((logdir / status.SUMMARY).read_text("utf-8"))
-    seconds, frames, teacher = (end - start for start, end in zip(first, last, strict=True))
+    return {"streams": len(listed), **found, "mean_wait": summary["requests"]["mean_wait"]}
+
+
+def while_all_run(looks, lengths):
+    """Returns the rate of a fleet from its settling to its first stream's end; None without one.
+
+    Args:
+      looks: pairs of a time, in seconds, and (frames, teacher frames) of each stream so far.
+      lengths: frames of each stream.
+    """
+    whole = [
+        (now, sum(frames for frames, _ in counts), sum(teacher for _, teacher in counts))
+        for now, counts in looks
+        if all(SETTLED <= c[0] < length for c, length in zip(counts, lengths, strict=True))
+    ]
+    if not whole or whole[-1][1] == whole[0][1]:
+        return None
+    seconds, frames, teacher = (end - start for start, end in zip(whole[0], whole[-1], strict=True))
     return {
-        "streams": len(listed),
         "seconds": seconds,
         "frames": frames,
         "share": teacher / frames,
         "fps": frames / seconds,
-        "mean_wait": summary["requests"]["mean_wait"],
     }
 
 

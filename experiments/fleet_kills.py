@@ -1,4 +1,4 @@
-"""Kills in a fleet: streams, teachers and drivers that are killed leave no trace in the results.
+"""Kills in a fleet: of the process of a stream, of a teacher, and of the fleet itself.
 
     python -m experiments.fleet_kills --streams=clips/fleet.csv \\
         --teacher='recorded:RECORDINGS/{name}.recording' --options='--frame_size=360x640' \\

@@ -14,6 +14,7 @@ seeds (least–greatest).
 import numpy as np
 from absl import flags
 
+from experiments.methods.round_robin import RoundRobin
 from experiments.protocol import provenance, streams
 from experiments.protocol.replayed_fleet import Playback, accuracies, read, simulate
 from experiments.reports import figures, markdown, measurement
@@ -21,7 +22,7 @@ from jitnet_tf.base import command_line
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.base.paths import define_path
 from jitnet_tf.base.progress import progress_bar
-from jitnet_tf.fleet.scheduling import ByNeed, FirstCome, RoundRobin
+from jitnet_tf.fleet.scheduling import ByNeed, FirstCome
 
 FLAGS = flags.FLAGS
 FORMAT = "experiments.scheduling, 3"

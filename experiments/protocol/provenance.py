@@ -14,7 +14,14 @@ def describe():
         tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
         for gpu in tf.config.list_physical_devices("GPU")
     ]
-    return {"cpu": _cpu(), "cores": os.cpu_count(), "gpus": gpus}
+    return {"cpu": _cpu(), "cores": len(usable_cores()), "gpus": gpus}
+
+
+def usable_cores():
+    """Returns the numbers of the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not everywhere
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count()))
 
 
 def in_words(machine):

@@ -23,17 +23,13 @@ from jitnet_tf.base.web_server import WebServer
 from jitnet_tf.config import FleetConfig, RunConfig
 from jitnet_tf.fleet import status
 from jitnet_tf.fleet.fleet import Fleet
+from jitnet_tf.fleet.streams import OF_FLEET
 from teacher import TeacherOptions
 
 FLAGS = flags.FLAGS
 LOGDIR = "runs/fleet"
 RESUME = "--resume"
-NOT_FOR_FLEETS = {
-    "teacher_mode": "its teacher is always asynchronous",
-    "lookahead": "it needs a teacher that frames wait for",
-    "export_dir": "each stream exports to LOGDIR/NAME/export",
-    "preview_port": "TensorBoard, metrics and fleet_summary.json show all streams",
-}
+NO_FLAGS = ("teacher_mode", "lookahead", "export_dir", "preview_port")
 
 
 def define_flags():
@@ -66,9 +62,9 @@ def fleet_config():
             f"--masks={FLAGS.masks}: each stream writes masks to a folder in its own: give a name "
             "alone, such as masks"
         )
-    for name, advice in NOT_FOR_FLEETS.items():
+    for name in NO_FLAGS:
         if FLAGS[name].present:
-            raise UserError(f"--{name}={FLAGS[name].value} is not for a fleet: {advice}")
+            raise UserError(f"--{name}={FLAGS[name].value} is not for a fleet: {OF_FLEET[name]}")
     return config
 
 

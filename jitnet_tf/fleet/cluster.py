@@ -47,7 +47,8 @@ def connect(address):
             ray.init(address=address, **options)
     except Exception as error:  # Ray raises many kinds
         where = "on this machine" if address is None else f"at --address={address}"
-        then = ": start it with ray start" if address == AUTO else ""
+        is_none = address == AUTO and isinstance(error, ConnectionError)
+        then = ": start it with ray start" if is_none else ""
         raise UserError(f"Ray cannot be used {where} ({reason_of(error)}){then}") from None
 
 
@@ -80,7 +81,7 @@ def start_pool(config, spec, options):
     return Pool(spec, options, config.teachers, config.teacher_gpus, config.teacher_batch)
 
 
-def start_stream(config, stream, of_run, spec, pool, marker, resume):
+def start_stream(config, stream, of_run, spec, pool, marker, how):
     """Starts the process of a stream; returns a RemoteStream.
 
     Args:
@@ -90,13 +91,13 @@ def start_stream(config, stream, of_run, spec, pool, marker, resume):
       spec: the fleet's teacher.
       pool: the Pool.
       marker: see `StreamProcess`.
-      resume: see `StreamProcess.run`.
+      how: arguments of `StreamProcess.run`.
     """
     own = teacher_of(spec, stream.name)
     threads = max(1, round(config.stream_cpus))
     on_gpu = config.stream_gpus > 0
     arguments = stream.name, of_run, own, pool.dispatcher, str(marker), threads, on_gpu
-    return RemoteStream(arguments, resume, config.stream_cpus, config.stream_gpus)
+    return RemoteStream(arguments, how, config.stream_cpus, config.stream_gpus)
 
 
 class RemoteStream:
@@ -104,18 +105,18 @@ class RemoteStream:
 
     Args:
       arguments: of the StreamProcess.
-      resume: see `StreamProcess.run`.
+      how: arguments of its `run`.
       cpus, gpus: that are reserved for it.
     """
 
-    def __init__(self, arguments, resume, cpus, gpus):
+    def __init__(self, arguments, how, cpus, gpus):
         import ray
 
         from jitnet_tf.fleet.stream_process import StreamProcess
 
         actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_concurrency=3)(StreamProcess)
         self._actor = actor.options(scheduling_strategy="SPREAD").remote(*arguments)
-        self._outcome = self._actor.run.remote(resume)
+        self._outcome = self._actor.run.remote(**how)
         self._latest = Latest(self._actor.figures)
         self._name, self._dispatcher = arguments[0], arguments[3]
 

@@ -5,7 +5,6 @@ import pathlib
 
 from jitnet_tf.base import files, locks
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.fleet import streams
 from jitnet_tf.fleet.status import SUMMARY
 from jitnet_tf.runs import directory
 from teacher import PRECOMPUTED
@@ -15,59 +14,69 @@ MARKER = "fleet.json"
 FORMAT = "jitnet_tf fleet 1"
 
 
-def check(logdir, spec, options, listed, *, resume, overwrite):
+def marker_in(logdir):
+    """Returns the path of the file that marks a fleet's folder."""
+    return pathlib.Path(logdir, MARKER)
+
+
+def check(logdir, spec, options, *, resume, overwrite):
     """Checks that a fleet may use its folder.
 
     Args:
       logdir: the folder.
       spec, options: the teacher; its TeacherOptions.
-      listed: its Streams.
       resume: go on with the fleet that is there.
       overwrite: replace it.
 
     Raises:
-      UserError: another fleet or run is there, or none to resume; the teacher is another.
+      UserError: another fleet is there, or none to resume; the teacher is another; the folder holds
+        runs that are no fleet's.
     """
-    marker = pathlib.Path(logdir, MARKER)
+    marker = marker_in(logdir)
     if resume:
         if _read(marker).get("teacher") != _identity(spec, options):
             raise UserError(
                 f"--resume: --teacher={spec} is not the teacher that the fleet in {logdir} was "
                 "started with: give that, or start another fleet"
             )
-    elif not overwrite and (marker.exists() or _runs(logdir, listed)):
+    elif not marker.exists():
+        if runs := [folder.name for folder in _runs(logdir)]:
+            raise UserError(
+                f"--logdir={logdir} holds runs that are no fleet's ({', '.join(sorted(runs))}): "
+                "give the fleet a folder of its own"
+            )
+    elif overwrite:
+        for folder in _runs(logdir):
+            directory.load_config(folder)  # what is no run must not be deleted
+    else:
         raise UserError(
             f"--logdir={logdir} holds a fleet: give --resume to continue it, --overwrite to "
             "replace it, or another folder"
         )
 
 
-def mark(logdir, spec, options, *, resume):
-    """Marks a folder that `check` allows, which its caller has locked; returns the marker's path.
+def start(logdir, spec, options, overwrite):
+    """Marks a new fleet's folder, which `check` allows and the caller has locked.
 
-    Unless it is resumed, all runs in it are deleted: a stream that is added later begins anew.
+    All runs in it are deleted, also those of streams that may be added later. Their overlays, masks
+    and exports are left for new runs to replace, as `overwrite` says; see `overwrites`.
     """
-    marker = pathlib.Path(logdir, MARKER)
-    if not resume:
-        for folder in [path.parent for path in pathlib.Path(logdir).glob(f"*/{directory.CONFIG}")]:
-            with locks.Lock(folder, "", is_folder=True):
-                directory.clear(folder)
-        pathlib.Path(logdir, SUMMARY).unlink(missing_ok=True)
-        content = {"format": FORMAT, "teacher": _identity(spec, options)}
-        files.write_text(marker, json.dumps(content, indent=2) + "\n")
-    return marker
+    for folder in _runs(logdir):
+        with locks.Lock(folder, "", is_folder=True):
+            directory.clear(folder)
+    pathlib.Path(logdir, SUMMARY).unlink(missing_ok=True)
+    content = {"format": FORMAT, "teacher": _identity(spec, options), "overwrite": overwrite}
+    files.write_text(marker_in(logdir), json.dumps(content, indent=2) + "\n")
 
 
-def unmark(logdir):
-    """Makes a folder free again that `mark` has marked, before any stream has begun."""
-    for name in (MARKER, SUMMARY):
-        pathlib.Path(logdir, name).unlink(missing_ok=True)
+def overwrites(logdir):
+    """Returns whether the fleet in a folder was started with --overwrite."""
+    return bool(_read(marker_in(logdir)).get("overwrite"))
 
 
-def _runs(logdir, listed):
-    """Returns the folders of Streams that hold a run."""
-    folders = [streams.folder_of(stream, logdir) for stream in listed]
-    return [folder for folder in folders if (folder / directory.CONFIG).is_file()]
+def _runs(logdir):
+    """Returns the folders in it that hold a run."""
+    return [path.parent for path in pathlib.Path(logdir).glob(f"*/{directory.CONFIG}")]
 
 
 def _identity(spec, options):

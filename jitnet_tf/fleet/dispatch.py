@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.fleet.scheduling import Request, Scheduler
 
 MOST_TRIES = 5  # of a frame on which teachers die
@@ -45,7 +46,10 @@ class AsyncTeacher(Protocol):
         """Returns an answer to each. Any error: none of them is answered."""
 
     async def ready(self) -> int:
-        """Returns most frames that it takes at a time, once it can be asked. Any error: not now."""
+        """Returns most frames that it takes at a time, once it can be asked.
+
+        UserError: it cannot be opened. Any other error: not now.
+        """
 
 
 @dataclasses.dataclass
@@ -57,7 +61,9 @@ class Figures:
       busy: seconds from request to answer.
       deaths: how often it has died while it was asked.
       batch: most frames that it takes at a time; 0: it cannot be asked now.
-      problem: why it cannot be asked now; "" if it can, or is starting.
+      problem: why it could not be asked when that was last tried; "" if it can, or was not tried.
+      refused: whether the problem is the user's, such as a model that cannot be loaded; else a
+        process has died.
     """
 
     answered: int = 0
@@ -65,6 +71,7 @@ class Figures:
     deaths: int = 0
     batch: int = 0
     problem: str = ""
+    refused: bool = False
 
 
 @dataclasses.dataclass
@@ -208,8 +215,9 @@ class Dispatch:
             figures.batch = await teacher.ready()
         except Exception as error:
             figures.batch, figures.problem = 0, str(error)
+            figures.refused = isinstance(error, UserError)
             return False
-        figures.problem = ""
+        figures.problem, figures.refused = "", False
         return True
 
     async def _until_ready(self, teacher, figures):

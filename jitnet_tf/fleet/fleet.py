@@ -23,8 +23,9 @@ TICK = 0.5  # seconds between two looks at the streams
 class Fleet:
     """A fleet, opened; use it as a context manager.
 
-    All mistakes that concern it as a whole are raised by the constructor, before anything is
-    written or started; those of a stream's video only end that stream.
+    Mistakes that concern it as a whole are raised by the constructor, and those of a teacher that
+    cannot be opened by `execute`, before anything is written or replaced; mistakes of a stream's
+    video only end that stream.
 
     Args:
       config: a FleetConfig.
@@ -40,7 +41,6 @@ class Fleet:
 
     def __init__(self, config, spec, options, logdir, *, resume=False, overwrite=False):
         self._config = config
-        self._resumes = resume
         self._logdir = pathlib.Path(logdir).absolute()
         self._summary_path = self._logdir / status.SUMMARY
         self.remarks = []
@@ -51,18 +51,20 @@ class Fleet:
             if not listed:
                 raise UserError(f"--streams={config.streams} has no streams: add a row for each")
             self._spec = _checked(spec, options, listed)
-            about = self._logdir, self._spec, options, listed
-            directory.check(*about, resume=resume, overwrite=overwrite)
+            self._about = self._logdir, self._spec, options
+            directory.check(*self._about, resume=resume, overwrite=overwrite)
             for stream in listed:
                 streams.config_of(stream, self._logdir, anew=overwrite)
             cluster.connect(config.address)
             stack.callback(cluster.disconnect)
             if problem := cluster.check_resources(config):
                 self.remarks.append(problem)
-            self._marker = directory.mark(*about[:3], resume=resume)
+            self._is_marked = resume
+            self._overwrites = directory.overwrites(self._logdir) if resume else overwrite
             self._pool = cluster.start_pool(config, self._spec, options)
             self._members = Members(watch, self._start)
             self._metrics = FleetMetrics()
+            self._absences = status.Absences()
             self._stack = stack.pop_all()
 
     def __enter__(self):
@@ -87,19 +89,26 @@ class Fleet:
                     stopped = True
                     say("stopping all streams after their current frames; Ctrl-C stops at once")
                     self._members.stop(now)
-                self._members.step(now)
+                pool = self._pool.figures()
+                if (refusal := status.refusal(pool)) and not self._have_started():
+                    raise UserError(refusal)
+                if status.has_teacher(pool) and not (self._is_marked or stopped):
+                    directory.start(
+                        *self._about, self._overwrites
+                    )  # which deletes what it replaces
+                    self._is_marked = True
+                if self._is_marked:
+                    self._members.step(now)
                 for line in self._members.news():
                     say(line)
-                if (refusal := self._pool.refusal) and not self._have_started():
-                    if not self._resumes:  # the corrected command finds the folder free
-                        directory.unmark(self._logdir)
-                    raise UserError(refusal)
-                self._metrics.show_fleet(self._members.by_name, self._pool.figures())
+                self._metrics.show_fleet(self._members.by_name, pool)
                 if now >= due:
                     due = now + self._config.status_every
-                    self._tell()
+                    self._tell(now)
                 time.sleep(TICK)
-            self._tell()
+            if not self._is_marked:
+                raise KeyboardInterrupt  # nothing has begun that could go on
+            self._tell(time.monotonic())
             return self._summarize()
 
     def _have_started(self):
@@ -110,16 +119,20 @@ class Fleet:
         """Starts a Stream's process, from its checkpoint if it has one."""
         config = streams.config_of(stream, self._logdir)
         resume = os.path.isfile(os.path.join(config.logdir, CONFIG))
+        marker = directory.marker_in(self._logdir)
+        how = {"resume": resume, "overwrite": self._overwrites and not resume}
         return cluster.start_stream(
-            self._config, stream, config, self._spec, self._pool, self._marker, resume
+            self._config, stream, config, self._spec, self._pool, marker, how
         )
 
-    def _tell(self):
+    def _tell(self, now):
         members = self._members
         say(f"{time.strftime('%H:%M:%S')}\n{status.table(members.by_name)}\n")
-        for problem in (members.watch.problem, *self._pool.problems):
+        for problem in (members.watch.problem, *self._absences.problems(self._pool.figures(), now)):
             if problem:
                 say(f"note: {problem}")
+        if not self._is_marked:
+            return
         try:
             self._summarize()
         except OSError as error:  # such as a full disk: the streams go on

@@ -16,7 +16,7 @@ STARTING, RUNNING, PAUSED, STOPPING = "starting", "running", "paused", "stopping
 OVER = (ENDED, STOPPED, FAILED)
 PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a stream is started again
 MOST_DEATHS = 8  # in a row, without a frame between them that was new
-GRACE = 120.0  # seconds for a stream to end when asked to
+GRACE = 600.0  # seconds for a stream to end when asked to, and to write its last export
 
 
 class DiedError(Exception):
@@ -49,10 +49,11 @@ class Member:
 
     Attributes:
       stream: see above.
-      state: STARTING, RUNNING, PAUSED before it is started again, STOPPING, or one of OVER.
+      state: STARTING until its process has figures, RUNNING, PAUSED before it is started again,
+        STOPPING, or one of OVER.
       restarts: how often it was started again after it had died.
       reason: why it is paused or has failed; "".
-      figures: the latest known; None before its first frame.
+      figures: the latest known, while it does not run those of its last process; or None.
       summary: of its run, once that has ended.
     """
 
@@ -77,15 +78,15 @@ class Member:
 
     def step(self, now: float) -> None:
         """Does what is due. now: seconds."""
-        if self.state == STARTING or (self.state == PAUSED and now >= self._due):
-            self._begin()
-        elif self.state in (RUNNING, STOPPING):
+        if self._process:
             self._look(now)
+        elif self.state == STARTING or (self.state == PAUSED and now >= self._due):
+            self._begin()
 
     def stop(self, now: float) -> None:
         """Asks the stream to end; it is over at a later step."""
         self._next = None
-        if self.state == RUNNING:
+        if self.state in (STARTING, RUNNING) and self._process:
             self.state, self._due = STOPPING, now + GRACE
             self._process.stop()
         elif self.state in (STARTING, PAUSED):
@@ -112,11 +113,13 @@ class Member:
         except UserError as error:
             self.state, self.reason = FAILED, str(error)
         else:
-            self.state = RUNNING
+            self.state = STARTING
 
     def _look(self, now):
         if figures := self._process.figures():
             self.figures, self._away_since = figures, None
+            if self.state == STARTING:
+                self.state = RUNNING
         try:
             outcome = self._process.poll()
         except DiedError as error:
@@ -172,26 +175,26 @@ class Member:
             self._next = None
 
 
-@dataclasses.dataclass
 class Members:
-    """All streams, by name; follows the list as it changes. What it removes is forgotten once over.
+    """All streams; follows the list as it changes. What it removes is forgotten once over.
 
     Args:
       watch: a `streams.Watch`.
       start: see `Member`.
+
+    Attributes:
+      watch: see above.
+      by_name: name → Member.
     """
 
-    watch: Any
-    start: Callable[[Stream], Process]
-    by_name: dict[str, Member] = dataclasses.field(default_factory=dict)
-    _news: list[str] = dataclasses.field(default_factory=list)
-    _told: dict[str, str] = dataclasses.field(default_factory=dict)  # name → latest reason
-    _stopped: bool = False
-    _removed: set[str] = dataclasses.field(default_factory=set)
-
-    def __post_init__(self):
-        for name, stream in self.watch.streams.items():
-            self.by_name[name] = Member(stream, self.start)
+    def __init__(self, watch: Any, start: Callable[[Stream], Process]):
+        self.watch = watch
+        self._start = start
+        self.by_name = {name: Member(row, start) for name, row in watch.streams.items()}
+        self._news: list[str] = []
+        self._told: dict[str, tuple[str, str]] = {}  # name → latest state and reason
+        self._stopped = False
+        self._removed: set[str] = set()
 
     @property
     def are_over(self) -> bool:
@@ -204,8 +207,11 @@ class Members:
             self._follow(now)
         for name, member in self.by_name.items():
             member.step(now)
-            if member.reason and member.reason != self._told.get(name):
-                self._told[name] = member.reason
+            if member.state == RUNNING:  # what happens after that is news
+                self._told.pop(name, None)
+            latest = member.state, member.reason
+            if member.reason and latest != self._told.get(name):
+                self._told[name] = latest
                 self._news.append(f"{name}: {member.state}: {' '.join(member.reason.split())}")
         for name in [name for name in self._removed if self.by_name[name].is_over]:
             self._removed.remove(name)
@@ -240,7 +246,8 @@ class Members:
         for name in added:
             stream = self.watch.streams[name]
             self._removed.discard(name)
+            self._told.pop(name, None)
             if member := self.by_name.get(name):
                 member.replace(stream, now)
             else:
-                self.by_name[name] = Member(stream, self.start)
+                self.by_name[name] = Member(stream, self._start)

@@ -24,7 +24,7 @@ class FleetMetrics(StreamMetrics):
         self._pool = pool
         self._states = {name: (m.state == RUNNING, m.restarts) for name, m in members.items()}
         for name, member in members.items():
-            if member.figures and member.state == RUNNING:
+            if member.state == RUNNING:
                 self.show(name, member.figures)
             else:  # their latest figures are no longer true
                 self.remove(name)

@@ -37,6 +37,15 @@ def is_ready(reference):
     return bool(ray.wait([reference], timeout=0, fetch_local=False)[0])
 
 
+def as_own_error(error):
+    """Returns an error of Ray's as one with a line for people.
+
+    It is a UserError if the actor has raised one; else a RuntimeError.
+    """
+    is_users = isinstance(getattr(error, "cause", None), UserError)
+    return (UserError if is_users else RuntimeError)(reason_of_ray(error))
+
+
 def reason_of_ray(error):
     """Returns why an actor has died or failed, from an error of Ray's, in a line for people."""
     if isinstance(cause := getattr(error, "cause", None), UserError):

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 from jitnet_tf.base import files
-from jitnet_tf.fleet.members import RUNNING, STARTING, Member
+from jitnet_tf.fleet.members import RUNNING, Member
 from jitnet_tf.fleet.outcome import FAILED
 from jitnet_tf.runs.summary import percent
 
@@ -17,6 +17,7 @@ REPEATED = (
 )
 HEAD = ("stream", "state", "frames", "fps", "lag", "accuracy", "teacher", "restarts")
 LONGEST = 60  # characters of a reason in the table
+PATIENCE = 60  # seconds after which a teacher that does not come is told
 
 
 def table(members: dict[str, Member]) -> str:
@@ -46,23 +47,18 @@ def _row(name, member):
             str(member.restarts),
         )
     if not now:
-        return name, _state(member), "–", "–", "–", "–", "–", str(member.restarts)
-    counted = now["accuracy_count"]
+        return name, member.state, "–", "–", "–", "–", "–", str(member.restarts)
+    runs, counted = member.state == RUNNING, now["accuracy_count"]
     return (
         name,
         member.state,
         str(now["frames"]),
-        "–" if member.is_over else f"{now['fps']:.1f}",
-        "–" if now["lag"] is None or member.is_over else f"{now['lag']:.1f} s",
+        f"{now['fps']:.1f}" if runs else "–",
+        f"{now['lag']:.1f} s" if runs and now["lag"] is not None else "–",
         percent(now["accuracy_sum"] / counted if counted else None),
         percent(now["teacher_share"]),
         str(member.restarts),
     )
-
-
-def _state(member):
-    """Returns a stream's state; a process without a frame yet is starting, too."""
-    return STARTING if member.state == RUNNING and not member.figures else member.state
 
 
 def _short(reason):
@@ -81,7 +77,7 @@ def summary(members: dict[str, Member], pool: tuple | None) -> dict:
         known = {key: of_run[key] for key in REPEATED if key in of_run}
         if not of_run and member.figures:
             known = {"frames": member.figures["frames"]}
-        about = {"state": _state(member), "restarts": member.restarts}
+        about = {"state": member.state, "restarts": member.restarts}
         streams[name] = {**about, **({"reason": member.reason} if member.reason else {}), **known}
     runs = [member.summary for member in members.values()]
     return {
@@ -105,6 +101,45 @@ def _of_pool(teachers, waiting, waited, longest):
             "longest_wait": longest,
         },
     }
+
+
+def refusal(pool: tuple | None) -> str:
+    """Returns the reason why no teacher can be opened and none ever was; "" if there is none."""
+    teachers = pool[0] if pool else []
+    never = all(figures.refused and not figures.answered for figures in teachers)
+    return teachers[0].problem if teachers and never else ""
+
+
+def has_teacher(pool: tuple | None) -> bool:
+    """Returns whether there is a teacher that can be asked."""
+    return bool(pool) and any(figures.batch for figures in pool[0])
+
+
+class Absences:
+    """Tells which teachers cannot be asked."""
+
+    def __init__(self):
+        self._there = {}  # a teacher's place → when it could last be asked, or was first looked at
+
+    def problems(self, pool: tuple | None, now: float) -> list[str]:
+        """Returns a sentence for each teacher that cannot be asked, unless it has just started.
+
+        now: seconds.
+        """
+        found = []
+        for place, figures in enumerate(pool[0] if pool else []):
+            if figures.batch:
+                self._there[place] = now
+                continue
+            missing = now - self._there.setdefault(place, now)
+            if figures.problem:
+                found.append(f"teacher {place} cannot be asked now ({figures.problem})")
+            elif missing >= PATIENCE:
+                found.append(
+                    f"teacher {place} has been missing for {missing:.0f} s: it is being loaded, or "
+                    "waits for a machine with room for it"
+                )
+        return found
 
 
 def report(found: dict) -> str:

@@ -4,6 +4,7 @@ import math
 import os
 import pathlib
 import socket
+import sys
 import threading
 import traceback
 
@@ -41,13 +42,13 @@ class StreamProcess:
         self._stopping = threading.Event()
         self._figures = self._source = None
 
-    def run(self, resume):
+    def run(self, resume, overwrite):
         """Runs the stream to its end, or until `stop`; returns an Outcome.
 
-        resume: from its checkpoint.
+        resume: from its checkpoint. overwrite: replaces outputs of an earlier run.
         """
         try:
-            return self._run(resume)
+            return self._run(resume, overwrite)
         except directory.CompleteError:
             return Outcome(ENDED, directory.read_summary(self._config.logdir))
         except locks.InUseError as error:
@@ -61,14 +62,17 @@ class StreamProcess:
             )
             return self._outcome(CRASHED if is_teachers else FAILED, str(error))
         except Exception as error:  # not all of them can be sent
-            traceback.print_exc()  # to Ray's log of this process
+            print(self._hidden(traceback.format_exc()), file=sys.stderr)  # to Ray's log
             return self._outcome(CRASHED, reason_of(error))
 
     def _outcome(self, state, reason, patience=math.inf):
-        reason = credentials.hidden(reason, [self._config.video])
-        return Outcome(state, directory.read_summary(self._config.logdir), reason, patience)
+        summary = directory.read_summary(self._config.logdir)
+        return Outcome(state, summary, self._hidden(reason), patience)
 
-    def _run(self, resume):
+    def _hidden(self, text):
+        return credentials.hidden(text, [self._config.video])
+
+    def _run(self, resume, overwrite):
         if not pathlib.Path(self._marker).is_file():
             raise UserError(
                 f"{os.path.dirname(self._marker)} is not the fleet's folder on "
@@ -80,7 +84,8 @@ class StreamProcess:
         budget = budget_of(self._config)
         teacher = PooledTeacher(self._name, self._spec, self._dispatcher, self._stopping, budget)
         try:
-            with Run(self._config, teacher=teacher, resume=resume) as run:
+            how = {"resume": resume, "overwrite": overwrite}
+            with Run(self._config, teacher=teacher, **how) as run:
                 self._source = run.source
                 self._figures = Figures(run.statistics)
                 while not self._stopping.is_set() and (result := run.advance()) is not None:
@@ -95,7 +100,7 @@ class StreamProcess:
         return Outcome(STOPPED if stopped else ENDED, summary)
 
     def figures(self):
-        """Returns the figures of the run; see `Figures.now`. None before its first frame."""
+        """Returns the figures of the run; see `Figures.now`. None until it is open."""
         return self._figures.now() if self._figures else None
 
     def stop(self):

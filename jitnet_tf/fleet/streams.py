@@ -26,11 +26,20 @@ from jitnet_tf.runs import directory
 from teacher import PRECOMPUTED
 
 REQUIRED = ("name", "video")
-# The fleet's own: whom streams ask and how, where they write, and what all have in common.
-OF_FLEET = (
-    *("teacher", "teacher_classes", "teacher_signature", "teacher_input", "teacher_mode"),
-    *("lookahead", "logdir", "output", "masks", "export_dir", "metrics_port"),
-)
+SHARED = "all streams share the teachers: it is an option of the command"
+# Options that are no columns, and why: whom streams ask and how, where they write, and ports.
+OF_FLEET = {
+    **dict.fromkeys(("teacher", "teacher_classes", "teacher_signature", "teacher_input"), SHARED),
+    "teacher_mode": "the teacher of a fleet is always asynchronous",
+    "lookahead": "it needs a teacher that frames wait for",
+    "logdir": "each stream writes to LOGDIR/NAME",
+    "output": "each stream's overlay is in its own folder; --output=none of the command: none",
+    "masks": "--masks=NAME of the command is a folder in each stream's own",
+    "export_dir": "each stream exports to LOGDIR/NAME/export",
+    "metrics_port": "the command's is for all streams",
+    "preview_port": "TensorBoard, metrics and fleet_summary.json show all streams",
+    "bind": "the command's is of --metrics_port",
+}
 NAME = "{name}"  # stands for the stream's name in the teacher's spec
 # Teachers that have much to do, or are gone, must not hold up a camera.
 NO_WAITING = 10**9
@@ -104,9 +113,7 @@ def _check_columns(columns, path):
         if name == "name" or name in known:
             continue
         if name in OF_FLEET:
-            raise UserError(
-                f"--streams={path}: {name!r} cannot differ between streams: leave the column out"
-            )
+            raise UserError(f"--streams={path}: leave the column {name!r} out: {OF_FLEET[name]}")
         like = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {like[0]!r}?" if like else ", see docs/options.md"
         raise UserError(f"--streams={path}: the column {name!r} is no option of a run{hint}")
@@ -182,8 +189,6 @@ def _new(folder, common, row):
         own["export_dir"] = str(folder / EXPORTS)
     if given["masks"]:
         own["masks"] = str(folder / given["masks"])
-    if given["preview_port"] is None:
-        own["bind"] = defaults["bind"]  # the fleet's, of its metrics
     return RunConfig(**{**given, **own, "student": network})
 
 

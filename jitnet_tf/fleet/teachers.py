@@ -10,7 +10,7 @@ from ray.exceptions import ObjectLostError, RayError
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.fleet.dispatch import Dispatch, GivenUpError
-from jitnet_tf.fleet.remote import Latest, reason_of_ray
+from jitnet_tf.fleet.remote import Latest, as_own_error
 from jitnet_tf.fleet.scheduling import ByNeed
 from jitnet_tf.fleet.stream_process import set_up_tensorflow
 from jitnet_tf.fleet.streams import teacher_of
@@ -126,11 +126,11 @@ class _Remote:
 
 
 async def _told(reference):
-    """Returns the value of an object; its errors have a line for people."""
+    """Returns the value of an object; see `as_own_error` for what it raises."""
     try:
         return await reference
     except RayError as error:
-        raise RuntimeError(reason_of_ray(error)) from None
+        raise as_own_error(error) from None
 
 
 class Dispatcher:
@@ -209,20 +209,3 @@ class Pool:
     def figures(self):
         """Returns the latest figures that are known; see `Dispatcher.figures`. Does not wait."""
         return self._latest.value()
-
-    @property
-    def refusal(self):
-        """The reason why no teacher can be opened and none ever was; "" if there is none."""
-        teachers = (self.figures() or [[]])[0]
-        never = all(figures.problem and not figures.answered for figures in teachers)
-        return teachers[0].problem if teachers and never else ""
-
-    @property
-    def problems(self):
-        """A sentence for each teacher that cannot be asked now; one that starts is no problem."""
-        teachers = (self.figures() or [[]])[0]
-        return [
-            f"teacher {place} cannot be asked now ({figures.problem})"
-            for place, figures in enumerate(teachers)
-            if not figures.batch and figures.problem
-        ]

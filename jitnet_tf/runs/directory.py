@@ -16,8 +16,8 @@ CONFIG = "config.json"
 FLAGFILE = "resolved.flags"
 VERSIONS = "versions.json"
 SUMMARY = "summary.json"
-# The checkpoint first: killed while they are deleted, no run is left that lacks its logs.
 NO_OUTPUT = (None, "", "none")
+# The checkpoint first: killed while they are deleted, no run is left that lacks its logs.
 REPLACED = (checkpoint.NAME, checkpoint.WEIGHTS, SUMMARY)
 
 
@@ -182,10 +182,14 @@ def restart(config, progress):
 
 
 def clear(logdir):
-    """Deletes the run in a directory; files of others stay. UserError if it holds none."""
+    """Deletes the run in a directory; its overlay, masks and exports, and files of others, stay.
+
+    UserError if it holds none.
+    """
     logdir = pathlib.Path(logdir)
     load_config(logdir)
-    for name in (*REPLACED, *checkpoint.growing_files(logdir), CONFIG):  # last, that it is a run
+    described = VERSIONS, FLAGFILE, CONFIG  # last, that it is a run
+    for name in (*REPLACED, *checkpoint.growing_files(logdir), *described):
         (logdir / name).unlink(missing_ok=True)
 
 

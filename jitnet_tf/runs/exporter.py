@@ -140,12 +140,14 @@ class Exporter:
         self._take()
         self._begin(distiller)
 
+    def lacks(self, distiller):
+        """Returns whether the student as it is has not been exported, and is to be."""
+        return bool(self._every and distiller.index and self._exported != distiller.index - 1)
+
     def finish(self, distiller):
         """Exports the student as it is at the run's end, unless the latest export is of it."""
-        if not self._every:
-            return
         self._take()
-        if distiller.index and self._exported != distiller.index - 1:
+        if self.lacks(distiller):
             self._begin(distiller)
             self._take()
 

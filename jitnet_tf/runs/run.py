@@ -241,7 +241,7 @@ class Run:
             while not stop.made and (result := self.advance()) is not None:
                 progress.set_postfix_str(self.statistics.progress(), refresh=False)
                 progress.update(step(progress, *of_bar, result))
-            if self.config.export_every:
+            if self._exporter.lacks(self.distiller):
                 say("writing the last export, which may take a minute")
             # A live stream has no end but the user's.
             return self.finish(complete=self.source.live or not stop.made)

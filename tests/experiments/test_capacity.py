@@ -87,6 +87,35 @@ def test_a_command_that_fails_has_its_last_line_told(tmp_path):
     assert (tmp_path / "out.txt").read_text().splitlines()[0] == f"{{{core}}}"
 
 
+def test_a_failed_stream_does_not_tell_its_password(monkeypatch, tmp_path):
+    monkeypatch.setattr(capacity.sys, "executable", "/bin/false")
+    monkeypatch.setattr(
+        capacity, "FLAGS", types.SimpleNamespace(options="", recordings="", frames=9)
+    )
+    url = "rtsp://me:5up3r-secret@camera/1"
+    stream = types.SimpleNamespace(name="gate", options={"video": url})
+    core = min(os.sched_getaffinity(0))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        error = pool.submit(capacity._run_stream, stream, tmp_path / "run", core).exception()
+    assert "--video=rtsp://***@camera/1" in str(error)
+
+
+def test_the_rate_counts_while_all_streams_run():
+    """The first is settled at 1 s, the second at 2; the second ends, after 100 frames, at 5."""
+    looks = [
+        (1.0, [(40, 2), (30, 1)]),
+        (2.0, [(60, 3), (40, 2)]),
+        (3.0, [(80, 4), (60, 2)]),
+        (4.0, [(100, 4), (99, 4)]),
+        (5.0, [(150, 6), (100, 4)]),
+        (6.0, [(199, 8), (100, 4)]),
+    ]
+    found = capacity.while_all_run(looks, [200, 100])
+    assert found == {"seconds": 2.0, "frames": 99, "share": 3 / 99, "fps": 49.5}
+    assert capacity.while_all_run(looks[:2], [200, 100]) is None
+    assert capacity.while_all_run([], [200, 100]) is None
+
+
 NEW = "--output=new.json"
 
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from jitnet_tf.base.errors import UserError
 from jitnet_tf.fleet import dispatch
 from jitnet_tf.fleet.dispatch import Dispatch, GivenUpError, Question
 from jitnet_tf.fleet.scheduling import FirstCome
@@ -251,6 +252,18 @@ def test_nothing_is_asked_of_a_teacher_before_it_is_ready():
         assert await asyncio.gather(*answers) == ["a 0", "b 0"]
 
     served(trace, teachers=2)
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"), [(UserError("no model"), True), (RuntimeError("killed"), False)]
+)
+def test_only_a_mistake_of_the_users_is_a_refusal(error, refused):
+    async def trace(served, pool, clock):
+        pool[0].absences = [error]
+        await settle()
+        assert (served.figures[0].problem, served.figures[0].refused) == (str(error), refused)
+
+    served(trace)
 
 
 def test_a_teacher_that_was_dead_before_is_no_fault_of_the_frame():

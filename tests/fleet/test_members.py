@@ -81,7 +81,9 @@ def member(start):
 def test_a_stream_runs_to_its_end(member, start):
     assert member.state == STARTING
     member.step(0.0)
-    assert member.state == RUNNING
+    assert (member.state, len(start.processes)) == (STARTING, 1)
+    member.step(0.5)
+    assert (member.state, len(start.processes)) == (STARTING, 1)
     start.latest.known = {"frames": 3}
     member.step(1.0)
     assert (member.state, member.figures) == (RUNNING, {"frames": 3})
@@ -115,8 +117,10 @@ def test_a_stream_that_gets_on_between_its_deaths_is_started_for_ever(member, st
     now = 0.0
     for death in range(3 * MOST_DEATHS):
         member.step(now)
+        start.latest.known = {"frames": death + 1}
+        member.step(now)
         assert member.state == RUNNING
-        start.latest.known, start.latest.dies = {"frames": death + 1}, True
+        start.latest.dies = True
         member.step(now)
         assert (member.state, member.restarts) == (PAUSED, death + 1)
         now += 1.0  # the first pause, every time
@@ -141,7 +145,22 @@ def test_a_folder_that_is_still_held_is_waited_for(member, start):
     member.step(1.0)
     assert (member.state, member.reason, member.restarts) == (PAUSED, "in use by process 7", 0)
     member.step(2.0)
-    assert (member.state, member.reason) == (RUNNING, "")
+    assert (member.state, member.reason) == (STARTING, "")
+    assert len(start.processes) == 2
+
+
+def test_a_process_that_is_started_again_is_starting_until_it_has_figures(member, start):
+    member.step(0.0)
+    start.latest.known = {"frames": 3}
+    member.step(1.0)
+    start.latest.dies = True
+    member.step(2.0)
+    assert member.state == PAUSED
+    member.step(4.0)
+    assert (member.state, member.figures) == (STARTING, {"frames": 3})
+    start.latest.known = {"frames": 2}
+    member.step(5.0)
+    assert (member.state, member.figures) == (RUNNING, {"frames": 2})
 
 
 def test_a_stopped_stream_ends_in_order(member, start):
@@ -204,7 +223,7 @@ def test_a_failed_stream_is_tried_again_with_another_row(member, start):
     start.error = None
     member.replace(row(width=".5"), 1.0)
     member.step(1.0)
-    assert (member.state, member.reason) == (RUNNING, "")
+    assert (member.state, member.reason, len(start.processes)) == (STARTING, "", 1)
 
 
 class Watch:
@@ -225,18 +244,20 @@ def test_streams_follow_the_list(start):
     members = Members(watch, start)
     members.step(0.0)
     assert [stream.name for stream in start.rows] == ["a", "b", "c"]
+    for process in start.processes:
+        process.known = {"frames": 1}
     watch.streams = {"a": row("a"), "b": row("b", width=".5"), "d": row("d")}
     watch.added, watch.removed = ["b", "d"], ["b", "c"]
     members.step(1.0)
     states = {name: member.state for name, member in members.by_name.items()}
-    assert states == {"a": RUNNING, "b": STOPPING, "c": STOPPING, "d": RUNNING}
+    assert states == {"a": RUNNING, "b": STOPPING, "c": STOPPING, "d": STARTING}
     for process in start.processes[1:3]:
         process.outcome = Outcome(STOPPED, {"complete": False})
     members.step(2.0)
     members.step(3.0)
     assert members.by_name["b"].stream.options["width"] == ".5"
     states = {name: member.state for name, member in members.by_name.items()}
-    assert states == {"a": RUNNING, "b": RUNNING, "d": RUNNING}
+    assert states == {"a": RUNNING, "b": STARTING, "d": STARTING}
     news = ["added in the list: d", "removed in the list: c", "changed in the list: b"]
     assert members.news() == news
     assert members.news() == []
@@ -249,10 +270,32 @@ def test_a_reason_is_told_once(start):
         start.processes[-1].outcome = Outcome(AWAY, reason="no\nroute")
         members.step(now + 50)
     assert members.news() == ["b: paused: no route"]
-    start.processes[-1].outcome = Outcome(FAILED, reason="no")
     start.error = UserError("wrong")
     members.step(400.0)
     assert members.news() == ["b: failed: wrong"]
+
+
+def test_what_comes_again_after_a_frame_or_with_another_state_or_row_is_told_again(start):
+    watch = Watch(row("a"))
+    members = Members(watch, start)
+
+    def goes_away(now, patience=300.0):
+        members.step(now)
+        start.latest.outcome = Outcome(AWAY, reason="no route", patience=patience)
+        members.step(now + 1)
+        return members.news()
+
+    assert goes_away(0.0) == ["a: paused: no route"]
+    assert goes_away(100.0) == []
+    members.step(200.0)
+    start.latest.known = {"frames": 3}
+    members.step(201.0)
+    start.latest.known = None
+    assert goes_away(202.0) == ["a: paused: no route"]
+    assert goes_away(1000.0) == ["a: failed: no route"]
+    watch.streams = {"a": row("a", width=".5")}
+    watch.added = watch.removed = ["a"]
+    assert goes_away(2000.0) == ["changed in the list: a", "a: paused: no route"]
 
 
 def test_a_fleet_is_over_when_all_its_streams_are(start):

@@ -3,7 +3,7 @@
 import pytest
 
 from jitnet_tf.base.errors import UserError
-from jitnet_tf.fleet.remote import reason_of_ray
+from jitnet_tf.fleet.remote import as_own_error, reason_of_ray
 
 CREATION = """\
 The actor died because of an error raised in its creation task, ray::StreamProcess.__init__()
@@ -40,3 +40,9 @@ def test_a_mistake_of_the_users_is_told_as_such():
     error = Exception("ray::TeacherActor.ready() (pid=7, ip=127.0.0.1)\nTraceback …")
     error.cause = UserError("teacher 'x' is not a SavedModel: it holds no saved_model.pb")
     assert reason_of_ray(error) == str(error.cause)
+    own = as_own_error(error)
+    assert (type(own), str(own)) == (UserError, str(error.cause))
+
+
+def test_a_death_is_no_mistake_of_the_users():
+    assert type(as_own_error(Exception(KILLED))) is RuntimeError

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jitnet_tf.fleet.scheduling import ByNeed, Decay, FirstCome, Request, RoundRobin
+from jitnet_tf.fleet.scheduling import ByNeed, Decay, FirstCome, Request
 
-SCHEDULERS = [FirstCome, RoundRobin, ByNeed]
+SCHEDULERS = [FirstCome, ByNeed]
 
 
 def order(scheduler, now=0.0):
@@ -45,17 +45,6 @@ def test_first_come_goes_by_time():
     for name, made in (("a", 3.0), ("b", 1.0), ("c", 2.0), ("d", 1.0)):
         scheduler.add(Request(name, made))
     assert order(scheduler) == ["b", "d", "c", "a"]
-
-
-def test_round_robin_goes_by_turn():
-    scheduler = RoundRobin()
-    for name in "abc":
-        scheduler.add(Request(name, 0.0))
-    assert [scheduler.next(0.0).stream for _ in range(2)] == ["a", "b"]
-    scheduler.add(Request("a", 0.0))
-    scheduler.add(Request("d", 9.0))
-    # c and d were never answered; then a, whatever the times.
-    assert order(scheduler) == ["c", "d", "a"]
 
 
 def test_need_grows_with_decay_and_with_the_square_of_the_age():

@@ -168,17 +168,23 @@ def test_a_stopped_fleet_goes_on(material, tmp_path, capsys, meanwhile):
         os.kill(os.getpid(), signal.SIGINT)
 
     meanwhile(stop)
-    assert run_command(fleet, *arguments(tmp_path, material)) == 130
+    command = arguments(tmp_path, material, "--masks=masks")
+    assert run_command(fleet, *command) == 130
     assert "--resume" in capsys.readouterr().out
     stopped = json.loads((logdir / SUMMARY).read_text())
     assert not stopped["complete"]
     assert stopped["streams"]["one"]["state"] == "stopped"
     assert stopped["streams"]["two"]["state"] == "ended"
-    assert run_command(fleet, *arguments(tmp_path, material, "--resume")) == 0
+    assert run_command(fleet, *command, "--resume") == 0
     summary = json.loads((logdir / SUMMARY).read_text())
     assert summary["complete"]
     assert [stream["frames"] for stream in summary["streams"].values()] == [300, 20]
     assert [row["frame"] for row in read_frames(logdir / "one")] == list(range(300))
+    # Another fleet in its place is not disturbed by what it has left.
+    assert run_command(fleet, *command, "--overwrite", "--max_frames=10") == 0
+    for name in ("one", "two"):
+        assert len(read_frames(logdir / name)) == 10
+        assert len(list((logdir / name / "masks").glob("*.png"))) == 10
 
 
 @pytest.mark.slow
@@ -191,6 +197,17 @@ def test_a_teacher_that_cannot_be_loaded_leaves_no_fleet(material, tmp_path, cap
     [message] = capsys.readouterr().err.splitlines()
     assert "cannot be loaded as a SavedModel" in message
     assert not [path for path in (tmp_path / "fleet").rglob("*") if path.is_file()]
+    # Nor does it cost the fleet that was to be replaced.
+    kept = tmp_path / "fleet" / "b" / "config.json"
+    kept.parent.mkdir(parents=True)
+    for path in (kept, tmp_path / "fleet" / "fleet.json"):
+        path.write_text("{}")
+    assert (
+        run_command(fleet, *arguments(tmp_path, material, f"--teacher={broken}", "--overwrite"))
+        == 2
+    )
+    assert "cannot be loaded as a SavedModel" in capsys.readouterr().err
+    assert kept.exists()
 
 
 @pytest.fixture
@@ -282,6 +299,8 @@ def test_a_folder_with_another_fleet(material, tmp_path, refused):
     run = tmp_path / "fleet" / "a"
     run.mkdir(parents=True)
     (run / "config.json").write_text("{}")
+    assert "(a)" in refused(*arguments(tmp_path, material))
+    (tmp_path / "fleet" / "fleet.json").write_text("{}")
     assert "--resume" in refused(*arguments(tmp_path, material))
 
 

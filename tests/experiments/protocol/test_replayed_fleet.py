@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from experiments.methods.round_robin import RoundRobin
 from experiments.protocol.replayed_fleet import FPS, Playback, accuracies, simulate
 from jitnet_tf.distillation import metrics
-from jitnet_tf.fleet.scheduling import ByNeed, FirstCome, RoundRobin
+from jitnet_tf.fleet.scheduling import ByNeed, FirstCome
 
 
 @given(
