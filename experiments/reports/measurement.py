@@ -144,4 +144,5 @@ def render_file(path, command, file_format, render, flag="print"):
             raise ValueError(f"its format is {values['format']!r}")
         return render(values)
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise UserError(f"--{flag}={path} is not what {command} writes ({error!r})") from None
+        reason = f" ({error})" if type(error) is ValueError else ""
+        raise UserError(f"--{flag}={path} is not what {command} writes{reason}") from None

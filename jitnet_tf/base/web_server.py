@@ -12,6 +12,7 @@ from http import HTTPStatus
 
 from jitnet_tf.base.errors import UserError
 
+LAST_PORT = 65535
 SECONDS = 10  # for a request, and for a client to take what it is sent
 MOST_CLIENTS = 32  # at a time
 MOST_STREAMS = 24  # of these that are sent a stream, which leaves room for figures
@@ -52,6 +53,8 @@ class WebServer:
         try:
             if not bind:
                 raise ValueError("no address")
+            if not 0 <= port <= LAST_PORT:
+                raise ValueError(f"ports are 0 to {LAST_PORT}")
             family, *_, address = socket.getaddrinfo(
                 bind, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]

@@ -3,9 +3,12 @@
 import os
 import pathlib
 import socket
+import subprocess
+import sys
 import uuid
 
 from jitnet_tf.base.errors import UserError, reason_of
+from jitnet_tf.base.interrupt import StopRequest
 from jitnet_tf.fleet.members import DiedError
 from jitnet_tf.fleet.remote import Latest, is_ready, reason_of_ray
 from jitnet_tf.fleet.streams import teacher_of
@@ -13,6 +16,7 @@ from jitnet_tf.fleet.streams import teacher_of
 AUTO = "auto"
 ROOT = pathlib.Path(__file__).parents[2]
 SECONDS = 5  # for an address to answer
+RAY_SECONDS = 20  # for Ray to answer there, with the start of the process that asks it
 
 
 def connect(address):
@@ -30,6 +34,8 @@ def connect(address):
         # Its processes find this package from any folder, also if it is not installed.
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    elif address != AUTO:
+        _use_token()
     try:
         import ray
     except ImportError:
@@ -38,18 +44,41 @@ def connect(address):
         ) from None
     if address not in (None, AUTO):
         _check_answers(address)
+    _silence(ray)
     options = {"log_to_driver": False, "logging_level": "ERROR", "namespace": str(uuid.uuid4())}
     try:
-        if address is None:
-            # Else it would join one that runs on this machine already.
-            ray.init(address="local", include_dashboard=False, **options)
-        else:
-            ray.init(address=address, **options)
+        with StopRequest() as stop:  # interrupted while it starts, Ray may crash
+            if address is None:
+                # Else it would join one that runs on this machine already.
+                ray.init(address="local", include_dashboard=False, **options)
+            else:
+                ray.init(address=address, **options)
     except Exception as error:  # Ray raises many kinds
         where = "on this machine" if address is None else f"at --address={address}"
         is_none = address == AUTO and isinstance(error, ConnectionError)
         then = ": start it with ray start" if is_none else ""
         raise UserError(f"Ray cannot be used {where} ({reason_of(error)}){then}") from None
+    if stop.made:
+        disconnect()
+        raise KeyboardInterrupt
+
+
+def _silence(ray):
+    """Has Ray not print tracebacks and pages on dead processes: a fleet has a line for each.
+
+    They are also in Ray's logs. Ray has no option for it; without this switch it prints them.
+    """
+    ray._private.worker._worker_logs_enabled = False
+
+
+def _use_token():
+    """Has Ray show the token of a cluster, if this machine has one; others do not mind.
+
+    It has to be known before Ray is imported.
+    """
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH", os.path.expanduser("~/.ray/auth_token"))
+    if "RAY_AUTH_TOKEN" in os.environ or os.path.isfile(path):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _check_answers(address):
@@ -58,12 +87,21 @@ def _check_answers(address):
         raise UserError(
             f"--address={address} is invalid: give HOST:PORT of the cluster's head, or {AUTO}"
         )
+    # Of another kind of server Ray would wait for an answer for minutes, without a way to stop it.
+    asked = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
     try:
         socket.create_connection((host.strip("[]"), int(port)), SECONDS).close()
-    except (OSError, ValueError, OverflowError) as error:
+        subprocess.run(asked, capture_output=True, timeout=RAY_SECONDS, check=True)
+    except (OSError, ValueError, OverflowError, subprocess.SubprocessError) as error:
+        reason = "it is not Ray" if isinstance(error, subprocess.SubprocessError) else error
+        if b"AuthToken" in (getattr(error, "stderr", None) or b""):
+            raise UserError(
+                f"--address={address} asks for a token that this machine does not have: copy "
+                "~/.ray/auth_token from the cluster's head"
+            ) from None
         raise UserError(
-            f"--address={address} does not answer ({error}): give that of a head that runs, as ray "
-            "start --head prints it"
+            f"--address={address} does not answer ({reason}): give that of a head that runs, as "
+            "ray start --head prints it"
         ) from None
 
 

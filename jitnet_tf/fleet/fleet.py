@@ -48,8 +48,6 @@ class Fleet:
             stack.enter_context(locks.Lock(self._logdir, "logdir", is_folder=True))
             watch = streams.Watch(config.streams, lambda s: streams.config_of(s, self._logdir))
             listed = watch.streams.values()
-            if not listed:
-                raise UserError(f"--streams={config.streams} has no streams: add a row for each")
             self._spec = _checked(spec, options, listed)
             self._about = self._logdir, self._spec, options
             directory.check(*self._about, resume=resume, overwrite=overwrite)
@@ -64,7 +62,7 @@ class Fleet:
             self._pool = cluster.start_pool(config, self._spec, options)
             self._members = Members(watch, self._start)
             self._metrics = FleetMetrics()
-            self._absences = status.Absences()
+            self._teachers = status.Teachers()
             self._stack = stack.pop_all()
 
     def __enter__(self):
@@ -99,7 +97,7 @@ class Fleet:
                     self._is_marked = True
                 if self._is_marked:
                     self._members.step(now)
-                for line in self._members.news():
+                for line in (*self._members.news(), *self._teachers.news(pool)):
                     say(line)
                 self._metrics.show_fleet(self._members.by_name, pool)
                 if now >= due:
@@ -128,7 +126,7 @@ class Fleet:
     def _tell(self, now):
         members = self._members
         say(f"{time.strftime('%H:%M:%S')}\n{status.table(members.by_name)}\n")
-        for problem in (members.watch.problem, *self._absences.problems(self._pool.figures(), now)):
+        for problem in (members.watch.problem, *self._teachers.problems(self._pool.figures(), now)):
             if problem:
                 say(f"note: {problem}")
         if not self._is_marked:

@@ -11,6 +11,10 @@ from jitnet_tf.fleet.scheduling import Decay
 from teacher import PRECOMPUTED, Teacher, open_teacher
 
 
+class StoppedError(UserError):
+    """The stream was asked to stop while it waited for an answer."""
+
+
 class PooledTeacher(Teacher):
     """Asks the teachers of a pool, as an asynchronous teacher.
 
@@ -53,14 +57,14 @@ class PooledTeacher(Teacher):
         return self._wait(self.ask(frame, index))[0]
 
     def _wait(self, answer):
-        """Returns the result of a Future. UserError if the stream is to stop before."""
+        """Returns the result of a Future. StoppedError if the stream is to stop before."""
         while not self._stopping.is_set():
             try:
                 return answer.result(timeout=1)
             except concurrent.futures.TimeoutError:
                 if answer.done():
                     raise
-        raise UserError("stopped before a teacher has answered")
+        raise StoppedError("stopped before a teacher has answered")
 
     def ask(self, frame, index):
         """Asks for the objects on a frame without waiting; see `ProcessTeacher`."""

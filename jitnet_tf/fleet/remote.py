@@ -1,6 +1,5 @@
 """Answers and errors of Ray's actors, without waiting and for people."""
 
-import contextlib
 import re
 
 from jitnet_tf.base.errors import UserError
@@ -11,9 +10,13 @@ class Latest:
 
     Args:
       method: of the actor's handle.
+
+    Attributes:
+      problem: why the actor has died for good, in a line; "" if it has not.
     """
 
     def __init__(self, method):
+        self.problem = ""
         self._method = method
         self._asked = self._value = None
 
@@ -23,8 +26,12 @@ class Latest:
 
         if self._asked and is_ready(self._asked):
             asked, self._asked = self._asked, None
-            with contextlib.suppress(ray.exceptions.RayError):  # it has died
+            try:
                 self._value = ray.get(asked) or self._value
+            except ray.exceptions.ActorDiedError as error:
+                self.problem = reason_of_ray(error)
+            except ray.exceptions.RayError:
+                pass  # it is about to be started again
         if not self._asked:
             self._asked = self._method.remote()
         return self._value
@@ -52,6 +59,8 @@ def reason_of_ray(error):
         return str(cause)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # The last line of a traceback; or else, of a process that was killed, how it ended.
+    if any("worker process has died" in line for line in lines):
+        return "killed, or crashed; the machine may have too little memory"
     raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
     ended = [line for line in lines if "death" in line.lower() or "exit" in line.lower()]
     return (raised[-1:] or ended or lines or [type(error).__name__])[0]

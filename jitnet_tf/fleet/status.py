@@ -115,11 +115,22 @@ def has_teacher(pool: tuple | None) -> bool:
     return bool(pool) and any(figures.batch for figures in pool[0])
 
 
-class Absences:
-    """Tells which teachers cannot be asked."""
+class Teachers:
+    """Tells what happens to the teachers of a pool."""
 
     def __init__(self):
         self._there = {}  # a teacher's place → when it could last be asked, or was first looked at
+        self._deaths = {}  # → how many are told
+
+    def news(self, pool: tuple | None) -> list[str]:
+        """Returns a line for each teacher that has died since."""
+        before = self._deaths
+        self._deaths = {place: f.deaths for place, f in enumerate(pool[0] if pool else [])}
+        return [
+            f"teacher {place} has died; it is started again, and its frames are asked for again"
+            for place, deaths in self._deaths.items()
+            if deaths > before.get(place, 0)
+        ]
 
     def problems(self, pool: tuple | None, now: float) -> list[str]:
         """Returns a sentence for each teacher that cannot be asked, unless it has just started.

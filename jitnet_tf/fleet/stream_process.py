@@ -12,7 +12,7 @@ from jitnet_tf import video
 from jitnet_tf.base import command_line, credentials, locks
 from jitnet_tf.base.errors import UserError, reason_of
 from jitnet_tf.fleet.outcome import AWAY, CRASHED, ENDED, FAILED, IN_USE, STOPPED, Outcome
-from jitnet_tf.fleet.pooled_teacher import PooledTeacher
+from jitnet_tf.fleet.pooled_teacher import PooledTeacher, StoppedError
 from jitnet_tf.fleet.streams import budget_of
 from jitnet_tf.runs import directory
 from jitnet_tf.sinks.figures import Figures
@@ -57,10 +57,9 @@ class StreamProcess:
             patience = self._config.reconnect_for
             return self._outcome(AWAY, str(error), math.inf if patience is None else patience)
         except UserError as error:
-            is_teachers = isinstance(error, TeacherError) or isinstance(
-                error.__cause__, TeacherError
-            )
-            return self._outcome(CRASHED if is_teachers else FAILED, str(error))
+            if _is(error, StoppedError):
+                return self._outcome(STOPPED, "")
+            return self._outcome(CRASHED if _is(error, TeacherError) else FAILED, str(error))
         except Exception as error:  # not all of them can be sent
             print(self._hidden(traceback.format_exc()), file=sys.stderr)  # to Ray's log
             return self._outcome(CRASHED, reason_of(error))
@@ -108,6 +107,11 @@ class StreamProcess:
         self._stopping.set()
         if self._source:
             self._source.interrupt()
+
+
+def _is(error, kind):
+    """Returns whether an error, or what it was raised from, is of a kind."""
+    return isinstance(error, kind) or isinstance(error.__cause__, kind)
 
 
 def set_up_tensorflow(on_gpu, threads=None):

@@ -12,6 +12,7 @@ import csv
 import dataclasses
 import difflib
 import hashlib
+import os
 import pathlib
 import re
 
@@ -23,7 +24,7 @@ from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.config.names import ASYNC
 from jitnet_tf.runs import directory
-from teacher import PRECOMPUTED
+from teacher import PRECOMPUTED, split_spec
 
 REQUIRED = ("name", "video")
 SHARED = "all streams share the teachers: it is an option of the command"
@@ -69,7 +70,9 @@ def read_list(path):
     """
     try:
         text = pathlib.Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise UserError(f"--streams={path} is not UTF-8 text: save it as that") from None
+    except OSError as error:
         raise UserError(f"--streams={path} cannot be read ({error}): give a CSV file") from None
     lines = [
         (number, line)
@@ -77,13 +80,15 @@ def read_list(path):
         if line.strip() and not line.lstrip().startswith("#")
     ]
     reader = csv.reader((line for _, line in lines), skipinitialspace=True, strict=True)
-    rows = []
+    rows, read = [], 0
     try:
         for row in reader:
             rows.append((lines[reader.line_num - 1][0], [value.strip() for value in row]))
+            read = reader.line_num
     except csv.Error as error:
-        line = lines[min(reader.line_num, len(lines)) - 1][0]
-        raise UserError(f"--streams={path}, line {line}: {error}") from None
+        is_open = read < len(lines) - 1 and reader.line_num >= len(lines)
+        reason = "a quote is not closed" if is_open else error
+        raise UserError(f"--streams={path}, line {lines[read][0]}: {reason}") from None
     if not rows:
         raise UserError(f"--streams={path} is empty: write name,video and a row for each stream")
     (_, columns), *rows = rows
@@ -104,8 +109,10 @@ def _check_columns(columns, path):
     known = [n for n in run_flags.options_of(RunConfig) if n not in OF_FLEET]
     for name in REQUIRED:
         if name not in columns:
+            signs = "".join(columns)
+            hint = " and put commas between values" if ";" in signs or "\t" in signs else ""
             raise UserError(
-                f"--streams={path} has no column {name!r}: begin with the line name,video"
+                f"--streams={path} has no column {name!r}: begin with the line name,video{hint}"
             )
     for place, name in enumerate(columns):
         if name in columns[:place]:
@@ -128,8 +135,8 @@ def _stream(columns, values, line, path):
         )
     options = {name: value for name, value in zip(columns, values, strict=True) if value}
     name = options.pop("name", "")
-    # The name becomes a folder's.
-    if not re.fullmatch(r"\w[\w .+-]*", name):
+    # The name becomes that of a folder, beside the fleet's own files.
+    if not re.fullmatch(r"\w[\w .+-]*(?<!\.json)", name):
         shown = credentials.without_credentials(name)
         raise UserError(f"{where}: invalid name {shown!r}: use letters, digits, - and _")
     if "video" not in options:
@@ -162,15 +169,38 @@ def config_of(stream, logdir, anew=False):
       UserError: a value is invalid or contradicts the run, which names the line.
     """
     folder = folder_of(stream, logdir)
-    common = run_flags.values(RunConfig)  # a mistake on the command line is none of the list's
+    common = run_flags.values(RunConfig)
     try:
         row = {n: run_flags.parsed(RunConfig, n, text) for n, text in stream.options.items()}
         if not anew and (folder / directory.CONFIG).is_file():
             return _resumed(folder, common, row)
-        return _new(folder, common, row)
+        return _with_files(_new(folder, common, row))
     except UserError as error:
+        if str(error) == _mistake(folder, common):
+            raise
         reason = credentials.hidden(str(error), stream.options.values())
         raise UserError(f"stream {stream.name!r}, line {stream.line}: {reason}") from None
+
+
+def _mistake(folder, common):
+    """Returns what is wrong with the command's options, whatever a row says; "" if nothing is."""
+    try:
+        _with_files(_new(folder, common, {}))
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _with_files(config):
+    """Returns a RunConfig whose files, but its video, exist. UserError if one does not."""
+    given = config.flat()
+    for name, (_, _, about) in run_flags.options_of(RunConfig).items():
+        value = given[name]
+        if not about.is_path or name == "video" or not value or value in about.words:
+            continue
+        if not os.path.exists(split_spec(value)[1]):
+            raise UserError(f"--{name}={value} does not exist")
+    return config
 
 
 def _new(folder, common, row):
@@ -211,14 +241,14 @@ class Watch:
       problem: a sentence if the file as it is now is not valid; else None.
 
     Raises:
-      UserError: as `read_list`.
+      UserError: as `read_list`, or there are no streams.
     """
 
     def __init__(self, path, check=lambda stream: None):
         self._path = pathlib.Path(path)
         self._check = check
         self._digest = self._seen = self._read_digest()
-        self.streams = read_list(path)
+        self.streams = self._read()
         self.problem = None
 
     def changes(self):
@@ -238,7 +268,7 @@ class Watch:
             return name not in other or one[name].options != other[name].options
 
         try:
-            now = read_list(self._path)
+            now = self._read()
             added = [name for name in now if differs(now, before, name)]
             for name in added:
                 self._check(now[name])
@@ -247,6 +277,12 @@ class Watch:
             return [], []
         self.streams, self.problem = now, None
         return added, [name for name in before if differs(before, now, name)]
+
+    def _read(self):
+        found = read_list(self._path)
+        if not found:
+            raise UserError(f"--streams={self._path} has no streams: add a row for each")
+        return found
 
     def _read_digest(self):
         try:

@@ -207,5 +207,11 @@ class Pool:
         self._latest = Latest(self.dispatcher.figures)
 
     def figures(self):
-        """Returns the latest figures that are known; see `Dispatcher.figures`. Does not wait."""
-        return self._latest.value()
+        """Returns the latest figures that are known; see `Dispatcher.figures`. Does not wait.
+
+        UserError if there will never be any, as where the package is not installed.
+        """
+        found = self._latest.value()
+        if found is None and self._latest.problem:
+            raise UserError(f"the teachers cannot be started ({self._latest.problem})")
+        return found

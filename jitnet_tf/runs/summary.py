@@ -238,7 +238,7 @@ class Statistics:
         if self.frames and self.asynchronous and not self.teacher_frames:
             return [
                 f"the student has learned from no teacher frame within {self.frames} frames: take "
-                "more of them, or --teacher_mode=sync"
+                "more of them, or in a single run --teacher_mode=sync"
             ]
         if not self.teacher_frames or self.labeled_teacher_frames:
             return []

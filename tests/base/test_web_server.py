@@ -92,6 +92,12 @@ def test_the_port_in_use_is_refused_and_free_after_close():
     WebServer.check("metrics_port", port, "127.0.0.1")
 
 
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_number_that_is_no_port_is_refused(port):
+    with pytest.raises(UserError, match=f"--metrics_port={port} .*0 to 65535"):
+        WebServer.check("metrics_port", port, "127.0.0.1")
+
+
 @pytest.mark.parametrize("bind", ["192.0.2.1", "a" * 70, ""])
 def test_an_address_of_another_machine_is_refused(bind):
     with pytest.raises(UserError, match=f"--preview_port=0 .*--bind={bind} "):

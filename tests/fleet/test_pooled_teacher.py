@@ -8,10 +8,9 @@ import pytest
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install .[fleet]")
 
-from jitnet_tf.base.errors import UserError
 from jitnet_tf.fleet import pooled_teacher
 from jitnet_tf.fleet.dispatch import Question
-from jitnet_tf.fleet.pooled_teacher import PooledTeacher
+from jitnet_tf.fleet.pooled_teacher import PooledTeacher, StoppedError
 from teacher.base import TeacherError
 
 FRAME = np.zeros((4, 6, 3), np.uint8)
@@ -104,6 +103,6 @@ def test_waiting_ends_when_the_stream_is_to_stop(pool, opening):
     teacher = None if opening else opened(pool, stopping)
     timer = threading.Timer(0.1, stopping.set)
     timer.start()
-    with pytest.raises(UserError, match="stopped"):
+    with pytest.raises(StoppedError):
         PooledTeacher("gate", "model", pool, stopping, 1.0) if opening else teacher(FRAME, 0)
     timer.join()

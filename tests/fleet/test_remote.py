@@ -27,7 +27,7 @@ detail: Worker unexpectedly exits with a connection error code 2. End of file.
     ("text", "reason"),
     [
         (CREATION, "ModuleNotFoundError: No module named 'jitnet_tf'"),
-        (KILLED, "The actor is dead because its worker process has died."),
+        (KILLED, "killed, or crashed"),
         ("lost", "lost"),
         ("", "Exception"),
     ],

@@ -91,17 +91,28 @@ def test_a_fleet_has_a_teacher_if_one_can_be_asked():
 
 
 def test_a_teacher_that_does_not_come_is_told_after_a_while():
-    absences, there, gone = status.Absences(), Figures(batch=1), Figures()
-    assert absences.problems(None, 0.0) == []
-    assert absences.problems(pool(gone, there), 0.0) == []
-    assert absences.problems(pool(gone, there), 59.0) == []
-    [one] = absences.problems(pool(gone, gone), 60.0)
+    teachers, there, gone = status.Teachers(), Figures(batch=1), Figures()
+    assert teachers.problems(None, 0.0) == []
+    assert teachers.problems(pool(gone, there), 0.0) == []
+    assert teachers.problems(pool(gone, there), 59.0) == []
+    [one] = teachers.problems(pool(gone, gone), 60.0)
     assert "teacher 0 has been missing for 60 s" in one
-    assert len(absences.problems(pool(gone, gone), 119.0)) == 2
-    assert absences.problems(pool(there, there), 120.0) == []
-    assert absences.problems(pool(gone, there), 179.0) == []
+    assert len(teachers.problems(pool(gone, gone), 119.0)) == 2
+    assert teachers.problems(pool(there, there), 120.0) == []
+    assert teachers.problems(pool(gone, there), 179.0) == []
 
 
 def test_the_reason_of_a_teacher_that_cannot_be_asked_is_told_at_once():
-    [one] = status.Absences().problems(pool(DEAD, Figures(batch=1)), 0.0)
+    [one] = status.Teachers().problems(pool(DEAD, Figures(batch=1)), 0.0)
     assert one == "teacher 0 cannot be asked now (its process has died)"
+
+
+def test_each_death_of_a_teacher_is_told():
+    teachers = status.Teachers()
+    assert teachers.news(None) == []
+    assert teachers.news(pool(Figures(deaths=1), Figures())) != []  # told late is better than never
+    assert teachers.news(pool(Figures(deaths=1), Figures())) == []
+    [one] = teachers.news(pool(Figures(deaths=1), Figures(deaths=2)))
+    assert one.startswith("teacher 1 has died")
+    assert teachers.news(pool(Figures(), Figures())) == []  # of a dispatcher that was started again
+    assert len(teachers.news(pool(Figures(deaths=1), Figures(deaths=1)))) == 2

@@ -57,7 +57,11 @@ def test_rows(written):
         ("name,video\n,1.mp4\n", "line 2: invalid name ''"),
         ("name,video\n../a,1.mp4\n", r"line 2: invalid name '\.\./a'"),
         ("name,video\na,1\n#\nb,2\na,3\n", "line 5: .*'a' in line 2"),
-        ('name,video\na,"1\nb,2\n', "line 3"),
+        ('name,video\na,"1\nb,2\n', "line 2: a quote is not closed"),
+        ('name,video\n\na,"1"\nb,"2"3\n', "line 4: .* expected after"),
+        ("name;video\na;1\n", "commas"),
+        ("name\tvideo\na\t1\n", "commas"),
+        ("name,video\nfleet_summary.json,1\n", "line 2: invalid name"),
     ],
 )
 def test_mistakes_are_told_by_line(written, text, message):
@@ -69,7 +73,7 @@ def test_mistakes_are_told_by_line(written, text, message):
 def test_a_file_that_cannot_be_read(tmp_path, content):
     if content:
         (tmp_path / "cameras.csv").write_bytes(content)
-    with pytest.raises(UserError, match=r"cameras\.csv cannot be read"):
+    with pytest.raises(UserError, match=r"cameras\.csv (cannot be read|is not UTF-8)"):
         streams.read_list(tmp_path / "cameras.csv")
 
 
@@ -175,10 +179,30 @@ def test_masks_are_in_the_streams_own_folder(tmp_path):
 
 
 @pytest.mark.usefixtures("flags_of_runs")
-def test_a_mistake_of_the_command_is_none_of_the_list(tmp_path):
-    flags.FLAGS.frame_size = "small"
-    with pytest.raises(UserError, match=r"^invalid frame size 'small'"):
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("frame_size", "small", "invalid frame size 'small'"),
+        ("teacher_budget", 40.0, "--teacher_budget=40"),
+        ("keep", 3600.0, "--keep=1h"),
+        ("class_groups", "none.txt", "--class_groups=none.txt does not exist"),
+    ],
+)
+def test_a_mistake_of_the_command_is_none_of_the_list(tmp_path, name, value, message):
+    flags.FLAGS[name].value = value
+    with pytest.raises(UserError, match=f"^{message}"):
         streams.config_of(streams.Stream("gate", {"video": "0"}, 2), tmp_path)
+
+
+@pytest.mark.usefixtures("flags_of_runs")
+@pytest.mark.parametrize("name", ["ignore_mask", "class_groups", "init", "reference"])
+def test_files_of_a_row_exist(tmp_path, name):
+    path = tmp_path / "file"
+    row = streams.Stream("gate", {"video": "none.mp4", name: str(path)}, 2)
+    with pytest.raises(UserError, match=f"line 2: --{name}=.*file does not exist"):
+        streams.config_of(row, tmp_path)
+    path.touch()
+    assert streams.config_of(row, tmp_path).video == "none.mp4"  # which only its stream needs
 
 
 # Changes
@@ -210,7 +234,7 @@ def test_a_file_that_is_being_written_changes_nothing(written):
 
 
 def test_a_list_with_a_mistake_changes_nothing(written):
-    watch = streams.Watch(written("name,video\na,1\n"))
+    watch = streams.Watch(path := written("name,video\na,1\n"))
     written("name,video\na,1\na,2\n")
     assert look_twice(watch) == ([], [])
     assert "line 3" in watch.problem
@@ -218,6 +242,12 @@ def test_a_list_with_a_mistake_changes_nothing(written):
     written("name,video\na,1\nb,2\n").unlink()
     assert look_twice(watch) == ([], [])
     assert "cannot be read" in watch.problem
+    written("name,video\n")
+    assert look_twice(watch) == ([], [])
+    assert "has no streams" in watch.problem
+    path.write_bytes("name,video\na,caf\u00e9.mp4\n".encode("latin-1"))
+    assert look_twice(watch) == ([], [])
+    assert "not UTF-8" in watch.problem
     written("name,video\na,1\nb,2\n")
     assert look_twice(watch) == (["b"], [])
     assert watch.problem is None

@@ -198,16 +198,14 @@ def test_a_teacher_that_cannot_be_loaded_leaves_no_fleet(material, tmp_path, cap
     assert "cannot be loaded as a SavedModel" in message
     assert not [path for path in (tmp_path / "fleet").rglob("*") if path.is_file()]
     # Nor does it cost the fleet that was to be replaced.
-    kept = tmp_path / "fleet" / "b" / "config.json"
-    kept.parent.mkdir(parents=True)
-    for path in (kept, tmp_path / "fleet" / "fleet.json"):
+    kept = [tmp_path / "fleet" / name for name in ("fleet.json", SUMMARY)]
+    kept[0].parent.mkdir(exist_ok=True)
+    for path in kept:
         path.write_text("{}")
-    assert (
-        run_command(fleet, *arguments(tmp_path, material, f"--teacher={broken}", "--overwrite"))
-        == 2
-    )
+    replacing = arguments(tmp_path, material, f"--teacher={broken}", "--overwrite")
+    assert run_command(fleet, *replacing) == 2
     assert "cannot be loaded as a SavedModel" in capsys.readouterr().err
-    assert kept.exists()
+    assert [path.read_text() for path in kept] == ["{}", "{}"]
 
 
 @pytest.fixture
@@ -248,6 +246,25 @@ def test_a_machine_that_is_gone(material, tmp_path, capsys, meanwhile, cluster):
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_a_cluster_without_the_package(material, tmp_path, capsys):
+    """As where Ray was started in another environment, or the command runs in a source folder."""
+    write_list(tmp_path, f"a,{material}/street.mp4,")
+    hidden = {"PYTHONPATH": "", "PYTHONSAFEPATH": "1"}
+    about = {"num_cpus": 2, "include_dashboard": False, "env_vars": hidden}
+    made = Cluster(initialize_head=True, head_node_args=about)
+    try:
+        assert run_command(fleet, *arguments(tmp_path, material, f"--address={made.address}")) == 2
+    finally:
+        ray.shutdown()
+        made.shutdown()
+    captured = capsys.readouterr()
+    [message] = captured.err.splitlines()
+    assert "No module named 'jitnet_tf'" in message
+    assert "Traceback" not in captured.out
+    assert not (tmp_path / "fleet" / "fleet.json").exists()
+
+
 @pytest.fixture
 def refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -264,6 +281,7 @@ def refused(tmp_path, monkeypatch, capsys):
         ("a,{m}/street.mp4,", "--address=nowhere", "--address=nowhere"),
         ("a,{m}/street.mp4,", "--address=127.0.0.1:9", "--address=127.0.0.1:9 does not answer"),
         ("a,{m}/street.mp4,", "--video=x.mp4", "--video=x.mp4"),
+        ("a,{m}/street.mp4,", "--metrics_port=70000", "--metrics_port=70000"),
         ("a,{m}/street.mp4,", "--streams=", "--streams is missing"),
         ("", "", "list.csv has no streams"),
         ("a,{m}/street.mp4,", "--teacher={m}", "saved_model.pb"),
