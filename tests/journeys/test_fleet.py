@@ -246,25 +246,6 @@ def test_a_machine_that_is_gone(material, tmp_path, capsys, meanwhile, cluster):
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_a_cluster_without_the_package(material, tmp_path, capsys):
-    """As where Ray was started in another environment, or the command runs in a source folder."""
-    write_list(tmp_path, f"a,{material}/street.mp4,")
-    hidden = {"PYTHONPATH": "", "PYTHONSAFEPATH": "1"}
-    about = {"num_cpus": 2, "include_dashboard": False, "env_vars": hidden}
-    made = Cluster(initialize_head=True, head_node_args=about)
-    try:
-        assert run_command(fleet, *arguments(tmp_path, material, f"--address={made.address}")) == 2
-    finally:
-        ray.shutdown()
-        made.shutdown()
-    captured = capsys.readouterr()
-    [message] = captured.err.splitlines()
-    assert "No module named 'jitnet_tf'" in message
-    assert "Traceback" not in captured.out
-    assert not (tmp_path / "fleet" / "fleet.json").exists()
-
-
 @pytest.fixture
 def refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
