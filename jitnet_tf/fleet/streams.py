@@ -24,7 +24,7 @@ from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig, StudentConfig
 from jitnet_tf.config.names import ASYNC
 from jitnet_tf.runs import directory
-from teacher import PRECOMPUTED, split_spec
+from teacher import PRECOMPUTED
 
 REQUIRED = ("name", "video")
 SHARED = "all streams share the teachers: it is an option of the command"
@@ -198,7 +198,7 @@ def _with_files(config):
         value = given[name]
         if not about.is_path or name == "video" or not value or value in about.words:
             continue
-        if not os.path.exists(split_spec(value)[1]):
+        if not os.path.exists(value):
             raise UserError(f"--{name}={value} does not exist")
     return config
 

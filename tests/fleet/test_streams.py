@@ -203,6 +203,9 @@ def test_files_of_a_row_exist(tmp_path, name):
         streams.config_of(row, tmp_path)
     path.touch()
     assert streams.config_of(row, tmp_path).video == "none.mp4"  # which only its stream needs
+    row.options[name] = f"recorded:{path}"
+    with pytest.raises(UserError, match="does not exist"):
+        streams.config_of(row, tmp_path)
 
 
 # Changes
