@@ -4,6 +4,12 @@ import re
 
 from jitnet_tf.base.errors import UserError
 
+# What Ray's pages say of a process.
+REASONS = {
+    "worker process has died": "killed, or crashed; the machine may have too little memory",
+    "actor is restarting": "its process is being started again",
+}
+
 
 class Latest:
     """The latest answer of an actor that is asked again and again, without waiting for it.
@@ -58,9 +64,8 @@ def reason_of_ray(error):
     if isinstance(cause := getattr(error, "cause", None), UserError):
         return str(cause)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # The last line of a traceback; or else, of a process that was killed, how it ended.
-    if any("worker process has died" in line for line in lines):
-        return "killed, or crashed; the machine may have too little memory"
+    # The last line of a traceback; or else what is known of a process, or how it ended.
     raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
+    known = [REASONS[sign] for sign in REASONS if any(sign in line for line in lines)]
     ended = [line for line in lines if "death" in line.lower() or "exit" in line.lower()]
-    return (raised[-1:] or ended or lines or [type(error).__name__])[0]
+    return (raised[-1:] or known or ended or lines or [type(error).__name__])[0]

@@ -21,6 +21,10 @@ The actor died unexpectedly before finishing this task.
 The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit \
 detail: Worker unexpectedly exits with a connection error code 2. End of file.
 """
+RESTARTING = """\
+The actor 6be6267e01 is unavailable: The actor is temporarily unavailable: IOError: The actor is \
+restarting.. The task may or may not have been executed on the actor.
+"""
 
 
 @pytest.mark.parametrize(
@@ -28,6 +32,7 @@ detail: Worker unexpectedly exits with a connection error code 2. End of file.
     [
         (CREATION, "ModuleNotFoundError: No module named 'jitnet_tf'"),
         (KILLED, "killed, or crashed"),
+        (RESTARTING, "its process is being started again"),
         ("lost", "lost"),
         ("", "Exception"),
     ],
