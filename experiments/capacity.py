@@ -19,6 +19,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -181,6 +182,7 @@ def _run_fleet(listed, lengths, logdir):
     ]
     logs = [streams.folder_of(stream, logdir) / "frames.jsonl" for stream in listed]
     looks = []
+    shutil.rmtree(logdir, ignore_errors=True)  # else its logs would be looked at until it begins
     with open(f"{logdir}.txt", "wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
         try:

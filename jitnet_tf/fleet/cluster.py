@@ -16,7 +16,7 @@ from jitnet_tf.fleet.streams import teacher_of
 AUTO = "auto"
 ROOT = pathlib.Path(__file__).parents[2]
 SECONDS = 5  # for an address to answer
-RAY_SECONDS = 20  # for Ray to answer there, with the start of the process that asks it
+RAY_SECONDS = 60  # for Ray to answer there, with the start of the process that asks it
 
 
 def connect(address):
@@ -47,7 +47,7 @@ def connect(address):
     _silence(ray)
     options = {"log_to_driver": False, "logging_level": "ERROR", "namespace": str(uuid.uuid4())}
     try:
-        with StopRequest() as stop:  # interrupted while it starts, Ray may crash
+        with StopRequest() as stop:  # by a Ctrl-C while it starts, Ray may crash
             if address is None:
                 # Else it would join one that runs on this machine already.
                 ray.init(address="local", include_dashboard=False, **options)
@@ -92,13 +92,17 @@ def _check_answers(address):
     try:
         socket.create_connection((host.strip("[]"), int(port)), SECONDS).close()
         subprocess.run(asked, capture_output=True, timeout=RAY_SECONDS, check=True)
-    except (OSError, ValueError, OverflowError, subprocess.SubprocessError) as error:
-        reason = "it is not Ray" if isinstance(error, subprocess.SubprocessError) else error
-        if b"AuthToken" in (getattr(error, "stderr", None) or b""):
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace")
+        if "AuthToken" in said:
             raise UserError(
-                f"--address={address} asks for a token that this machine does not have: copy "
+                f"--address={address} asks for another token than this machine's: copy "
                 "~/.ray/auth_token from the cluster's head"
             ) from None
+        raise UserError(f"--address={address} cannot be joined ({reason_of_ray(said)})") from None
+    except (OSError, ValueError, OverflowError, subprocess.TimeoutExpired) as error:
+        is_late = isinstance(error, subprocess.TimeoutExpired)
+        reason = f"not as Ray does, within {RAY_SECONDS} s" if is_late else error
         raise UserError(
             f"--address={address} does not answer ({reason}): give that of a head that runs, as "
             "ray start --head prints it"

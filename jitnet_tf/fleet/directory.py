@@ -1,5 +1,6 @@
 """The folder of a fleet: what marks it, and the folders of its streams."""
 
+import contextlib
 import json
 import pathlib
 
@@ -61,8 +62,11 @@ def start(logdir, spec, options, overwrite):
     All runs in it are deleted, also those of streams that may be added later. Their overlays, masks
     and exports are left for new runs to replace, as `overwrite` says; see `overwrites`.
     """
-    for folder in _runs(logdir):
-        with locks.Lock(folder, "", is_folder=True):
+    folders = _runs(logdir)
+    with contextlib.ExitStack() as stack:
+        for folder in folders:  # all, before the first is cleared
+            stack.enter_context(locks.Lock(folder, "", is_folder=True))
+        for folder in folders:
             directory.clear(folder)
     pathlib.Path(logdir, SUMMARY).unlink(missing_ok=True)
     content = {"format": FORMAT, "teacher": _identity(spec, options), "overwrite": overwrite}

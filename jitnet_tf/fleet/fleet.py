@@ -23,9 +23,9 @@ TICK = 0.5  # seconds between two looks at the streams
 class Fleet:
     """A fleet, opened; use it as a context manager.
 
-    Mistakes that concern it as a whole are raised by the constructor, and those of a teacher that
-    cannot be opened by `execute`, before anything is written or replaced; mistakes of a stream's
-    video only end that stream.
+    Mistakes that concern it as a whole are raised by the constructor, and by `execute` if the
+    teacher cannot be opened, before anything is written or replaced; mistakes of a stream's video
+    only end that stream.
 
     Args:
       config: a FleetConfig.
@@ -91,9 +91,8 @@ class Fleet:
                 if (refusal := status.refusal(pool)) and not self._have_started():
                     raise UserError(refusal)
                 if status.has_teacher(pool) and not (self._is_marked or stopped):
-                    directory.start(
-                        *self._about, self._overwrites
-                    )  # which deletes what it replaces
+                    # Only now, for it deletes what the fleet replaces.
+                    directory.start(*self._about, self._overwrites)
                     self._is_marked = True
                 if self._is_marked:
                     self._members.step(now)
@@ -110,7 +109,7 @@ class Fleet:
             return self._summarize()
 
     def _have_started(self):
-        """Returns whether any stream has had a frame."""
+        """Returns whether any stream has been opened."""
         return any(member.figures for member in self._members.by_name.values())
 
     def _start(self, stream):
@@ -124,13 +123,13 @@ class Fleet:
         )
 
     def _tell(self, now):
-        members = self._members
+        members, pool = self._members, self._pool.figures()
         say(f"{time.strftime('%H:%M:%S')}\n{status.table(members.by_name)}\n")
-        for problem in (members.watch.problem, *self._teachers.problems(self._pool.figures(), now)):
+        for problem in (members.watch.problem, *self._teachers.problems(pool, now)):
             if problem:
                 say(f"note: {problem}")
-        if not self._is_marked:
-            return
+        if not self._is_marked or not (status.has_teacher(pool) or self._have_started()):
+            return  # it may still be refused
         try:
             self._summarize()
         except OSError as error:  # such as a full disk: the streams go on

@@ -17,6 +17,7 @@ OVER = (ENDED, STOPPED, FAILED)
 PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a stream is started again
 MOST_DEATHS = 8  # in a row, without a frame between them that was new
 GRACE = 600.0  # seconds for a stream to end when asked to, and to write its last export
+START_GRACE = 60.0  # the same for one that has not begun, and may not have been placed yet
 
 
 class DiedError(Exception):
@@ -67,7 +68,7 @@ class Member:
         self._start = start
         self._process: Process | None = None
         self._next: Stream | None = None
-        self._due = 0.0
+        self._due = self._grace = 0.0
         self._tries = self._deaths = self._most_frames = 0
         self._away_since: float | None = None
 
@@ -87,7 +88,8 @@ class Member:
         """Asks the stream to end; it is over at a later step."""
         self._next = None
         if self.state in (STARTING, RUNNING) and self._process:
-            self.state, self._due = STOPPING, now + GRACE
+            self._grace = GRACE if self.state == RUNNING else START_GRACE
+            self.state, self._due = STOPPING, now + self._grace
             self._process.stop()
         elif self.state in (STARTING, PAUSED):
             self.state = STOPPED
@@ -127,7 +129,7 @@ class Member:
         if outcome is None:
             if self.state == STOPPING and now >= self._due:
                 self._process.kill()
-                self._over(Outcome(STOPPED, reason=f"it did not end within {GRACE:.0f} s"))
+                self._over(Outcome(STOPPED, reason=f"it did not end within {self._grace:.0f} s"))
             return
         if self.state == STOPPING and outcome.state not in OVER:
             outcome = dataclasses.replace(outcome, state=STOPPED)

@@ -123,11 +123,11 @@ class Teachers:
         self._deaths = {}  # → how many are told
 
     def news(self, pool: tuple | None) -> list[str]:
-        """Returns a line for each teacher that has died since."""
+        """Returns a line for each teacher that has failed since, most likely dead."""
         before = self._deaths
         self._deaths = {place: f.deaths for place, f in enumerate(pool[0] if pool else [])}
         return [
-            f"teacher {place} has died; it is started again, and its frames are asked for again"
+            f"teacher {place} has not answered; it is tried again, or started again if it has died"
             for place, deaths in self._deaths.items()
             if deaths > before.get(place, 0)
         ]

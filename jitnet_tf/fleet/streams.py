@@ -86,7 +86,7 @@ def read_list(path):
             rows.append((lines[reader.line_num - 1][0], [value.strip() for value in row]))
             read = reader.line_num
     except csv.Error as error:
-        is_open = read < len(lines) - 1 and reader.line_num >= len(lines)
+        is_open = reader.line_num > read + 1 or "end of data" in str(error)
         reason = "a quote is not closed" if is_open else error
         raise UserError(f"--streams={path}, line {lines[read][0]}: {reason}") from None
     if not rows:
@@ -138,7 +138,7 @@ def _stream(columns, values, line, path):
     # The name becomes that of a folder, beside the fleet's own files.
     if not re.fullmatch(r"\w[\w .+-]*(?<!\.json)", name):
         shown = credentials.without_credentials(name)
-        raise UserError(f"{where}: invalid name {shown!r}: use letters, digits, - and _")
+        raise UserError(f"{where}: invalid name {shown!r}: use letters, digits, - and _, no .json")
     if "video" not in options:
         raise UserError(f"{where}: the video of {name!r} is missing")
     return Stream(name, options, line)

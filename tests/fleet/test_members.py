@@ -12,6 +12,7 @@ from jitnet_tf.fleet.members import (
     MOST_DEATHS,
     PAUSED,
     RUNNING,
+    START_GRACE,
     STARTING,
     STOPPING,
     DiedError,
@@ -173,12 +174,15 @@ def test_a_stopped_stream_ends_in_order(member, start):
     assert (member.state, member.summary) == (STOPPED, {"complete": False})
 
 
-def test_a_stream_that_does_not_stop_is_killed(member, start):
+@pytest.mark.parametrize(("known", "grace"), [({"frames": 1}, GRACE), (None, START_GRACE)])
+def test_a_stream_that_does_not_stop_is_killed(member, start, known, grace):
     member.step(0.0)
+    start.latest.known = known
+    member.step(0.5)
     member.stop(1.0)
-    member.step(GRACE)
+    member.step(grace)
     assert (member.state, start.latest.was_killed) == (STOPPING, False)
-    member.step(GRACE + 1)
+    member.step(grace + 1)
     assert (member.state, start.latest.was_killed) == (STOPPED, True)
 
 

@@ -113,6 +113,6 @@ def test_each_death_of_a_teacher_is_told():
     assert teachers.news(pool(Figures(deaths=1), Figures())) != []  # told late is better than never
     assert teachers.news(pool(Figures(deaths=1), Figures())) == []
     [one] = teachers.news(pool(Figures(deaths=1), Figures(deaths=2)))
-    assert one.startswith("teacher 1 has died")
+    assert one.startswith("teacher 1 has not answered")
     assert teachers.news(pool(Figures(), Figures())) == []  # of a dispatcher that was started again
     assert len(teachers.news(pool(Figures(deaths=1), Figures(deaths=1)))) == 2

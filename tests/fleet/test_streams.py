@@ -7,7 +7,6 @@ from absl import flags
 
 from jitnet_tf.base.errors import UserError
 from jitnet_tf.config import RunConfig
-from jitnet_tf.flags import define_flags
 from jitnet_tf.fleet import streams
 from jitnet_tf.runs import directory
 
@@ -57,7 +56,11 @@ def test_rows(written):
         ("name,video\n,1.mp4\n", "line 2: invalid name ''"),
         ("name,video\n../a,1.mp4\n", r"line 2: invalid name '\.\./a'"),
         ("name,video\na,1\n#\nb,2\na,3\n", "line 5: .*'a' in line 2"),
-        ('name,video\na,"1\nb,2\n', "line 2: a quote is not closed"),
+        *(
+            (f"name,video\n{rows}", f"line {line}: a quote is not closed")
+            for line, rows in ((2, 'a,"1\n'), (2, 'a,"1\nb,2\n'), (3, 'a,1\nb,"2\n'))
+        ),
+        ('name,video\na,"1\nb,"2"\nc,3\n', "line 2: a quote is not closed"),
         ('name,video\n\na,"1"\nb,"2"3\n', "line 4: .* expected after"),
         ("name;video\na;1\n", "commas"),
         ("name\tvideo\na\t1\n", "commas"),
@@ -69,23 +72,14 @@ def test_mistakes_are_told_by_line(written, text, message):
         streams.read_list(written(text))
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe\xfa"])
-def test_a_file_that_cannot_be_read(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "cannot be read"), (b"\xff\xfe\xfa", "is not UTF-8")]
+)
+def test_a_file_that_cannot_be_read(tmp_path, content, message):
     if content:
         (tmp_path / "cameras.csv").write_bytes(content)
-    with pytest.raises(UserError, match=r"cameras\.csv (cannot be read|is not UTF-8)"):
+    with pytest.raises(UserError, match=rf"cameras\.csv {message}"):
         streams.read_list(tmp_path / "cameras.csv")
-
-
-@pytest.fixture
-def flags_of_runs():
-    """The flags of a run, at their defaults."""
-    before = set(flags.FLAGS)
-    define_flags(RunConfig)
-    flags.FLAGS(["command", "--max_updates=3"])
-    yield
-    flags.FLAGS.unparse_flags()
-    flags.FLAGS.remove_flag_values(set(flags.FLAGS) - before)
 
 
 @pytest.mark.usefixtures("flags_of_runs")

@@ -50,7 +50,7 @@ def unavailable():
 
 def test_a_dispatcher_that_restarts_leaves_the_latest_figures(asked):
     pool = asked(unavailable(), FIGURES, unavailable(), None)
-    assert [pool.figures() for _ in range(3)] == [None, None, FIGURES]
+    assert [pool.figures() for _ in range(4)] == [None, None, FIGURES, FIGURES]
 
 
 def test_a_pool_that_can_never_be_started_is_refused(asked):
