@@ -27,7 +27,7 @@ import time
 import numpy as np
 from absl import flags
 
-from experiments.protocol import provenance
+from experiments.protocol import fleet_process, provenance
 from experiments.reports import capacity, measurement
 from jitnet_tf.base import checkpoint, command_line, credentials
 from jitnet_tf.base.errors import UserError
@@ -175,24 +175,16 @@ def _run_fleet(listed, lengths, logdir):
 
     lengths: frames of each stream.
     """
-    command = [
-        *(sys.executable, "-m", "jitnet_tf.fleet", f"--streams={FLAGS.streams}"),
-        *(f"--teacher={FLAGS.teacher}", f"--logdir={logdir}", "--overwrite", "--output=none"),
-        *(f"--max_frames={FLAGS.frames}", *shlex.split(FLAGS.options)),
-    ]
     logs = [streams.folder_of(stream, logdir) / "frames.jsonl" for stream in listed]
     looks = []
     shutil.rmtree(logdir, ignore_errors=True)  # else its logs would be looked at until it begins
-    with open(f"{logdir}.txt", "wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
-        try:
-            while process.poll() is None:
-                time.sleep(POLL_SECONDS)
-                looks.append((time.perf_counter(), [_counts(path) for path in logs]))
-        finally:
-            if process.poll() is None:  # interrupted
-                process.terminate()
-                process.wait()
+    process = fleet_process.start(logdir)
+    try:
+        while process.poll() is None:
+            time.sleep(POLL_SECONDS)
+            looks.append((time.perf_counter(), [_counts(path) for path in logs]))
+    finally:
+        fleet_process.end(process)
     found = while_all_run(looks, lengths)
     if process.returncode or not found:
         raise UserError(f"the fleet could not be measured: see {logdir}.txt; give more --frames")

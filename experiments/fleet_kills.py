@@ -14,15 +14,12 @@ noise of an asynchronous teacher. The list's streams need a `reference`, to be s
 
 import json
 import pathlib
-import shlex
 import shutil
-import subprocess
-import sys
 import time
 
 from absl import flags
 
-from experiments.protocol import provenance
+from experiments.protocol import fleet_process, provenance
 from experiments.reports import markdown, measurement
 from experiments.robustness import fleet_victims
 from jitnet_tf.base import command_line
@@ -40,7 +37,7 @@ UNDISTURBED, AGAIN, STREAM, TEACHER, DRIVER = FLEETS = (
     *("first stream killed", "teacher killed", "fleet killed"),
 )
 POLL_SECONDS = 0.2
-CHECKPOINT_EVERY = 20  # often, so that what is killed goes on from one
+CHECKPOINTS = "--checkpoint_every=20"  # often, so that what is killed goes on from one
 FIGURES = ("frames", "teacher_fraction", "updates", "mean_iou")
 
 
@@ -71,7 +68,7 @@ class Runner:
         """Runs the fleet to its end, with kills of a victim; returns a trial as JSON values."""
         shutil.rmtree(logdir, ignore_errors=True)
         kills, resumes, start = 0, 0, time.perf_counter()
-        process = self._start(logdir)
+        process = fleet_process.start(logdir, CHECKPOINTS)
         try:
             while (code := process.poll()) is None:
                 time.sleep(POLL_SECONDS)
@@ -82,14 +79,12 @@ class Runner:
                 if victim == DRIVER:
                     process.kill()
                     process.wait()
-                    process = self._start(logdir, "--resume")
+                    process = fleet_process.start(logdir, CHECKPOINTS, "--resume")
                     kills, resumes = kills + 1, resumes + 1
                 else:
                     kills += self._kill(victim, process, logdir)
         finally:
-            if process.poll() is None:  # interrupted
-                process.terminate()
-                process.wait()
+            fleet_process.end(process)
         summary = _read(logdir / status.SUMMARY)
         return {
             "kills": kills,
@@ -101,22 +96,6 @@ class Runner:
             "deaths": sum(t["deaths"] for t in summary["teachers"]) if summary else None,
             "streams": {s.name: self._of_stream(s, logdir, summary) for s in self._listed},
         }
-
-    def _start(self, logdir, *how):
-        command = [
-            *(sys.executable, "-m", "jitnet_tf.fleet", f"--streams={FLAGS.streams}"),
-            *(f"--teacher={FLAGS.teacher}", f"--logdir={logdir}", f"--max_frames={FLAGS.frames}"),
-            *("--output=none", f"--checkpoint_every={CHECKPOINT_EVERY}"),
-            *shlex.split(FLAGS.options),
-        ]
-        with open(f"{logdir}.txt", "ab") as output:
-            return subprocess.Popen(
-                [*command, *how],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
 
     def _share(self, victim, logdir):
         """Returns the share of its frames, or those of all streams, that are put out, 0…1."""
